@@ -1,0 +1,1 @@
+"""Composition root, command line and user actions: binds ui to core."""

@@ -1,0 +1,1 @@
+"""What is true: models, methods, jobs, measurements and reports, without Qt and without torch."""

@@ -1,0 +1,1 @@
+"""Where calibration text comes from, how it is read and rendered."""

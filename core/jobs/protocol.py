@@ -1,0 +1,317 @@
+"""The messages between the application and a worker process, and their one-line JSON form.
+
+stdin carries commands and stdout events, one compact JSON object a line; stderr is the job's log. `hello` comes
+first. Every command names a job, every event belongs to one, and each job ends with exactly one `finished`.
+Commands forbid unknown fields; events ignore them, and an unknown event type decodes to None. Removing or renaming
+a field raises PROTOCOL_VERSION; adding one does not.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from core.calibration.spec import CalibrationSpec
+from core.errors import Problem
+from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.methods.method import ModifierSpec
+from core.value import Json, Received, Value
+
+PROTOCOL_VERSION = 1
+
+
+class FinishReason(StrEnum):
+    """Why a job is over."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+# Commands -------------------------------------------------------------------------------------------------------
+
+
+class ImportGguf(Value):
+    """Turn a GGUF file into bf16 safetensors in `output` (a staging folder that does not exist yet), and prove it."""
+
+    type: Literal["import"] = "import"
+    job: str
+    source: str
+    output: str
+
+
+class SurveyModel(Value):
+    """List a model's modules on the meta device; the result is a Survey."""
+
+    type: Literal["survey"] = "survey"
+    job: str
+    model: str
+
+
+class PreviewCalibration(Value):
+    """Render and tokenize the first samples.
+
+    The result has `samples`: [{text, tokens: [{id, text}], truncated, origin}].
+    """
+
+    type: Literal["preview"] = "preview"
+    job: str
+    model: str
+    calibration: CalibrationSpec
+    answers: str | None = None
+    limit: int = 8
+
+
+class AnswerPrompts(Value):
+    """Let the model answer the built-in prompts, resumably, into the `answers` folder."""
+
+    type: Literal["answer"] = "answer"
+    job: str
+    model: str
+    answers: str
+    samples: int
+    max_tokens: int
+    seed: int = 0
+    device: str = "auto"
+
+
+class Compress(Value):
+    """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
+
+    The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
+    `expected_modules` (names that must be quantized) and `ignored_modules`.
+    """
+
+    type: Literal["compress"] = "compress"
+    job: str
+    model: str
+    output: str
+    modifiers: tuple[ModifierSpec, ...]
+    stage_titles: tuple[str, ...]
+    calibration: CalibrationSpec | None = None
+    answers: str | None = None
+    """Folder of the model's self-made chat (made or extended when the calibration source is self-chat)."""
+    seed: int = 0
+    device: str = "auto"
+
+
+class Prove(Value):
+    """Check an artifact against its original in this fresh process; the result is a ProofResult."""
+
+    type: Literal["prove"] = "prove"
+    job: str
+    original: str | None
+    artifact: str
+    expected_modules: tuple[str, ...] = ()
+    weight_bits: int | None = None
+    kl_bound: float = 1.0
+    """Largest mean KL in nats per token that still counts as the same model."""
+    device: str = "auto"
+
+
+class Load(Value):
+    """Load a model and keep it; the result has `seconds`, `peak_bytes` and `conditions`."""
+
+    type: Literal["load"] = "load"
+    job: str
+    model: str
+    device: str = "auto"
+
+
+class Unload(Value):
+    """Drop the loaded model and give its memory back."""
+
+    type: Literal["unload"] = "unload"
+    job: str
+
+
+class Generate(Value):
+    """Answer a prompt with the loaded model, streaming `token` events; the result is a Generation."""
+
+    type: Literal["generate"] = "generate"
+    job: str
+    prompt: str
+    sampling: Sampling = Sampling()
+    alternatives: int = 3
+
+
+class Evaluate(Value):
+    """Score several models on the same tokens; the result is an EvaluationResult. `cache` keeps what can be reused."""
+
+    type: Literal["evaluate"] = "evaluate"
+    job: str
+    original: str
+    others: tuple[str, ...]
+    suite: EvaluationSuite = EvaluationSuite()
+    cache: str | None = None
+    device: str = "auto"
+
+
+class Benchmark(Value):
+    """Measure speed and memory of one model; the result is a ModelBenchmark."""
+
+    type: Literal["benchmark"] = "benchmark"
+    job: str
+    model: str
+    suite: BenchmarkSuite = BenchmarkSuite()
+    device: str = "auto"
+
+
+class Cancel(Value):
+    """End the named job soon, at its next safe point; it still sends its own `finished`."""
+
+    type: Literal["cancel"] = "cancel"
+    job: str
+
+
+class Shutdown(Value):
+    """End the process after the running job."""
+
+    type: Literal["shutdown"] = "shutdown"
+
+
+Command = Annotated[
+    ImportGguf
+    | SurveyModel
+    | PreviewCalibration
+    | AnswerPrompts
+    | Compress
+    | Prove
+    | Load
+    | Unload
+    | Generate
+    | Evaluate
+    | Benchmark
+    | Cancel
+    | Shutdown,
+    Field(discriminator="type"),
+]
+
+
+# Events ---------------------------------------------------------------------------------------------------------
+
+
+class Event(Received):
+    """What every event carries: the job (empty for hello), a number that grows by one, and the time of sending."""
+
+    job: str = ""
+    seq: int = 0
+    time: float = 0.0
+
+
+class Hello(Event):
+    """First line of a worker: who speaks."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int
+    app: str
+    pid: int
+    libraries: dict[str, str] = {}
+
+
+class Stage(Received):
+    """One step of a plan. `unit` names what is counted (layer, prompt, batch), empty where nothing is."""
+
+    id: str
+    title: str
+    unit: str = ""
+
+
+class Accepted(Event):
+    """The job's plan: its stages in order. `more` appends to an earlier plan instead of replacing it."""
+
+    type: Literal["accepted"] = "accepted"
+    stages: tuple[Stage, ...]
+    more: bool = False
+
+
+class StageStarted(Event):
+    """A stage of the plan begins."""
+
+    type: Literal["stage_started"] = "stage_started"
+    stage: str
+
+
+class StageFinished(Event):
+    """A stage is over; `seconds` is its wall time."""
+
+    type: Literal["stage_finished"] = "stage_finished"
+    stage: str
+    seconds: float
+
+
+class Progress(Event):
+    """How far a stage is. `total` is None where it is not known; `detail` is short plain text."""
+
+    type: Literal["progress"] = "progress"
+    stage: str
+    done: float
+    total: float | None = None
+    detail: str = ""
+
+
+class Metric(Event):
+    """A figure found on the way: quantization_error of a module, a loss. `relative` where it can be normalised."""
+
+    type: Literal["metric"] = "metric"
+    name: str
+    value: float
+    unit: str = ""
+    layer: str = ""
+    """Module name, where the figure belongs to one."""
+    relative: float | None = None
+    seconds: float | None = None
+
+
+class Warned(Event):
+    """Something that a person should know and that did not stop the job."""
+
+    type: Literal["warning"] = "warning"
+    code: str
+    message: str
+
+
+class Token(Event):
+    """One generated token, as it comes. `text` may be empty while a character is incomplete."""
+
+    type: Literal["token"] = "token"
+    index: int
+    id: int
+    text: str
+    probability: float | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+class Finished(Event):
+    """The last event of a job. `result` depends on the command; `problem` is set exactly when reason is failed."""
+
+    type: Literal["finished"] = "finished"
+    reason: FinishReason
+    result: Json = None
+    problem: Problem | None = None
+
+
+AnyEvent = Hello | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
+
+_COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
+_EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])
+
+
+def encode(message: Value | Event) -> bytes:
+    """One line of compact JSON with its newline; nothing in it can break the line."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def decode_command(line: bytes | str) -> Command:
+    """The command in a line; raises pydantic.ValidationError on anything else."""
+    return _COMMANDS.validate_json(line)
+
+
+def decode_event(line: bytes | str) -> AnyEvent | None:
+    """The event in a line, or None for a type that this version does not know or a line that is no event."""
+    try:
+        return _EVENTS.validate_json(line)
+    except ValidationError:
+        return None

@@ -1,0 +1,53 @@
+"""A run as it is kept: what was asked, what came out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from core.errors import Problem
+from core.jobs.protocol import FinishReason
+from core.jobs.snapshot import Phase
+from core.value import Json, Received
+
+
+class RunKind(StrEnum):
+    """What a run did."""
+
+    IMPORT = "import"
+    COMPRESS = "compress"
+    PROVE = "prove"
+    EVALUATE = "evaluate"
+    BENCHMARK = "benchmark"
+    COMPARE = "compare"
+
+
+class NewRun(Received):
+    """What is asked. `models` are paths, the original first; `settings` is the recipe, suite or prompt as JSON."""
+
+    kind: RunKind
+    title: str
+    models: tuple[str, ...]
+    model_name: str
+    settings: dict[str, Json] = {}
+    method: str = ""
+    output: str | None = None
+
+
+class Run(NewRun):
+    """A kept run. Its folder (`Home.run_folder(id)`) holds worker.log, events.jsonl and telemetry.jsonl.
+
+    `result` is what its last `finished` carried, by kind: compress {output, seconds, bytes, original_bytes, proof,
+    calibration, versions, tensors_sha256, peak_bytes, ...}, evaluate an EvaluationResult, benchmark
+    {"models": [ModelBenchmark]}, compare a Comparison.
+    """
+
+    id: int
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+    phase: Phase = Phase.QUEUED
+    reason: FinishReason | None = None
+    problem: Problem | None = None
+    result: Json = None
+    versions: dict[str, str] = {}

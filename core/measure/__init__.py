@@ -1,0 +1,1 @@
+"""Results of measurements and the statistics over them."""

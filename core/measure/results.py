@@ -1,0 +1,204 @@
+"""Results of measurements: every figure with how it was measured."""
+
+from __future__ import annotations
+
+from core.value import Json, Range, Received
+
+
+class Conditions(Received):
+    """How a figure was measured. Lengths in tokens."""
+
+    engine: str
+    """transformers, vllm ..."""
+    engine_version: str
+    device: str
+    """cpu, or the GPU's name."""
+    dtype: str
+    threads: int | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences that must stand beside the figures, e.g. that weights are decompressed in transformers."""
+
+
+class ProofCheck(Received):
+    """One check of an artifact: what was looked at, and what was found."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class ProofResult(Received):
+    """An artifact opened again in a fresh process. `seconds` is wall time of the whole proof."""
+
+    passed: bool
+    seconds: float
+    checks: tuple[ProofCheck, ...]
+    kl: float | None = None
+    """Mean KL divergence from the original in nats per token, on held-out text."""
+    text: str = ""
+    """What the artifact generated."""
+    original_text: str = ""
+
+
+class KlSummary(Received):
+    """KL divergence from the original to the other model, nats per token, over all scored tokens."""
+
+    mean: float
+    median: float
+    p90: float
+    p95: float
+    p99: float
+    p999: float
+    max: float
+
+
+class Fidelity(Received):
+    """How far one model is from its original on the same tokens, teacher-forced."""
+
+    path: str
+    name: str
+    perplexity: float
+    perplexity_ratio: Range
+    """Perplexity over the original's; the interval is a paired bootstrap over documents, 95 %."""
+    kl: KlSummary
+    kl_interval: Range
+    """Mean KL with its 95 % interval, bootstrap over documents."""
+    same_top1: Range
+    """Share of tokens whose most likely next token is the original's; 0 to 1, 95 % interval over documents."""
+    histogram: tuple[tuple[float, int], ...] = ()
+    """(upper edge of KL in nats, tokens) for the distribution chart."""
+
+
+class TextFidelity(Received):
+    """The same figures on one text (domain)."""
+
+    text: str
+    tokens: int
+    perplexity: float
+    """The original's."""
+    others: tuple[Fidelity, ...]
+
+
+class EvaluationResult(Received):
+    """Original against others over all texts together (`others`) and text by text (`texts`)."""
+
+    original: str
+    original_perplexity: float
+    tokens: int
+    documents: int
+    window: int
+    """Tokens per forward pass."""
+    sha256: str
+    """Over the token ids scored."""
+    others: tuple[Fidelity, ...]
+    texts: tuple[TextFidelity, ...]
+    conditions: Conditions
+    seconds: float
+    load_seconds: float = 0.0
+
+
+class BenchCase(Received):
+    """Speed at one batch and length: median over repeats, with the smallest and the largest."""
+
+    batch: int
+    prompt_tokens: int
+    output_tokens: int
+    repeats: int
+    ttft_ms: Range
+    """Time to first token."""
+    itl_ms: Range
+    """Inter-token latency: mean gap between output tokens after the first."""
+    tokens_per_second: Range
+    """Output tokens of the whole batch over the whole time, prompt processing included."""
+    prefill_tokens_per_second: Range
+
+
+class ModelBenchmark(Received):
+    """Speed and size of one model in one engine. Bytes and seconds."""
+
+    path: str
+    name: str
+    bytes: int
+    load_seconds: float
+    peak_bytes: int
+    """Peak device memory on CUDA, else the process's peak resident memory above its level before loading."""
+    cases: tuple[BenchCase, ...]
+    conditions: Conditions
+
+
+class GeneratedToken(Received):
+    """One output token; `alternatives` are the likeliest (text, probability) at this place, best first."""
+
+    id: int
+    text: str
+    probability: float | None = None
+    alternatives: tuple[tuple[str, float], ...] = ()
+
+
+class Generation(Received):
+    """One answer of one model."""
+
+    path: str
+    name: str
+    text: str
+    tokens: tuple[GeneratedToken, ...]
+    prompt_tokens: int
+    ttft_ms: float
+    tokens_per_second: float
+    """Output tokens after the first over the time after the first."""
+    peak_bytes: int
+    stopped: str
+    """end, length or cancelled."""
+    conditions: Conditions
+
+
+class Sampling(Received):
+    """How tokens are chosen; temperature 0 is greedy."""
+
+    max_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int = 0
+    chat: bool = True
+    """Apply the model's chat template."""
+    system: str = ""
+
+
+class Comparison(Received):
+    """One prompt answered by several models, the original first."""
+
+    prompt: str
+    sampling: Sampling
+    outputs: tuple[Generation, ...]
+    first_difference: tuple[int | None, ...]
+    """For each output, the index of the first token that differs from the original's; None where none does."""
+
+
+class BenchmarkSuite(Received):
+    """What a benchmark measures. Lengths in tokens."""
+
+    batches: tuple[int, ...] = (1, 4)
+    prompt_tokens: int = 128
+    output_tokens: int = 32
+    repeats: int = 3
+    warmups: int = 1
+    seed: int = 0
+
+
+class EvaluationSuite(Received):
+    """What an evaluation scores: built-in text names (`chat`, `prose`) or files; lengths in tokens."""
+
+    texts: tuple[str, ...] = ("chat", "prose")
+    window: int = 512
+    tokens: int = 8192
+    """Most tokens scored per text."""
+    chat_prompts: int = 24
+    """Held-out prompts whose greedy answers by the original make the text `chat`."""
+    chat_tokens: int = 128
+    seed: int = 0
+
+
+def plain(value: Received) -> dict[str, Json]:
+    """The value as JSON objects, ready for the store or a report."""
+    return value.model_dump(mode="json")

@@ -1,0 +1,1 @@
+"""The catalogue of compression methods, one file per family."""

@@ -1,0 +1,1 @@
+"""Local models: found, read and imported without loading them."""

@@ -1,0 +1,84 @@
+"""A model on this machine, as far as its headers tell."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from core.value import Value
+
+
+class Weights(StrEnum):
+    """How the weights are stored."""
+
+    SAFETENSORS = "safetensors"
+    GGUF = "gguf"
+    PICKLE = "pickle"
+    NONE = "none"
+
+
+class Origin(StrEnum):
+    """Where a model was found."""
+
+    STARTER = "starter"
+    FOLDER = "folder"
+    HUB_CACHE = "hub_cache"
+    ARTIFACT = "artifact"
+
+
+class Remark(Value):
+    """Something a person must know about a model: `level` is "blocks", "warns" or "notes"."""
+
+    code: str
+    level: str
+    message: str
+
+
+class TensorGroup(Value):
+    """Tensors of one dtype: how many, how many elements and bytes."""
+
+    dtype: str
+    tensors: int
+    elements: int
+    bytes: int
+
+
+class LocalModel(Value):
+    """What is known of a model without loading it. Unknown numbers are None; `bytes` counts the weight files."""
+
+    path: Path
+    name: str
+    origin: Origin
+    weights: Weights
+    bytes: int
+    architecture: str = ""
+    model_type: str = ""
+    parameters: int | None = None
+    dtypes: tuple[TensorGroup, ...] = ()
+    precision: str = ""
+    """Short label for the table: BF16, FP16, FP8, INT4, GGUF Q4_1 ..."""
+    layers: int | None = None
+    hidden_size: int | None = None
+    intermediate_size: int | None = None
+    heads: int | None = None
+    kv_heads: int | None = None
+    context_length: int | None = None
+    vocabulary: int | None = None
+    tied_embeddings: bool | None = None
+    chat_template: bool = False
+    tokenizer: bool = False
+    quantization: str | None = None
+    """Scheme or method named by the model's own quantization_config, e.g. "compressed-tensors float-quantized"."""
+    licence: str = ""
+    remote_code: bool = False
+    shards: int = 0
+    made_from: str | None = None
+    """Path of the model that it was compressed from, where Bitpress made it."""
+    made_by_run: int | None = None
+    proved: bool | None = None
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether plain transformers may load it without running code or pickles that came with it."""
+        return not any(remark.level == "blocks" for remark in self.remarks)

@@ -1,0 +1,1 @@
+"""What will happen before it starts: findings, estimates, advice."""

@@ -1,0 +1,18 @@
+"""What a job is expected to need and to give."""
+
+from __future__ import annotations
+
+from core.value import Range, Value
+
+
+class Estimates(Value):
+    """Bytes and seconds; ranges are meant to hold the measured value nine times of ten."""
+
+    artifact_bytes: int
+    device_bytes: Range
+    host_bytes: Range
+    disk_bytes: int
+    """Largest amount that the output's disk must hold at once, staging included."""
+    seconds: Range
+    run_bytes: int
+    """Weights plus a KV cache of 8,192 tokens, for running the artifact in an engine with kernels."""

@@ -1,0 +1,1 @@
+"""The process that loads torch, transformers and llmcompressor."""

@@ -1,0 +1,1 @@
+"""What is seen: pages, forms, widgets, item models and the theme."""

@@ -1,0 +1,1 @@
+"""Forms over immutable values: value(), set_value(), value_changed."""
