@@ -1,0 +1,81 @@
+"""What the user set, declared once: type, default, title and help; a bad key is reset, never fatal."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from core.value import Json, Received
+
+SCHEMA_VERSION = 1
+
+
+class Settings(Received):
+    """The settings; titles and descriptions are what the Settings page shows."""
+
+    schema_version: int = SCHEMA_VERSION
+    watched_folders: tuple[Path, ...] = Field(
+        default=(), title="Folders to watch", description="Models in these folders appear in the list."
+    )
+    hub_cache: bool = Field(
+        default=True, title="Hugging Face cache", description="Show models that other programs have downloaded."
+    )
+    artifacts_folder: Path | None = Field(
+        default=None,
+        title="Where compressed models go",
+        description="Left empty, they go to the application's own folder.",
+    )
+    device: str = Field(
+        default="auto", title="Device", description="auto takes the first NVIDIA GPU, else the processor."
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        title="Processor threads",
+        description="0 lets torch decide. Another number changes GPTQ's result in the last bits.",
+    )
+    theme: Literal["system", "light", "dark"] = Field(
+        default="system", title="Theme", description="Follow the desktop, or always light or dark."
+    )
+    offline: bool = Field(
+        default=False, title="Offline", description="Never use the network, not even for the starter model."
+    )
+
+
+def load_settings(path: Path) -> Settings:
+    """The kept settings; unreadable ones are set aside as `.bad`, and only bad keys fall back to their default."""
+    try:
+        kept: Json = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, ValueError):
+        kept = None
+    if not isinstance(kept, dict):
+        _set_aside(path)
+        return Settings()
+    while True:
+        try:
+            return Settings.model_validate(kept)
+        except ValidationError as error:
+            _set_aside(path)
+            for bad in {str(item["loc"][0]) for item in error.errors() if item["loc"]}:
+                kept.pop(bad, None)
+
+
+def save_settings(settings: Settings, path: Path) -> None:
+    """Write beside and rename, so that a crash leaves the old settings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".partial")
+    staged.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
+    os.replace(staged, path)  # noqa: PTH105
+
+
+def _set_aside(path: Path) -> None:
+    bad = path.with_suffix(".bad")
+    if path.exists() and not bad.exists():
+        bad.write_bytes(path.read_bytes())

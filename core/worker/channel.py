@@ -1,0 +1,37 @@
+"""The worker's two pipes: events out on a private copy of stdout, commands in on stdin."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import BinaryIO
+
+from core.jobs.protocol import AnyEvent, encode
+
+
+class EventPipe:
+    """Writes events, one line each, numbered and stamped; safe from several threads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._seq = 0
+
+    def send(self, event: AnyEvent) -> None:
+        with self._lock:
+            self._seq += 1
+            self._stream.write(encode(event.model_copy(update={"seq": self._seq, "time": time.time()})))
+            self._stream.flush()
+
+
+def reserve_stdout() -> BinaryIO:
+    """Keep fd 1 for the protocol and point stdout at stderr.
+
+    llmcompressor logs to stdout, even during import, and C code may print: both must land in the log.
+    """
+    private = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return os.fdopen(private, "wb", buffering=0)

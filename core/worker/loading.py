@@ -1,0 +1,113 @@
+"""Loads a model and its tokenizer the one way that every task uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import BitpressError
+from core.measure.results import Conditions
+
+if TYPE_CHECKING:
+    import torch
+
+DECOMPRESSED = (
+    "transformers decompresses these weights to {dtype} before it computes, so speed and memory are not what an "
+    "engine with kernels for this format shows."
+)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A model in memory, in evaluation mode. `compressed` says that its weights are decompressed to run."""
+
+    path: str
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    seconds: float
+    compressed: bool
+    conditions: Conditions
+
+
+def pick_device(wanted: str) -> torch.device:
+    """`auto` is the first CUDA device, else the CPU. Raises BitpressError for a device that is not there."""
+    import torch
+
+    if wanted == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise BitpressError(
+            "no-such-device",
+            f"There is no device {wanted} that this build of torch can use.",
+            "Choose `auto` or `cpu`, or check the driver and that torch is a CUDA build.",
+        )
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu (N threads)` or the GPU's own name."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def load(path: str, device: str = "auto") -> Loaded:
+    """Load safetensors weights only, without remote code and without the network.
+
+    Raises BitpressError `cannot-load` with what transformers said.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    target = pick_device(device)
+    started = time.perf_counter()
+    if not Path(path, "config.json").is_file():
+        raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype="auto",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            device_map={"": target} if target.type == "cuda" else None,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise BitpressError(
+            "cannot-load",
+            f"transformers cannot load {path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            "Look at the details; the files may be incomplete, or the architecture is not one that transformers knows.",
+        ) from error
+    model.eval()
+    compressed = getattr(model.config, "quantization_config", None) is not None
+    dtype = str(model.dtype).removeprefix("torch.")
+    return Loaded(
+        path=path,
+        model=model,
+        tokenizer=tokenizer,
+        device=target,
+        seconds=time.perf_counter() - started,
+        compressed=compressed,
+        conditions=Conditions(
+            engine="transformers",
+            engine_version=version("transformers"),
+            device=device_name(target),
+            dtype=dtype,
+            threads=torch.get_num_threads() if target.type == "cpu" else None,
+            notes=(DECOMPRESSED.format(dtype=dtype),) if compressed else (),
+        ),
+    )
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process now, in bytes."""
+    import psutil
+
+    return int(psutil.Process(os.getpid()).memory_info().rss)

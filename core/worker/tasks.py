@@ -1,0 +1,78 @@
+"""Which function serves which command; heavy libraries are imported inside the tasks."""
+
+from __future__ import annotations
+
+from core.jobs.protocol import (
+    AnswerPrompts,
+    Benchmark,
+    Command,
+    Compress,
+    Evaluate,
+    Generate,
+    ImportGguf,
+    Load,
+    PreviewCalibration,
+    Prove,
+    SurveyModel,
+    Unload,
+)
+from core.value import Json
+from core.worker.loading import Loaded
+from core.worker.reporter import Reporter
+
+
+class Tasks:
+    """Runs commands; keeps the one model that `load` loaded, until `unload`."""
+
+    def __init__(self) -> None:
+        self._loaded: Loaded | None = None
+
+    def run(self, command: Command, report: Reporter) -> Json:
+        """The command's result as JSON. Raises BitpressError, or whatever a library raises."""
+        match command:
+            case ImportGguf():
+                from core.worker import import_gguf
+
+                return import_gguf.run(command, report)
+            case SurveyModel():
+                from core.worker import survey
+
+                return survey.run(command, report)
+            case PreviewCalibration():
+                from core.worker import preview
+
+                return preview.run(command, report)
+            case AnswerPrompts():
+                from core.worker import answers
+
+                return answers.run(command, report)
+            case Compress():
+                from core.worker import compress
+
+                return compress.run(command, report)
+            case Prove():
+                from core.worker import prove
+
+                return prove.run(command, report)
+            case Evaluate():
+                from core.worker import evaluate
+
+                return evaluate.run(command, report)
+            case Benchmark():
+                from core.worker import benchmark
+
+                return benchmark.run(command, report)
+            case Load():
+                from core.worker import generate
+
+                self._loaded = None
+                self._loaded, result = generate.load(command, report)
+                return result
+            case Generate():
+                from core.worker import generate
+
+                return generate.run(command, report, self._loaded)
+            case Unload():
+                self._loaded = None
+                return None
+        raise AssertionError(f"not a task: {command.type}")
