@@ -1,1 +1,1 @@
-"""Data that ships with the application: prompts, texts, presets, templates, icons."""
+"""Text resources shipped with Bitpress: prompts and held-out evaluation texts."""
