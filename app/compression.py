@@ -1,0 +1,128 @@
+"""Plans a compression and turns the plan into a job, the same way for window and command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.ask_worker import ask_worker
+from app.engine import Engine, free_name
+from core.calibration.spec import SELF_CHAT, CalibrationSpec
+from core.errors import BitpressError
+from core.jobs.compression import compression_work
+from core.jobs.protocol import SurveyModel
+from core.jobs.run import NewRun, Run, RunKind
+
+from core.methods.catalogue import find
+from core.methods.recipe import Recipe
+from core.methods.resolve_recipe import resolve_recipe
+from core.models.local_model import LocalModel, Weights
+from core.models.survey import Survey
+from core.models.survey_store import fingerprint, keep_survey, kept_survey
+from core.plan.estimate import estimate
+from core.plan.estimates import Estimates
+from core.plan.finding import Finding, Severity
+from core.plan.preflight import preflight
+from core.plan.read_machine import read_machine
+from core.value import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A compression that is decided in every detail, with what stands in its way and what it will need."""
+
+    model: LocalModel
+    survey: Survey | None
+    recipe: Recipe
+    output: Path
+    findings: tuple[Finding, ...]
+    estimates: Estimates | None
+
+    @property
+    def runnable(self) -> bool:
+        return not any(finding.severity is Severity.BLOCKS for finding in self.findings)
+
+
+async def survey_of(engine: Engine, model: LocalModel) -> Survey | None:
+    """The model's survey, made by a worker the first time; None for what transformers must not load."""
+    if model.weights is not Weights.SAFETENSORS or not model.usable:
+        return None
+    if (kept := kept_survey(engine.home, model.path)) is not None:
+        return kept
+    result = await ask_worker(engine.launch, engine.home, SurveyModel(job="survey", model=str(model.path)))
+    survey = Survey.model_validate(result)
+    keep_survey(engine.home, survey)
+    return survey
+
+
+async def plan_compression(
+    engine: Engine,
+    *,
+    model: LocalModel,
+    method: str,
+    overrides: Mapping[str, Json],
+    calibration: CalibrationSpec | None = None,
+    output: Path | None = None,
+    seed: int = 0,
+) -> Planned:
+    """Resolve, check and estimate; nothing runs but the survey of a model that was never seen."""
+    entry = find(method)
+    survey = await survey_of(engine, model)
+    spec = (calibration or CalibrationSpec(seed=seed)) if entry.needs_calibration else None
+    recipe = resolve_recipe(method, overrides, spec, survey, seed)
+    place = output or free_name(engine.artifacts, f"{model.name}-{method}")
+    history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
+    machine = await asyncio.to_thread(read_machine, place)
+    return Planned(
+        model=model,
+        survey=survey,
+        recipe=recipe,
+        output=place,
+        findings=preflight(model, survey, recipe, machine, place),
+        estimates=estimate(model, survey, recipe, machine, history) if survey else None,
+    )
+
+
+async def start_compression(engine: Engine, planned: Planned) -> Run:
+    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it."""
+    blocking = [finding for finding in planned.findings if finding.severity is Severity.BLOCKS]
+    if blocking:
+        raise BitpressError(
+            "blocked",
+            blocking[0].message,
+            "; ".join(f"set {key} to {value}" for key, value in (blocking[0].fix or {}).items())
+            or "Mend what is named, then start again.",
+        )
+    method = find(planned.recipe.method)
+    answers = None
+    if planned.recipe.calibration is not None and planned.recipe.calibration.source == SELF_CHAT:
+        answers = engine.home.answers / fingerprint(planned.model.path)[:16]
+    new = NewRun(
+        kind=RunKind.COMPRESS,
+        title=method.title,
+        method=method.id,
+        models=(str(planned.model.path),),
+        model_name=planned.model.name,
+        settings={
+            "recipe": planned.recipe.model_dump(mode="json"),
+            "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
+            "findings": [finding.model_dump(mode="json") for finding in planned.findings],
+        },
+        output=str(planned.output),
+    )
+    work = compression_work(
+        model=planned.model,
+        recipe=planned.recipe,
+        method=method,
+        output=planned.output,
+        answers=answers,
+        device=engine.settings.device,
+    )
+    return await engine.queue.submit(new, work)
+
+
+def original_of(paths: Sequence[LocalModel], artifact: LocalModel) -> LocalModel | None:
+    """The model that an artifact was made from, where it is still here."""
+    return next((model for model in paths if str(model.path) == artifact.made_from), None)
