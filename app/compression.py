@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_model import LocalModel, Weights
 from core.models.survey import Survey
-from core.models.survey_store import fingerprint, keep_survey, kept_survey
+from core.models.survey_store import keep_survey, kept_survey, weights_identity
 from core.plan.estimate import estimate
 from core.plan.estimates import Estimates
 from core.plan.finding import Finding, Severity
@@ -98,7 +98,7 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
     method = find(planned.recipe.method)
     answers = None
     if planned.recipe.calibration is not None and planned.recipe.calibration.source == SELF_CHAT:
-        answers = engine.home.answers / fingerprint(planned.model.path)[:16]
+        answers = answers_folder(engine, planned.model)
     new = NewRun(
         kind=RunKind.COMPRESS,
         title=method.title,
@@ -123,6 +123,7 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
     return await engine.queue.submit(new, work)
 
 
-def original_of(paths: Sequence[LocalModel], artifact: LocalModel) -> LocalModel | None:
-    """The model that an artifact was made from, where it is still here."""
-    return next((model for model in paths if str(model.path) == artifact.made_from), None)
+def answers_folder(engine: Engine, model: LocalModel) -> Path:
+    """Where the model's self-made calibration chat is kept: one folder per model, by its very weights."""
+    return engine.home.answers / weights_identity(model.path)[:24]
+

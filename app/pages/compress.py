@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from app.ask_worker import ask_worker
-from app.compression import plan_compression, start_compression, survey_of
+from app.compression import answers_folder, plan_compression, start_compression, survey_of
 from app.engine import free_name
 from app.shell import Shell
 from app.starter import ensure_starter
@@ -14,7 +14,6 @@ from core.jobs.protocol import PreviewCalibration
 from core.jobs.run import RunKind
 from core.methods.catalogue import METHODS
 from core.models.local_model import LocalModel, Origin, Weights
-from core.models.survey_store import fingerprint
 from core.plan.plan_methods import plan_methods
 from core.plan.read_machine import read_machine
 from ui.pages.compress import CompressPage
@@ -109,7 +108,7 @@ class CompressBinding:
         engine = self._shell.engine
         answers = None
         if choice.calibration.source == SELF_CHAT:
-            answers = str(engine.home.answers / fingerprint(model.path)[:16])
+            answers = str(answers_folder(engine, model))
         self._page.show_busy("Reading the first samples")
         try:
             result = await ask_worker(

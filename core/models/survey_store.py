@@ -37,6 +37,19 @@ def fingerprint(model_path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def weights_identity(model_path: str | Path) -> str:
+    """Tells two models of the same layout apart without reading their weights: fingerprint, place, sizes, times.
+
+    SHA-256 in hexadecimal. A model that is moved counts as another one, which costs a cache entry and nothing else.
+    Raises BitpressError as `fingerprint` does.
+    """
+    digest = hashlib.sha256(fingerprint(model_path).encode())
+    for path in weight_files(Path(model_path)):
+        found = path.stat()
+        digest.update(f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
 def kept_survey(home: Home, model_path: str | Path) -> Survey | None:
     """The survey kept for the model as it is now; None where there is none. Raises BitpressError as `fingerprint`."""
     try:
