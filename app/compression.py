@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from app.ask_worker import ask_worker
 from app.engine import Engine, free_name
 from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.errors import BitpressError
-from core.jobs.compression import compression_work
+from core.jobs.compression import Compression, compression
 from core.jobs.protocol import SurveyModel
 from core.jobs.run import NewRun, Run, RunKind
 
@@ -112,15 +113,18 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
         },
         output=str(planned.output),
     )
-    work = compression_work(
-        model=planned.model,
-        recipe=planned.recipe,
-        method=method,
+    wanted = Compression(
+        model=planned.model.path,
+        original_bytes=planned.model.bytes,
         output=planned.output,
+        method=method,
+        recipe=planned.recipe,
         answers=answers,
+        original_sha256=planned.survey.fingerprint if planned.survey else None,
         device=engine.settings.device,
+        app_version=version("bitpress"),
     )
-    return await engine.queue.submit(new, work)
+    return await engine.queue.submit(new, compression(wanted))
 
 
 def answers_folder(engine: Engine, model: LocalModel) -> Path:

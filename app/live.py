@@ -78,10 +78,10 @@ class Live:
         )
 
     def _show_job(self) -> None:
-        self._shell.go("runs", self._shell.engine.queue.running)
+        self._shell.go("runs", self._shell.running)
 
     def _closing(self, event: QCloseEvent) -> None:
-        if self._shell.engine.queue.running is None:
+        if self._shell.running is None:
             return
         question = QMessageBox(
             QMessageBox.Icon.Question,

@@ -54,6 +54,11 @@ class Shell:
     def run(self, run_id: int) -> Run | None:
         return next((run for run in self.runs if run.id == run_id), None)
 
+    @property
+    def running(self) -> int | None:
+        """The run that has the machine now, or is next."""
+        return next(iter(self.engine.queue.unfinished), None)
+
     def refresh_models(self) -> None:
         """Look for models again, off the window's thread."""
         self.tasks.replace("models", self._find_models())

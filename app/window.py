@@ -56,6 +56,7 @@ async def serve(window: MainWindow, factories: PageFactories) -> int:
         return 1
     from app.live import Live
 
+    await shell.engine.queue.recover()
     live = Live(shell)
     factories.bind(window, shell)
     try:

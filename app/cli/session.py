@@ -34,6 +34,7 @@ def serve(output: Output, command: Callable[[Engine], Awaitable[int]]) -> int:
 async def _with_engine(command: Callable[[Engine], Awaitable[int]]) -> int:
     engine = Engine.open(Home.from_environment(), nice=0)
     try:
+        await engine.queue.recover()
         return await command(engine)
     finally:
         await engine.close()

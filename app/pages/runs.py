@@ -59,7 +59,7 @@ class RunsBinding:
         self._page.show_snapshot(run_id, snapshot)
 
     def _sampled(self, sample: Sample) -> None:
-        if (running := self._shell.engine.queue.running) is not None:
+        if (running := self._shell.running) is not None:
             self._page.add_sample(running, sample)
 
     def _open(self, run_id: int) -> None:
