@@ -134,6 +134,7 @@ class Quality(Received):
     fidelity: Fidelity
     texts: tuple[TextQuality, ...]
     conditions: Conditions
+    seconds: float
 
 
 class Speed(Received):
@@ -271,6 +272,7 @@ class ReportData(Received):
     title: str
     created: datetime
     bitpress_version: str
+    """Empty where Bitpress runs from its sources without being installed."""
     verdict: Verdict
     original: ModelFacts
     runs: tuple[RunReport, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from datetime import datetime
 
@@ -79,6 +80,8 @@ def memory(count: float) -> str:
 
 def significant(value: float, digits: int) -> str:
     """Decimal notation with that many significant digits; no exponent, and thousands are grouped."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
     if value == 0:
         return "0"
     places = digits - 1 - _exponent(value)
@@ -125,6 +128,7 @@ def seconds(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
+    """`41.3 ms`."""
     return f"{significant(value, 3)}{NO_BREAK}ms"
 
 
@@ -139,6 +143,7 @@ def interval(quantity: Range, places: int = 3) -> str:
 
 
 def share_interval(quantity: Range) -> str:
+    """An interval of shares: `96.4 to 97.7 %`."""
     return f"{quantity.low * 100:.1f} to {percent(quantity.high)}"
 
 
@@ -164,4 +169,5 @@ def spelled(number: int) -> str:
 
 
 def yes_no(value: bool | None) -> str:
+    """`yes`, `no` or `unknown`."""
     return "unknown" if value is None else "yes" if value else "no"
