@@ -17,7 +17,7 @@ from core.models.local_model import LocalModel
 from core.models.resolve import resolve
 from core.paths import Home
 from core.settings import Settings, load_settings
-from core.telemetry.sampler import Sampler
+from core.telemetry.sampler import Sampler, machine_sampler
 
 RESIDENT_SHARE = 0.4
 """Share of the free memory that models kept loaded between comparisons may hold."""
@@ -44,7 +44,7 @@ class Engine:
         settings = load_settings(home.settings_file)
         store = RunStore.open(home.store_file)
         launch = default_launch(nice=nice, threads=settings.threads)
-        sampler = Sampler(disk=home.root)
+        sampler = machine_sampler(home.root)
         queue = JobQueue(store, home, launch, sampler)
         residents = ResidentModels(budget=int(psutil.virtual_memory().available * RESIDENT_SHARE))
         return cls(home, settings, store, queue, launch, sampler, residents)

@@ -59,7 +59,7 @@ def completed(snapshot: JobSnapshot) -> JobSnapshot:
 
 
 async def _fetched(engine: Engine, told: Told) -> Path:
-    if engine.settings.offline and not starter.is_fetched(engine.home):
+    if engine.settings.offline and not starter.gguf_path(engine.home).is_file():
         raise BitpressError(
             "starter-not-fetched",
             "The starter model is not here yet, and Bitpress is set to stay offline.",
