@@ -12,6 +12,7 @@ type to a list of steps, done in order:
     {"signal": number}     send a signal to this very process
     {"exit": status}       end at once
     {"close": true}        close stdout and go on
+    {"once": path}         make the file; end with status 5 where it is there already
 
 Beside the steps a script may have "hello" (fields of the hello event) and "deaf" (ignore cancel and SIGTERM).
 """
@@ -27,7 +28,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 
 def launch_fake(folder: Path, script: dict[str, Any]) -> Any:
@@ -72,14 +73,14 @@ class FakeWorker:
                 self.commands.put(command)
         os._exit(0)
 
-    def serve(self) -> int:
+    def serve(self) -> NoReturn:
         hello = {"type": "hello", "protocol": 1, "app": "fake", "pid": os.getpid(), "libraries": {"fake": "1.0"}}
         self.send({**hello, **self.script.get("hello", {})})
         threading.Thread(target=self.listen, daemon=True).start()
         while True:
             command = self.commands.get()
             if command["type"] == "shutdown":
-                return 0
+                os._exit(0)  # returning would wait a second for the thread that holds stdin
             try:
                 for step in self.script[command["type"]]:
                     self.perform(step, command)
@@ -109,6 +110,10 @@ class FakeWorker:
                 os._exit(status)
             case {"close": True}:
                 os.close(1)
+            case {"once": path}:
+                if Path(path).exists():
+                    os._exit(5)
+                Path(path).touch()
             case _:
                 raise AssertionError(f"not a step: {step}")
 
@@ -125,12 +130,12 @@ def _write_all(data: bytes) -> None:
         data = data[os.write(1, data) :]
 
 
-def main() -> int:
+def main() -> None:
     script = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if script.get("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return FakeWorker(script).serve()
+    FakeWorker(script).serve()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

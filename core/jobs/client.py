@@ -161,13 +161,15 @@ class WorkerClient:
             await self._kill()
 
     async def close(self, grace: float = 1.0) -> None:
-        """End the process: shutdown, the end of its stdin, and after `grace` seconds the signals. Never raises."""
+        """End the process and any job in it: the end of its stdin, and after `grace` seconds the signals. Never raises.
+
+        Not by the command shutdown: the end of stdin ends the worker at once, without waiting for its threads.
+        """
         if self._closed:
             return
         self._closed = True
         for inbox in self._inboxes.values():
             inbox.cancelled = True
-        self._write(Shutdown())
         stdin = self._transport and self._transport.get_pipe_transport(0)
         if stdin is not None:
             stdin.close()
