@@ -71,28 +71,28 @@ def _bound(page: str, widget: QWidget, shell: Shell) -> object:
         case "models":
             from app.pages.models import ModelsBinding
 
-            return ModelsBinding(widget, shell)  # type: ignore[arg-type]
+            return ModelsBinding(widget, shell)
         case "compress":
             from app.pages.compress import CompressBinding
 
-            return CompressBinding(widget, shell)  # type: ignore[arg-type]
+            return CompressBinding(widget, shell)
         case "runs":
             from app.pages.runs import RunsBinding
 
-            return RunsBinding(widget, shell)  # type: ignore[arg-type]
+            return RunsBinding(widget, shell)
         case "compare":
             from app.pages.compare import CompareBinding
 
-            return CompareBinding(widget, shell)  # type: ignore[arg-type]
+            return CompareBinding(widget, shell)
         case "benchmarks":
             from app.pages.benchmarks import BenchmarksBinding
 
-            return BenchmarksBinding(widget, shell)  # type: ignore[arg-type]
+            return BenchmarksBinding(widget, shell)
         case "reports":
             from app.pages.reports import ReportsBinding
 
-            return ReportsBinding(widget, shell)  # type: ignore[arg-type]
+            return ReportsBinding(widget, shell)
         case _:
             from app.pages.settings import SettingsBinding
 
-            return SettingsBinding(widget, shell)  # type: ignore[arg-type]
+            return SettingsBinding(widget, shell)

@@ -15,7 +15,7 @@ from core.measure.verdict import Level, verdict
 from core.models.local_model import LocalModel
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
-from ui.widgets.tag import Tone
+from ui.tone import Tone
 
 TONES = {
     Level.NEAR_LOSSLESS: Tone.DONE,

@@ -85,15 +85,15 @@ class CompressBinding:
         if model is None:
             return
         first = None
-        for method in choice.methods or (choice.current,):
+        for method in choice.to_run:
             planned = await plan_compression(
                 self._shell.engine,
                 model=model,
                 method=method,
                 overrides=choice.overrides.get(method, {}),
                 calibration=choice.calibration,
-                output=choice.output if len(choice.methods) <= 1 else None,
-                seed=choice.calibration.seed,
+                output=choice.output,
+                seed=choice.seed,
             )
             run = await start_compression(self._shell.engine, planned)
             first = first or run

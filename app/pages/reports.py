@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFileDialog
 from app.shell import Shell
 from core.jobs.run import Run, RunKind
 from core.report.collect import collect
-from core.report.data import CHAPTERS
+from core.report.data import CHAPTER_TITLES
 from core.report.export import export
 from ui.pages.reports import ReportsPage
 
@@ -25,7 +25,7 @@ class ReportsBinding:
         self._shell = shell
         page.preview_requested.connect(lambda runs, chapters: shell.tasks.replace("preview-report", self._previewed(runs, chapters)))
         page.export_requested.connect(self._export)
-        page.show_chapters(CHAPTERS)
+        page.show_chapters(tuple(CHAPTER_TITLES.values()))
         shell.on_runs.append(self._show_runs)
         shell.going["reports"] = self._receive
         self._show_runs(shell.runs)
@@ -66,4 +66,5 @@ class ReportsBinding:
     def _write(self, runs: tuple[int, ...], chapters: tuple[str, ...], path: Path) -> None:
         engine = self._shell.engine
         path.parent.mkdir(parents=True, exist_ok=True)
-        export(collect(runs, engine.store, engine.home, chapters), path)
+        wanted = [chapter for chapter, title in CHAPTER_TITLES.items() if title in chapters]
+        export(collect(runs, engine.store, engine.home, wanted), path)
