@@ -177,7 +177,8 @@ def _check(output: Path, report: Reporter) -> dict[str, Json]:
     if contradictions := disagreements(model, tokenizer):
         raise _insane(f"its parts disagree about special tokens ({'; '.join(contradictions)})")
     text = resources.files("resources").joinpath("texts/import-check.txt").read_text(encoding="utf-8")
-    ids = tokenizer(text, return_tensors="pt").input_ids[:, :CHECK_TOKENS]
+    length = min(CHECK_TOKENS, tokenizer.model_max_length)
+    ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=length).input_ids
     with torch.inference_mode():
         logits = model(input_ids=ids).logits[0, :-1].float()
         if not bool(torch.isfinite(logits).all()):
