@@ -101,7 +101,5 @@ def a_sample(seconds: float, gpu: bool = True, ours: int | None = 4 * GIB) -> Sa
         power_limit=450.0,
         temperature=70.0,
     )
-    host = HostSample(
-        cpu=50.0, memory_used=8 * GIB, memory_total=16 * GIB, worker_memory=2 * GIB, worker_cpu=190.0
-    )
+    host = HostSample(cpu=50.0, memory_used=8 * GIB, memory_total=16 * GIB, worker_memory=2 * GIB, worker_cpu=190.0)
     return Sample(time=START + seconds, host=host, gpus=(board,) if gpu else ())

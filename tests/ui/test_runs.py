@@ -2,10 +2,6 @@ import pytest
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
-
-from core.jobs.protocol import FinishReason, Hello, Warned
-from core.jobs.run import RunKind
-from core.jobs.snapshot import Phase
 from run_values import (
     GIB,
     PROOF,
@@ -17,6 +13,10 @@ from run_values import (
     running_events,
     told,
 )
+
+from core.jobs.protocol import FinishReason, Hello, Warned
+from core.jobs.run import RunKind
+from core.jobs.snapshot import Phase
 from ui.pages.runs import RunsPage
 from ui.singletons import keep_singletons
 from ui.widgets.error_plot import ErrorPlot

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+from typing_extensions import override
 
 
 class PlainLabel(QLabel):
@@ -31,6 +32,12 @@ class PlainLabel(QLabel):
             self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         if wrap:
             self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+
+    @override
+    def minimumSizeHint(self) -> QSize:
+        # Qt's guess for wrapping text keeps narrow columns from being narrow.
+        hint = super().minimumSizeHint()
+        return QSize(min(hint.width(), 48), hint.height()) if self.wordWrap() else hint
 
     def set_role(self, role: str) -> None:
         """Change the look."""
