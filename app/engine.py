@@ -51,11 +51,17 @@ class Engine:
 
     def models(self) -> tuple[LocalModel, ...]:
         """Every local model; reads headers only."""
-        return discover(self.home, self.settings.watched_folders, self.settings.hub_cache)
+        return discover(self.home, self.watched, self.settings.hub_cache)
 
     def model(self, text: str) -> LocalModel:
         """The model that a person means: a folder, a file, a name from the list, or `starter`."""
-        return resolve(text, self.home, self.settings.watched_folders, self.settings.hub_cache)
+        return resolve(text, self.home, self.watched, self.settings.hub_cache)
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The folders that models are looked for in, beside the home's own."""
+        chosen = self.settings.artifacts_folder
+        return (*self.settings.watched_folders, *(() if chosen is None else (chosen,)))
 
     @property
     def artifacts(self) -> Path:

@@ -25,7 +25,7 @@ def list_models(
     async def command(engine: Engine) -> int:
         from core.models.discover import discover
 
-        watched = (*engine.settings.watched_folders, *(folder.absolute() for folder in folders or ()))
+        watched = (*engine.watched, *(folder.absolute() for folder in folders or ()))
         found = discover(engine.home, watched, engine.settings.hub_cache)
         for model in found:
             output.line("model", **model.model_dump(mode="json"))
