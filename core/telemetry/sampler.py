@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from core.telemetry.sample import Sample
@@ -16,14 +17,16 @@ JOIN_SECONDS = 5.0
 Reader = Callable[[int | None], Sample]
 """Takes one sample; the argument is the worker's process id."""
 
+OpenReader = Callable[[], AbstractContextManager[Reader]]
+
 
 class Sampler:
     """A daemon thread that samples until stopped. Listeners are called on that thread, and must be quick.
 
-    `open_reader` is called there too: opening NVML takes too long for a window's thread.
+    `open_reader` is opened and closed there too: opening NVML takes too long for a window's thread.
     """
 
-    def __init__(self, open_reader: Callable[[], Reader], interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(self, open_reader: OpenReader, interval: float = INTERVAL_SECONDS) -> None:
         self._open_reader = open_reader
         self._interval = interval
         self._listeners: tuple[Callable[[Sample], None], ...] = ()
@@ -72,24 +75,28 @@ class Sampler:
                 thread.join(timeout=JOIN_SECONDS)
 
     def _sample(self, stop: threading.Event) -> None:
-        read = self._open_reader()
-        due = time.monotonic()
-        while not stop.wait(max(0.0, due - time.monotonic())):
-            # After a suspend, go on from now: no burst of samples to catch up.
-            due = max(due + self._interval, time.monotonic())
+        with self._open_reader() as read:
+            due = time.monotonic()
+            while not stop.wait(max(0.0, due - time.monotonic())):
+                # After a suspend, go on from now: no burst of samples to catch up.
+                due = max(due + self._interval, time.monotonic())
+                self._sample_once(read)
+
+    def _sample_once(self, read: Reader) -> None:
+        try:
+            sample = read(self._worker)
+        except Exception:
+            logging.getLogger(__name__).exception("the machine could not be read; the graphs have a gap")
+            return
+        for listener in self._listeners:
             try:
-                sample = read(self._worker)
+                listener(sample)
             except Exception:
-                logging.getLogger(__name__).exception("the machine could not be read; the graphs have a gap")
-                continue
-            for listener in self._listeners:
-                try:
-                    listener(sample)
-                except Exception:
-                    logging.getLogger(__name__).exception("a listener of the telemetry failed")
+                logging.getLogger(__name__).exception("a listener of the telemetry failed")
 
 
-def machine_reader(disk: Path | None = None) -> Reader:
+@contextmanager
+def machine_reader(disk: Path | None = None) -> Iterator[Reader]:
     """Reads every NVIDIA GPU and this host; `disk` is where free space is watched."""
     from core.telemetry.host import HostReader, WorkerTree
     from core.telemetry.nvml import open_nvml
@@ -110,7 +117,10 @@ def machine_reader(disk: Path | None = None) -> Reader:
             time=time.time(), host=host.read(tree), gpus=nvml.read(tree.pids if tree is not None else frozenset())
         )
 
-    return read
+    try:
+        yield read
+    finally:
+        nvml.close()
 
 
 def machine_sampler(disk: Path | None = None) -> Sampler:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +292,7 @@ def test_that_telemetry_is_recorded_with_the_worker_s_pid_while_it_runs(tmp_path
             enough.set()
         return Sample(time=0.0, host=HostSample(cpu=1.0, memory_used=1, memory_total=2))
 
-    sampler = Sampler(lambda: read, interval=0.01)
+    sampler = Sampler(lambda: nullcontext(read), interval=0.01)
 
     async def use(queue: JobQueue, _: RunStore) -> None:
         run = await queue.submit(new(), survey())

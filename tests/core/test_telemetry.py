@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -127,7 +128,7 @@ def test_that_the_sampler_reads_on_a_thread_of_its_own_and_stops() -> None:
         samples.append(sample)
         arrived.set()
 
-    sampler = Sampler(lambda: read, interval=0.01)
+    sampler = Sampler(lambda: nullcontext(read), interval=0.01)
     unsubscribe = sampler.subscribe(listen)
     sampler.start()
     sampler.start()
@@ -168,7 +169,7 @@ def test_that_a_reading_or_a_listener_that_fails_leaves_a_gap_and_the_sampler_al
         samples.append(sample)
         arrived.set()
 
-    sampler = Sampler(lambda: read, interval=0.01)
+    sampler = Sampler(lambda: nullcontext(read), interval=0.01)
     sampler.subscribe(stumble)
     sampler.subscribe(listen)
     sampler.start()
