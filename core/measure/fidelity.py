@@ -26,8 +26,8 @@ BLOCK = 64
 """Tokens in such a block: longer than most dependence between neighbours, short enough for 8 blocks in 512 tokens."""
 
 BLOCKS_NOTE = (
-    f"A text of fewer than {FEWEST_DOCUMENTS} documents has its intervals over blocks of {BLOCK} tokens instead of over "
-    "documents: they say how sure the figure is for this text, not for texts like it."
+    f"A text of fewer than {FEWEST_DOCUMENTS} documents has its intervals over blocks of {BLOCK} tokens instead of "
+    "over documents: they say how sure the figure is for this text, not for texts like it."
 )
 
 
@@ -78,12 +78,12 @@ def summarise(tokens: ScoredTokens, others: Sequence[ScoredOther], names: Sequen
                 text=name,
                 tokens=int(chosen.size),
                 perplexity=perplexity(tokens.nll[chosen]),
-                others=_fidelities(tokens, others, chosen, units, strata, seed),
+                others=_fidelities(tokens, others, chosen, units=units, strata=strata, seed=seed),
             )
         )
     return Summary(
         perplexity=perplexity(tokens.nll),
-        others=_fidelities(tokens, others, everything, units, strata, seed),
+        others=_fidelities(tokens, others, everything, units=units, strata=strata, seed=seed),
         texts=tuple(texts),
         blocks=blocks,
     )
@@ -121,6 +121,7 @@ def _fidelities(
     tokens: ScoredTokens,
     others: Sequence[ScoredOther],
     chosen: Integers,
+    *,
     units: Integers,
     strata: Integers,
     seed: int,

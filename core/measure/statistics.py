@@ -35,7 +35,7 @@ def quantiles(values: Floats, probabilities: Sequence[float]) -> tuple[float, ..
 
 def sums_by_unit(values: Floats, units: Integers, count: int) -> Floats:
     """Sum of `values` (n) in each of `count` units, where `units` (n) says to which unit each value belongs."""
-    return np.bincount(units, weights=values, minlength=count)
+    return np.bincount(units, weights=values, minlength=count).astype(np.float64)
 
 
 def resample_counts(strata: Integers, *, seed: int, resamples: int = RESAMPLES) -> Integers:

@@ -7,6 +7,7 @@ token, its rivals, and a place to stop between two tokens.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from core.errors import BitpressError
 from core.measure.results import Sampling
+from core.worker.loading import Loaded
 
 CACHES = ("past_key_values", "cache_params", "state")
 """Under which name a model returns its cache and takes it back: attention, state space, RWKV."""
@@ -106,6 +108,21 @@ def weighed(logits: torch.Tensor, token: torch.Tensor, alternatives: int) -> tup
     ).tolist()
     rivals = zip(row[2 : 2 + count], row[2 + count :], strict=True)
     return int(row[0]), row[1], [(int(identity), share) for identity, share in rivals]
+
+
+def warm_up(loaded: Loaded) -> float:
+    """Two short passes (several tokens, then one), after which nothing is done for the first time; wall seconds."""
+    started = time.perf_counter()
+    # Not under inference mode: the weights that the first pass decompresses are to be ordinary tensors.
+    with torch.no_grad():
+        ids = torch.zeros((1, 8), dtype=torch.long, device=loaded.device)
+        loaded.model(input_ids=ids)
+    forward = Forward(loaded.model)
+    forward(ids)
+    forward(ids[:, :1])
+    if loaded.device.type == "cuda":
+        torch.cuda.synchronize(loaded.device)
+    return time.perf_counter() - started
 
 
 class TextStream:

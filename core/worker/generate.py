@@ -13,8 +13,8 @@ from core.jobs.protocol import Generate, Load, Stage
 from core.measure.results import GeneratedToken, Generation
 from core.value import Json
 from core.worker import loading
-from core.worker.decoding import Forward, TextStream, chooser, context_length, end_ids, prompt_ids, weighed
-from core.worker.footprint import PeakMemory, memory_now, wait
+from core.worker.decoding import Forward, TextStream, chooser, context_length, end_ids, prompt_ids, warm_up, weighed
+from core.worker.footprint import PeakMemory, memory_now
 from core.worker.loading import Loaded
 from core.worker.reporter import Reporter
 
@@ -28,11 +28,10 @@ WARMED = (
 
 
 def load(command: Load, report: Reporter) -> tuple[Loaded, dict[str, Json]]:
-    """The model, warm, and the result: `seconds` until it can answer (of which `warm_up_seconds`), `peak_bytes`,
-    `conditions`.
+    """The model, warm, and the result: `seconds` until it can answer, `warm_up_seconds` of them, peak and conditions.
 
     Raises what `loading.load` raises.
-    """  # noqa: D205
+    """
     report.plan((LOAD,))
     with report.stage(LOAD.id):
         peak = PeakMemory(loading.pick_device(command.device))
@@ -46,20 +45,6 @@ def load(command: Load, report: Reporter) -> tuple[Loaded, dict[str, Json]]:
         "peak_bytes": peak.bytes(),
         "conditions": loaded.conditions.model_dump(mode="json"),
     }
-
-
-def warm_up(loaded: Loaded) -> float:
-    """Two short passes (several tokens, then one), after which nothing is done for the first time; wall seconds."""
-    started = time.perf_counter()
-    # Not under inference mode: the weights that the first pass decompresses are to be ordinary tensors.
-    with torch.no_grad():
-        ids = torch.zeros((1, 8), dtype=torch.long, device=loaded.device)
-        loaded.model(input_ids=ids)
-    forward = Forward(loaded.model)
-    forward(ids)
-    forward(ids[:, :1])
-    wait(loaded.device)
-    return time.perf_counter() - started
 
 
 def run(command: Generate, report: Reporter, loaded: Loaded | None) -> Json:
