@@ -74,11 +74,8 @@ def _defaults(survey: Survey | None) -> dict[str, Json]:
 
 
 def largest_group(modules: tuple[SurveyedModule, ...]) -> int:
-    """The largest offered group size that divides the columns of all modules; the usual one where none does."""
-    for size in sorted(GROUP_SIZE.choices, reverse=True):
-        if not undivided(modules, size):
-            return int(size)
-    return USUAL_GROUP
+    """The largest offered group size that divides the columns of all modules, or else of the most modules."""
+    return int(min(GROUP_SIZE.choices, key=lambda size: (len(undivided(modules, size)), -size)))
 
 
 def undivided(modules: tuple[SurveyedModule, ...], size: int) -> tuple[SurveyedModule, ...]:
@@ -120,21 +117,26 @@ def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
 def _refused(
     modules: tuple[SurveyedModule, ...], bad: tuple[SurveyedModule, ...], size: int, ignore: tuple[str, ...]
 ) -> Finding:
-    fitting = next((n for n in sorted(GROUP_SIZE.choices, reverse=True) if not undivided(modules, n)), None)
+    best = largest_group(modules)
+    rest = undivided(modules, best)
     why = f"Group size {size} does not divide {_where(bad, modules)}, so llmcompressor would refuse the job."
-    if fitting is not None:
+    if not rest:
         return Finding(
             code="group-size",
             severity=Severity.BLOCKS,
-            message=f"{why} Use {fitting}, which divides them all.",
-            fix={"group_size": fitting},
+            message=f"{why} Use {best}, which divides them all.",
+            fix={"group_size": best},
         )
-    left = [f"re:.*{re.escape(name)}$" for name in dict.fromkeys(module.name.rpartition(".")[2] for module in bad)]
+    left = [f"re:.*{re.escape(name)}$" for name in dict.fromkeys(module.name.rpartition(".")[2] for module in rest)]
+    if len(rest) == len(modules):
+        what = "No group size on offer divides any of them: choose an 8-bit method."
+    else:
+        what = f"No group size on offer divides them all: leave {short_names(rest)} alone, or choose an 8-bit method."
     return Finding(
         code="group-size",
         severity=Severity.BLOCKS,
-        message=f"{why} No group size on offer divides them all: leave these layers alone, or choose an 8-bit method.",
-        fix={"ignore": [*ignore, *left]} if len(bad) < len(modules) else None,
+        message=f"{why} {what}",
+        fix={"group_size": best, "ignore": [*ignore, *left]} if len(rest) < len(modules) else None,
     )
 
 

@@ -128,7 +128,7 @@ def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
         Finding(
             code="smoothing-mappings",
             severity=Severity.NOTES,
-            message=f"llmcompressor has no smoothing mapping of its own for {survey.architecture or 'this model'}; the "
+            message=f"There is no smoothing mapping for {survey.architecture or 'this model'} in llmcompressor; its "
             "layers are named as in Llama, so Llama's is used. The proof after the job shows whether it fits.",
         ),
     )

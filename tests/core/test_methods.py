@@ -65,6 +65,7 @@ def test_that_the_default_group_size_is_the_largest_that_divides_every_layer():
     assert defaults(llama_survey(hidden=512, intermediate=1056, heads=8))["group_size"] == 32
     assert defaults(None)["group_size"] == 128
     assert largest_group(targeted(llama_survey(hidden=80, intermediate=80, heads=4), ["lm_head"])) == 128
+    assert largest_group(targeted(llama_survey(hidden=576, intermediate=1500), ["lm_head"])) == 64
 
 
 def test_that_the_output_layer_is_left_alone_under_the_name_it_has():
