@@ -15,7 +15,6 @@ from core.errors import BitpressError
 from core.jobs.compression import Compression, compression
 from core.jobs.protocol import SurveyModel
 from core.jobs.run import NewRun, Run, RunKind
-
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
@@ -130,4 +129,3 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
 def answers_folder(engine: Engine, model: LocalModel) -> Path:
     """Where the model's self-made calibration chat is kept: one folder per model, by its very weights."""
     return engine.home.answers / weights_identity(model.path)[:24]
-

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from core.jobs.comparison import ResidentModels
 from core.jobs.client import WorkerLaunch, default_launch
+from core.jobs.comparison import ResidentModels
 from core.jobs.queue import JobQueue
 from core.jobs.store import RunStore
 from core.models.discover import discover

@@ -47,9 +47,7 @@ async def start_comparison(engine: Engine, *, models: Sequence[LocalModel], prom
         Contender(path=model.path, name=model.name, bytes=int(model.bytes * LOADED_OVER_STORED)) for model in models
     ]
     return await engine.queue.submit(
-        _asked(
-            RunKind.COMPARE, "Comparison", models, {"prompt": prompt, "sampling": sampling.model_dump(mode="json")}
-        ),
+        _asked(RunKind.COMPARE, "Comparison", models, {"prompt": prompt, "sampling": sampling.model_dump(mode="json")}),
         comparison(engine.residents, contenders, prompt, sampling, device=engine.settings.device),
     )
 

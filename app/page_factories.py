@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtWidgets import QWidget
 
@@ -66,7 +66,7 @@ def _made(page: str) -> QWidget:
             return SettingsPage()
 
 
-def _bound(page: str, widget: QWidget, shell: Shell) -> object:
+def _bound(page: str, widget: Any, shell: Shell) -> object:
     match page:
         case "models":
             from app.pages.models import ModelsBinding

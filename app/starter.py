@@ -9,9 +9,9 @@ from threading import Event
 
 from app.engine import Engine
 from core.errors import BitpressError
+from core.jobs import work
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import JobSnapshot
-from core.jobs import work
 from core.models import starter
 from core.models.inspect import inspect
 from core.models.local_model import LocalModel, Origin
@@ -69,7 +69,9 @@ async def _fetched(engine: Engine, told: Told) -> Path:
     loop = asyncio.get_running_loop()
 
     def progressed(done: int, total: int) -> None:
-        loop.call_soon_threadsafe(told, f"Fetching the starter model ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", done / total)
+        loop.call_soon_threadsafe(
+            told, f"Fetching the starter model ({done / 1e6:.0f} of {total / 1e6:.0f} MB)", done / total
+        )
 
     told("Fetching the starter model", None)
     try:

@@ -22,7 +22,9 @@ async def run_sweep(
     engine: Engine, output: Output, *, model: str, methods: list[str], samples: int
 ) -> list[dict[str, Any]]:
     """One row per method: {method, run, output, bytes, seconds, kl, perplexity_ratio, same_top1, level, problem}."""
-    original = await ensure_starter(engine, lambda text, _: output.note(text)) if model == "starter" else engine.model(model)
+    original = (
+        await ensure_starter(engine, lambda text, _: output.note(text)) if model == "starter" else engine.model(model)
+    )
     rows: list[dict[str, Any]] = []
     pressed: list[LocalModel] = []
     for method in methods:

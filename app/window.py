@@ -83,7 +83,7 @@ async def _opened(window: MainWindow) -> Shell | None:
     from app.engine import Engine
     from app.shell import Shell
     from app.tasks import Tasks
-    from core.errors import BitpressError
+    from core.errors import BitpressError, Problem
     from core.paths import Home
     from ui.dialogs.problem import show_problem
 
@@ -92,7 +92,11 @@ async def _opened(window: MainWindow) -> Shell | None:
     except BitpressError as error:
         show_problem(window, error.problem)
         return None
-    return Shell(engine=engine, window=window, tasks=Tasks(lambda problem: show_problem(window, problem)))
+
+    def show(problem: Problem) -> None:
+        show_problem(window, problem)
+
+    return Shell(engine=engine, window=window, tasks=Tasks(show))
 
 
 def _has_display() -> bool:

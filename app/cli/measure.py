@@ -11,7 +11,7 @@ from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import follow, serve
 from app.engine import Engine
 from core.errors import BitpressError
-from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.measure.results import BenchmarkSuite, EvaluationSuite, Fidelity, Sampling
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 Gate = Annotated[
@@ -24,7 +24,9 @@ _BENCHMARK = BenchmarkSuite()
 def evaluate(
     original: Annotated[str, typer.Argument(help="The original model.")],
     others: Annotated[list[str], typer.Argument(help="Models to compare with it.")],
-    text: Annotated[list[Path] | None, typer.Option("--text", help="Score these files instead of the built-in texts.")] = None,
+    text: Annotated[
+        list[Path] | None, typer.Option("--text", help="Score these files instead of the built-in texts.")
+    ] = None,
     tokens: Annotated[int, typer.Option("--tokens", min=64, help="Most tokens scored per text.")] = _EVALUATION.tokens,
     gate: Gate = None,
     as_json: Json = False,
@@ -34,7 +36,7 @@ def evaluate(
 
     async def command(engine: Engine) -> int:
         from app.measurement import start_evaluation
-        from core.measure.verdict import gate_named, judged
+        from core.measure.verdict import gate_named, gate_verdict
 
         wanted = gate_named(gate) if gate else None
         suite = _EVALUATION.model_copy(
@@ -47,12 +49,12 @@ def evaluate(
         verdicts: list[str] = []
         for other in result["others"]:
             if wanted is not None:
-                other["gate"] = {"name": wanted.name, "verdict": judged(other, wanted)}
-                verdicts.append(other["gate"]["verdict"])
+                verdicts.append(gate_verdict(Fidelity.model_validate(other), wanted))
+                other["gate"] = {"name": str(wanted.level), "verdict": verdicts[-1]}
             output.say(
                 f"{other['name']}: perplexity {other['perplexity']:.3f} (x {other['perplexity_ratio']['value']:.4f}), "
                 f"mean KL {other['kl']['mean']:.4f}, same top-1 {100 * other['same_top1']['value']:.1f} %"
-                + (f", {wanted.name}: {verdicts[-1]}" if wanted else "")
+                + (f", {wanted.level}: {verdicts[-1]}" if wanted else "")
             )
         output.result({"run": run.id, **result})
         return BLOCKED if any(verdict != "pass" for verdict in verdicts) else DONE
@@ -92,7 +94,9 @@ def bench(
         rows = []
         for model in result["models"]:
             conditions = model["conditions"]
-            rows.append({**model, "engine": conditions["engine"], "device": conditions["device"], "dtype": conditions["dtype"]})
+            rows.append(
+                {**model, "engine": conditions["engine"], "device": conditions["device"], "dtype": conditions["dtype"]}
+            )
             for case in rows[-1]["cases"]:
                 for key in ("ttft_ms", "itl_ms", "tokens_per_second"):
                     figure = case[key]
@@ -132,10 +136,17 @@ def generate(
             parting = "" if first is None else f", parts from the original at token {first + 1}"
             output.say(f"--- {one['name']} ({one['tokens_per_second']:.1f} tokens/s{parting})")
             output.say(one["text"])
-        outputs = [{**one, "tokens": len(one["tokens"]), "token_ids": [token["id"] for token in one["tokens"]]} for one in result["outputs"]]
+        outputs = [
+            {**one, "tokens": len(one["tokens"]), "token_ids": [token["id"] for token in one["tokens"]]}
+            for one in result["outputs"]
+        ]
         differences = result["first_difference"]
         output.result(
-            {"run": run.id, "outputs": outputs, "first_difference": differences[1] if len(differences) == 2 else differences[1:] or None}
+            {
+                "run": run.id,
+                "outputs": outputs,
+                "first_difference": differences[1] if len(differences) == 2 else differences[1:] or None,
+            }
         )
         return DONE
 

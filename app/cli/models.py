@@ -111,7 +111,14 @@ def _table(models: tuple[LocalModel, ...]) -> None:
     from ui.humanize import bytes_text, count_text
 
     table = Table(box=None, pad_edge=False)
-    for title, right in (("Name", False), ("Architecture", False), ("Parameters", True), ("Precision", False), ("Size", True), ("From", False)):
+    for title, right in (
+        ("Name", False),
+        ("Architecture", False),
+        ("Parameters", True),
+        ("Precision", False),
+        ("Size", True),
+        ("From", False),
+    ):
         table.add_column(title, justify="right" if right else "left")
     for model in models:
         cells = (

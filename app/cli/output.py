@@ -62,7 +62,7 @@ class Output:
             sys.stderr.write(f"\r\x1b[K  {literal(text)}")
             sys.stderr.flush()
             self._bar = True
-        elif (step := text.split(" (")[0]) != self._noted:
+        elif (step := text.split(" (", maxsplit=1)[0]) != self._noted:
             self._noted = step
             self._to_person(step)
 

@@ -61,7 +61,9 @@ async def follow(engine: Engine, run: Run, output: Output) -> JobSnapshot:
     if snapshot.problem is not None:
         raise BitpressError.of(snapshot.problem)
     if snapshot.reason is FinishReason.CANCELLED:
-        raise BitpressError("cancelled", "The job was cancelled; nothing was left behind.", "Run it again to start over.")
+        raise BitpressError(
+            "cancelled", "The job was cancelled; nothing was left behind.", "Run it again to start over."
+        )
     return snapshot
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from ui.pages.benchmark_row import BenchmarkRow
+from ui.pages.benchmarks import BenchmarksPage
+
 from app.measurement import start_benchmark, start_evaluation
 from app.shell import Shell
 from app.starter import completed
@@ -13,8 +16,6 @@ from core.jobs.snapshot import JobSnapshot
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
 from core.measure.verdict import Level, verdict
 from core.models.local_model import LocalModel
-from ui.pages.benchmark_row import BenchmarkRow
-from ui.pages.benchmarks import BenchmarksPage
 from ui.tone import Tone
 
 TONES = {
@@ -66,9 +67,7 @@ class BenchmarksBinding:
         started: list[Run] = []
         try:
             if evaluation is not None and len(models) > 1:
-                started.append(
-                    await start_evaluation(engine, original=models[0], others=models[1:], suite=evaluation)
-                )
+                started.append(await start_evaluation(engine, original=models[0], others=models[1:], suite=evaluation))
             if speed is not None:
                 started.append(await start_benchmark(engine, models=models, suite=speed))
             self._runs = frozenset(run.id for run in started)

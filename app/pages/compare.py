@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
+from ui.pages.compare import ComparePage
+
 from app.measurement import start_comparison
 from app.shell import Shell
 from core.jobs.comparison import answer_column
@@ -12,7 +14,6 @@ from core.jobs.protocol import AnyEvent, Finished, StageStarted, Token
 from core.jobs.snapshot import JobSnapshot
 from core.measure.results import Comparison, Sampling
 from core.models.local_model import LocalModel
-from ui.pages.compare import ComparePage
 
 
 class CompareBinding:

@@ -65,7 +65,15 @@ class CompressBinding:
         self._page.show_machine(machine)
         self._page.show_plans(
             plan_methods(
-                model, survey, choice.goal, machine, history, choice.overrides, choice.calibration, choice.output
+                model,
+                survey,
+                choice.goal,
+                machine,
+                history,
+                overrides_by_method=choice.overrides,
+                calibration=choice.calibration,
+                output=choice.output,
+                seed=choice.seed,
             )
         )
 

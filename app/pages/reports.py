@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog
+from ui.pages.reports import ReportsPage
 
 from app.shell import Shell
 from core.jobs.run import Run, RunKind
 from core.report.collect import collect
 from core.report.data import CHAPTER_TITLES
 from core.report.export import export
-from ui.pages.reports import ReportsPage
 
 NAMES = {".pdf": "PDF", ".html": "HTML page", ".json": "JSON", ".csv": "CSV table", ".md": "Model card"}
 
@@ -23,7 +23,9 @@ class ReportsBinding:
     def __init__(self, page: ReportsPage, shell: Shell) -> None:
         self._page = page
         self._shell = shell
-        page.preview_requested.connect(lambda runs, chapters: shell.tasks.replace("preview-report", self._previewed(runs, chapters)))
+        page.preview_requested.connect(
+            lambda runs, chapters: shell.tasks.replace("preview-report", self._previewed(runs, chapters))
+        )
         page.export_requested.connect(self._export)
         page.show_chapters(tuple(CHAPTER_TITLES.values()))
         shell.on_runs.append(self._show_runs)
@@ -50,7 +52,9 @@ class ReportsBinding:
 
     def _export(self, suffix: str, runs: tuple[int, ...], chapters: tuple[str, ...]) -> None:
         proposed = str(Path.home() / f"bitpress-report-{'-'.join(map(str, runs))}{suffix}")
-        chosen, _ = QFileDialog.getSaveFileName(self._page, "Export the report", proposed, f"{NAMES[suffix]} (*{suffix})")
+        chosen, _ = QFileDialog.getSaveFileName(
+            self._page, "Export the report", proposed, f"{NAMES[suffix]} (*{suffix})"
+        )
         if chosen:
             path = Path(chosen) if Path(chosen).suffix == suffix else Path(chosen + suffix)
             self._shell.tasks.start(f"export-{suffix}", self._exported(runs, chapters, path))
@@ -61,7 +65,7 @@ class ReportsBinding:
             await asyncio.to_thread(self._write, runs, chapters, path)
         finally:
             self._page.show_busy(None)
-        self._shell.window.show_message(f"Written: {path}")
+        self._shell.window.strip.show_idle(f"Written: {path}")
 
     def _write(self, runs: tuple[int, ...], chapters: tuple[str, ...], path: Path) -> None:
         engine = self._shell.engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from core.report.reproduce import command_line, python_script
 from PySide6.QtGui import QGuiApplication
 
 from app.compression import plan_compression, start_compression
@@ -16,7 +17,6 @@ from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.jobs.work import LOG_FILE
 from core.methods.recipe import Recipe
-from core.report.reproduce import command_line, python_script
 from core.telemetry.recording import read_samples
 from core.telemetry.sample import Sample
 from ui.pages.runs import RunsPage

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ui.pages.settings import SettingsPage
+
 from app.shell import Shell
 from core.settings import Settings, save_settings
-from ui.pages.settings import SettingsPage
 
 
 class SettingsBinding:

@@ -162,7 +162,9 @@ async def _answered(
             async for event in client.run(command):
                 if isinstance(event, Finished) and (event.reason is not FinishReason.COMPLETED or stage[0] == "a"):
                     if event.reason is FinishReason.COMPLETED:
-                        yield StageFinished(job=context.job, stage=stage, seconds=time.time() - started, time=time.time())
+                        yield StageFinished(
+                            job=context.job, stage=stage, seconds=time.time() - started, time=time.time()
+                        )
                     yield event
                     return
                 if isinstance(event, Token):
@@ -175,4 +177,3 @@ async def _answered(
         raise
     finally:
         context.register(None)
-

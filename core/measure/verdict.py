@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.errors import BitpressError
 from core.measure.results import Fidelity
 from core.value import Range, Received
 
@@ -106,6 +107,25 @@ def verdict(fidelity: Fidelity, original_bytes: int | None = None, compressed_by
         for figure, title, value in _figures(fidelity)
     )
     return Verdict(level=level, sentence=_sentence(fidelity, level, original_bytes, compressed_bytes), rows=rows)
+
+
+def gate_named(name: str) -> Limits:
+    """The limits of a named gate. Raises BitpressError `unknown-gate`."""
+    found = next((limits for limits in LIMITS if limits.level == name), None)
+    if found is None:
+        raise BitpressError(
+            "unknown-gate",
+            f"There is no gate called {name}.",
+            f"Choose one of {', '.join(limits.level for limits in LIMITS)}.",
+        )
+    return found
+
+
+def gate_verdict(fidelity: Fidelity, limits: Limits) -> str:
+    """pass where every figure keeps the limits with its whole interval, fail where one is beyond, else inconclusive."""
+    return {Standing.WITHIN: "pass", Standing.BEYOND: "fail", Standing.INCONCLUSIVE: "inconclusive"}[
+        _overall(fidelity, limits)
+    ]
 
 
 def _figures(fidelity: Fidelity) -> tuple[tuple[str, str, Range], ...]:

@@ -24,7 +24,9 @@ def main() -> int:
         delays = _measured()
     delays.sort()
     median, p99, worst = (delays[int(len(delays) * share)] * 1000 for share in (0.5, 0.99, 0.9999))
-    print(f"event loop during GPTQ: {len(delays)} ticks, median {median:.1f} ms, 99 % {p99:.1f} ms (at most {LIMIT_MS}), worst {worst:.0f} ms")
+    print(
+        f"event loop during GPTQ: {len(delays)} ticks, median {median:.1f} ms, 99 % {p99:.1f} ms (at most {LIMIT_MS}), worst {worst:.0f} ms"
+    )
     return int(p99 > LIMIT_MS)
 
 

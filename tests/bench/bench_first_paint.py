@@ -83,7 +83,11 @@ def _seconds(code: str, home: str) -> float:
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "BITPRESS_HOME": home}
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, str(time.time())],
-        env=environment, capture_output=True, text=True, check=True, timeout=60,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     return float(done.stdout.split()[-1])
 

@@ -74,7 +74,10 @@ def _pairs(home: Path, model: Path, method: str, count: int, holds: object) -> i
         pairs.append((ours, _bare(home, model, modifiers, str(tokens) if entry.needs_calibration else "")))
     ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
-    print(f"{method}: ours {ours:.2f} s, bare {bare:.2f} s, ratio {ratio:.3f}, {ours - bare:+.2f} s ({count} pairs)", flush=True)
+    print(
+        f"{method}: ours {ours:.2f} s, bare {bare:.2f} s, ratio {ratio:.3f}, {ours - bare:+.2f} s ({count} pairs)",
+        flush=True,
+    )
     return int(not holds(ours, bare))  # type: ignore[operator]
 
 
@@ -88,7 +91,17 @@ def home_of(folder: Path) -> object:
 def _ours(home: Path, method: str) -> tuple[float, int]:
     """Seconds from process start to the moment at which the save stage is over, and the run's number."""
     started = time.time()
-    arguments = ["compress", "starter", "--method", method, "--samples", str(SAMPLES), "--max-length", str(MAX_LENGTH), "--json"]
+    arguments = [
+        "compress",
+        "starter",
+        "--method",
+        method,
+        "--samples",
+        str(SAMPLES),
+        "--max-length",
+        str(MAX_LENGTH),
+        "--json",
+    ]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "app", *arguments], capture_output=True, text=True, check=False, timeout=900
     )
@@ -105,7 +118,10 @@ def _bare(home: Path, model: Path, modifiers: str, tokens: str) -> float:
     started = time.time()
     subprocess.run(
         [sys.executable, "-c", BARE, str(model), str(output), modifiers, tokens],
-        capture_output=True, check=True, timeout=900, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        check=True,
+        timeout=900,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
     seconds = time.time() - started
     shutil.rmtree(output)

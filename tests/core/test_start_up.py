@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "llmcompressor", "datasets", "compressed_tensors", "matplotlib", "sqlalchemy", "alembic")
+HEAVY = (
+    "torch",
+    "transformers",
+    "llmcompressor",
+    "datasets",
+    "compressed_tensors",
+    "matplotlib",
+    "sqlalchemy",
+    "alembic",
+)
 
 
 @pytest.mark.parametrize("module", ["app.window", "ui.main_window", "app.cli.main"])
