@@ -76,7 +76,7 @@ class Engine:
 
 
 def free_name(folder: Path, name: str) -> Path:
-    """`folder/name`, or the first of `name-2`, `name-3` ... that is free; a name from a model cannot leave the folder."""
+    """`folder/name`, or the first of `name-2`, `name-3` ... that is free; no name leads out of the folder."""
     safe = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "model"
     candidate, number = folder / safe, 2
     while os.path.lexists(candidate):

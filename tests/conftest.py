@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """An empty home that the application under test uses."""
     monkeypatch.setenv("BITPRESS_HOME", str(tmp_path / "home"))
-    yield Home(tmp_path / "home")
+    return Home(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

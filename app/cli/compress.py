@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from app.cli.session import follow, serve
 from app.engine import Engine
 from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.plan.finding import Severity
+
+if TYPE_CHECKING:
+    from app.compression import Planned
 
 Model = Annotated[str, typer.Argument(help="A folder, a GGUF file, a name from `bitpress models`, or starter.")]
 MethodName = Annotated[str, typer.Option("--method", help="An entry of `bitpress methods`.")]
@@ -43,6 +46,7 @@ def list_methods(as_json: Json = False) -> int:
 
 
 def plan(
+    *,
     model: Model,
     method: MethodName,
     settings: Set = None,
@@ -58,7 +62,16 @@ def plan(
 
     async def command(engine: Engine) -> int:
         planned = await _planned(
-            engine, output, model, method, settings, calibration, samples, max_length, seed, output_folder
+            engine,
+            output,
+            model=model,
+            method=method,
+            settings=settings,
+            calibration=calibration,
+            samples=samples,
+            max_length=max_length,
+            seed=seed,
+            output_folder=output_folder,
         )
         output.result(
             {
@@ -76,6 +89,7 @@ def plan(
 
 
 def compress(
+    *,
     model: Model,
     method: MethodName,
     settings: Set = None,
@@ -96,7 +110,16 @@ def compress(
         if device is not None:
             engine.settings = engine.settings.model_copy(update={"device": device})
         planned = await _planned(
-            engine, output, model, method, settings, calibration, samples, max_length, seed, output_folder
+            engine,
+            output,
+            model=model,
+            method=method,
+            settings=settings,
+            calibration=calibration,
+            samples=samples,
+            max_length=max_length,
+            seed=seed,
+            output_folder=output_folder,
         )
         for finding in planned.findings:
             if finding.severity is not Severity.NOTES:
@@ -110,7 +133,8 @@ def compress(
         output.say(
             f"Run {run.id}: {result['output']}\n"
             f"{bytes_text(result['original_bytes'])} became {bytes_text(result['bytes'])} in "
-            f"{duration_text(result['seconds'])}; the proof took {duration_text(result['proof']['seconds'])} and passed."
+            f"{duration_text(result['seconds'])}; "
+            f"the proof took {duration_text(result['proof']['seconds'])} and passed."
         )
         return DONE
 
@@ -143,6 +167,7 @@ def prove(
 async def _planned(
     engine: Engine,
     output: Output,
+    *,
     model: str,
     method: str,
     settings: list[str] | None,
@@ -151,7 +176,7 @@ async def _planned(
     max_length: int,
     seed: int,
     output_folder: Path | None,
-) -> Any:
+) -> Planned:
     from app.compression import plan_compression
     from app.starter import ensure_starter
     from core.methods.catalogue import find
@@ -175,7 +200,7 @@ async def _planned(
     )
 
 
-def _say_plan(output: Output, planned: Any) -> None:
+def _say_plan(output: Output, planned: Planned) -> None:
     from ui.humanize import bytes_text, duration_text, memory_text
 
     for finding in planned.findings:

@@ -12,7 +12,7 @@ from app.cli.output import WRONG_USAGE
 
 app = typer.Typer(
     name="bitpress",
-    help="Compress language models on your own machine, and know what it cost them. Without a command, the window opens.",
+    help="Compress language models, and know what it cost them. Without a command, the window opens.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -22,6 +22,7 @@ _BENCHMARK = BenchmarkSuite()
 
 
 def evaluate(
+    *,
     original: Annotated[str, typer.Argument(help="The original model.")],
     others: Annotated[list[str], typer.Argument(help="Models to compare with it.")],
     text: Annotated[
@@ -63,6 +64,7 @@ def evaluate(
 
 
 def bench(
+    *,
     models: Annotated[list[str], typer.Argument(help="Models to measure, one after the other.")],
     engine_name: Annotated[str, typer.Option("--engine", help="transformers.")] = "transformers",
     batch: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Batch sizes; may be given often.")] = None,
@@ -113,6 +115,7 @@ def bench(
 
 
 def generate(
+    *,
     models: Annotated[list[str], typer.Argument(help="Models that answer, the original first.")],
     prompt: Annotated[str, typer.Option("--prompt", help="What to answer.")],
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,

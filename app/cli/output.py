@@ -27,7 +27,7 @@ DONE, FAILED, WRONG_USAGE, BLOCKED, CANCELLED = 0, 1, 2, 3, 130
 
 def literal(text: str) -> str:
     """The text with control characters made visible, so that no model can steer the terminal."""
-    return "".join(c if c in "\n\t" or (c.isprintable() and not _steers(c)) else f"\\x{ord(c):02x}" for c in text)
+    return "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
 
 
 def _steers(character: str) -> bool:

@@ -37,6 +37,15 @@ class Contender:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What every contender is asked, and where it computes."""
+
+    prompt: str
+    sampling: Sampling
+    device: str
+
+
 @dataclass(slots=True)
 class _Resident:
     contender: Contender
@@ -101,11 +110,12 @@ def comparison(
     """One model after the other, so that each speed is true; the result is a Comparison, the original first."""
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
+        question = Question(prompt, sampling, device)
         yield Accepted(job=context.job, stages=_stages(contenders), time=time.time())
         outputs: list[Generation] = []
         for index, contender in enumerate(contenders):
             context.check()
-            async for event in _answered(context, residents, index, contender, prompt, sampling, device):
+            async for event in _answered(context, residents, index, contender, question):
                 if not isinstance(event, Finished):
                     yield event
                 elif event.reason is FinishReason.COMPLETED:
@@ -138,9 +148,7 @@ async def _answered(
     residents: ResidentModels,
     index: int,
     contender: Contender,
-    prompt: str,
-    sampling: Sampling,
-    device: str,
+    question: Question,
 ) -> AsyncIterator[AnyEvent]:
     """The events of one model's load and answer, with our own stages; a Finished that is not completed ends it."""
     client = residents.find(contender)
@@ -152,11 +160,15 @@ async def _answered(
     context.register(client)
     try:
         commands: list[tuple[str, Load | Generate]] = [
-            (f"answer-{index}", Generate(job=context.job, prompt=prompt, sampling=sampling))
+            (f"answer-{index}", Generate(job=context.job, prompt=question.prompt, sampling=question.sampling))
         ]
         if not loaded:
-            commands.insert(0, (f"load-{index}", Load(job=context.job, model=str(contender.path), device=device)))
+            commands.insert(
+                0, (f"load-{index}", Load(job=context.job, model=str(contender.path), device=question.device))
+            )
         for stage, command in commands:
+            # Between two commands no job runs under our name, so a cancel reaches nobody else.
+            context.check()
             started = time.time()
             yield StageStarted(job=context.job, stage=stage, time=started)
             async for event in client.run(command):
