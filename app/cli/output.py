@@ -27,12 +27,18 @@ DONE, FAILED, WRONG_USAGE, BLOCKED, CANCELLED = 0, 1, 2, 3, 130
 
 def literal(text: str) -> str:
     """The text with control characters made visible, so that no model can steer the terminal."""
-    return "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or (character.isprintable() and not _steers(character)):
+        return character
+    return f"\\x{ord(character):02x}"
 
 
 def _steers(character: str) -> bool:
     """Bidirectional overrides and isolates reorder what stands around them."""
-    return "‪" <= character <= "‮" or "⁦" <= character <= "⁩"
+    return "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
 
 
 @dataclass(slots=True)

@@ -25,7 +25,8 @@ def main() -> int:
     delays.sort()
     median, p99, worst = (delays[int(len(delays) * share)] * 1000 for share in (0.5, 0.99, 0.9999))
     print(
-        f"event loop during GPTQ: {len(delays)} ticks, median {median:.1f} ms, 99 % {p99:.1f} ms (at most {LIMIT_MS}), worst {worst:.0f} ms"
+        f"event loop during GPTQ: {len(delays)} ticks, median {median:.1f} ms, "
+        f"99 % {p99:.1f} ms (at most {LIMIT_MS}), worst {worst:.0f} ms"
     )
     return int(p99 > LIMIT_MS)
 
