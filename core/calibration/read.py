@@ -32,6 +32,8 @@ _KEEP_FACTOR = 8
 def read_samples(spec: CalibrationSpec) -> tuple[CalibrationSample, ...]:
     """Samples of a file or folder in the order in which they stand there; blank ones are left out.
 
+    Each has its file, and the line or number of its record there, as its origin: `chats/a.jsonl:3`.
+
     Plain text is cut at paragraphs into pieces of about `max_length` tokens. Where there are far more samples than the
     job takes, a fair choice by the seed is kept, so that memory does not grow with the data.
 
@@ -79,7 +81,7 @@ def source_files(spec: CalibrationSpec) -> tuple[Path, ...]:
     return files
 
 
-def first_samples(spec: CalibrationSpec, characters: int = 1_000_000) -> tuple[CalibrationSample, ...]:
+def first_samples(spec: CalibrationSpec, characters: int = 250_000) -> tuple[CalibrationSample, ...]:
     """The samples at the beginning of the source, of about this much text together: enough to look at, soon read.
 
     Raises BitpressError as `read_samples` does; what lies behind is not seen.
@@ -142,6 +144,12 @@ def _samples(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]:
     return _READERS[path.suffix.lower()](path, spec)
 
 
+def _shown(path: Path, spec: CalibrationSpec) -> str:
+    """The file's name, with its folders inside the source."""
+    source = Path(spec.source).expanduser()
+    return path.name if path == source else path.relative_to(source).as_posix()
+
+
 def _from_text(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]:
     """Pieces of whole lines, ended at the first blank line past the wanted length or at twice that length."""
     wanted = spec.max_length * CHARACTERS_A_TOKEN
@@ -150,11 +158,11 @@ def _from_text(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]
     for number, line in text_lines(path):
         for part in _parts(line, 2 * wanted):
             if size >= wanted and (not part.strip() or size + len(part) > 2 * wanted):
-                yield from _piece(piece, path, first)
+                yield from _piece(piece, f"{_shown(path, spec)}:{first}")
                 piece, size, first = [], 0, number
             piece.append(part)
             size += len(part) + 1
-    yield from _piece(piece, path, first)
+    yield from _piece(piece, f"{_shown(path, spec)}:{first}")
 
 
 def _parts(line: str, longest: int) -> Iterator[str]:
@@ -164,10 +172,10 @@ def _parts(line: str, longest: int) -> Iterator[str]:
         yield line[start : start + longest]
 
 
-def _piece(lines: list[str], path: Path, first: int) -> Iterator[CalibrationSample]:
+def _piece(lines: list[str], origin: str) -> Iterator[CalibrationSample]:
     text = "\n".join(lines).strip("\n")
     if text.strip():
-        yield CalibrationSample(kind="text", text=text, origin=f"{path.name}:{first}")
+        yield CalibrationSample(kind="text", text=text, origin=origin)
 
 
 def _from_jsonl(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]:
@@ -182,7 +190,7 @@ def _from_jsonl(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample
                 f"Line {number:,} of {path} is not JSON: {_json_fault(error)}.",
                 "Each line of a jsonl file holds one JSON object. Mend the line or remove it.",
             ) from error
-        if (sample := sample_of(record, f"{path.name}:{number}", spec.text_field)) is not None:
+        if (sample := sample_of(record, f"{_shown(path, spec)}:{number}", spec.text_field)) is not None:
             yield sample
 
 
@@ -214,7 +222,7 @@ def _from_json(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]
     if not isinstance(found, list):
         found = [found]
     for number, record in enumerate(found, 1):
-        if (sample := sample_of(record, f"{path.name} record {number}", spec.text_field)) is not None:
+        if (sample := sample_of(record, f"{_shown(path, spec)}:{number}", spec.text_field)) is not None:
             yield sample
 
 
@@ -234,7 +242,7 @@ def _from_csv(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]:
     try:
         for row in reader:
             record = {name: value for name, value in row.items() if isinstance(name, str)}
-            if (sample := sample_of(record, f"{path.name}:{reader.line_num}", spec.text_field)) is not None:
+            if (sample := sample_of(record, f"{_shown(path, spec)}:{reader.line_num}", spec.text_field)) is not None:
                 yield sample
     except csv.Error as error:
         raise BitpressError(
@@ -250,13 +258,13 @@ def _from_parquet(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSamp
     # Other columns, pictures for instance, are not worth their memory.
     columns = [name for name in names if name == spec.text_field or (not spec.text_field and name in KNOWN_FIELDS)]
     if not columns:
-        sample_of(dict.fromkeys(names), path.name, spec.text_field)
+        sample_of(dict.fromkeys(names), _shown(path, spec), spec.text_field)
     number = 0
     try:
         for batch in file.iter_batches(batch_size=256, columns=columns):
             for record in batch.to_pylist():
                 number += 1
-                if (sample := sample_of(record, f"{path.name} row {number}", spec.text_field)) is not None:
+                if (sample := sample_of(record, f"{_shown(path, spec)}:{number}", spec.text_field)) is not None:
                     yield sample
     except (OSError, ValueError) as error:
         raise _bad_parquet(path, error) from error

@@ -70,6 +70,20 @@ def parse_settings(items: Sequence[str], method: Method) -> dict[str, Json]:
     return settings
 
 
+def setting_text(name: str, value: Json) -> str:
+    """A parameter as `parse_settings` reads it: `group_size=64`, `ignore=lm_head,re:.*gate$`."""
+    match value:
+        case bool():
+            return f"{name}={'true' if value else 'false'}"
+        case list() | tuple():
+            simple = all(isinstance(item, str) and "," not in item and item == item.strip() for item in value)
+            readable = simple and not (value and str(value[0]).startswith("["))
+            return f"{name}={','.join(value) if readable else json.dumps(value, ensure_ascii=False)}"
+        case float():
+            return f"{name}={value!r}"
+    return f"{name}={value}"
+
+
 def check_value(parameter: Parameter, value: Json) -> Json:
     """The value in its proper type. Raises BitpressError `bad-parameter` with the bounds."""
     return _CHECKS[parameter.kind](parameter, value)

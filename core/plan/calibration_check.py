@@ -22,7 +22,7 @@ _WARN_SHARE, _BLOCK_SHARE = 0.01, 0.1
 
 
 def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]:
-    """Findings about the data; reads about a megabyte of it, once for each version of the files."""
+    """Findings about the data; reads a quarter of a megabyte of it, once for each version of the files."""
     if not find(recipe.method).needs_calibration:
         return
     spec = recipe.calibration

@@ -21,10 +21,13 @@ from core.plan.history import (
     recipe_of,
     same_method,
     seconds_of,
+    stage_seconds,
 )
 from core.plan.machine import Machine
 from core.plan.sizes import Shape, artifact_bytes, run_bytes, shape_of, weight_bytes
 from core.plan.work import (
+    ANSWER_BATCH,
+    ANSWER_TOKENS,
     Speed,
     answer_seconds,
     compress_seconds,
@@ -38,7 +41,6 @@ from core.value import Range
 _STAGED_EXTRAS = 32_000_000
 """Tokenizer, configuration and slack beside the weights, in bytes."""
 
-_ANSWERS_AT_ONCE = 16
 _MEBIBYTE = 2**20
 
 
@@ -64,13 +66,10 @@ def estimate(
         artifact=artifact_bytes(model, shape, find(recipe.method), recipe.parameters),
     )
     on_gpu = bool(machine.gpus) and machine.jobs_on_gpu
-    peaks = peak_ratios(history, recipe.method, job.weights)
-    host = _host_beside_gpu(job) if on_gpu else _learned(_host(job), peaks, job.weights)
-    device = _learned(_device(job), peaks, job.weights) if on_gpu else Range(value=0, low=0, high=0)
     return Estimates(
         artifact_bytes=job.artifact,
-        device_bytes=device,
-        host_bytes=host,
+        device_bytes=_device(job) if on_gpu else Range(value=0, low=0, high=0),
+        host_bytes=_host_beside_gpu(job) if on_gpu else _learned_host(job, history),
         disk_bytes=job.artifact + job.artifact // 50 + _STAGED_EXTRAS,
         seconds=_seconds(job, str(model.path), gpu_speed() if on_gpu else processor_speed(machine.cores), history),
         run_bytes=run_bytes(job.artifact, shape),
@@ -86,43 +85,55 @@ def _work_bytes(job: _Job) -> int:
     largest = max((columns for _, columns in shape.compressed), default=0) ** 2 * 4
     activations = expected_tokens(calibration) * shape.hidden * 2 * 2
     logits = calibration.max_length * shape.vocabulary * 6
-    work = per_layer + 3 * largest + activations + logits
-    if calibration.source == SELF_CHAT:
-        # The model answers the prompts in batches before it is calibrated: KV cache and logits of one batch.
-        work = max(work, _ANSWERS_AT_ONCE * (calibration.max_length * shape.kv_values * 2 + shape.vocabulary * 8))
-    return work
+    return per_layer + 3 * largest + activations + logits
+
+
+def _answer_bytes(job: _Job) -> int:
+    """Memory of one batch of self-made answers beside the weights: KV cache and logits; 0 for other data."""
+    calibration, shape = job.recipe.calibration, job.shape
+    if calibration is None or calibration.source != SELF_CHAT:
+        return 0
+    return ANSWER_BATCH * (2 * ANSWER_TOKENS * shape.kv_values * 2 + shape.vocabulary * 12)
 
 
 def _host(job: _Job) -> Range:
     """Peak resident memory on a processor; measured for 135M: FP8 870, GPTQ 1,020 and SmoothQuant 990 MB."""
-    value = 330e6 + 2 * job.weights + _work_bytes(job)
+    value = 330e6 + 2 * job.weights + max(_work_bytes(job), _answer_bytes(job))
     return Range(value=value, low=330e6 + 1.2 * job.weights, high=1.3 * value + 300e6)
 
 
-def _host_beside_gpu(job: _Job) -> Range:
-    """Layers wait in main memory while another is on the GPU; CUDA's libraries alone take over a gigabyte."""
+def _learned_host(job: _Job, history: Sequence[Run]) -> Range:
+    """The range around what earlier runs took for each byte of weights; the formula where there are none."""
+    ratios = peak_ratios(history, job.recipe.method, job.weights)
+    if not ratios:
+        return _host(job)
+    spread = 1.15 if len(ratios) > 2 else 1.3
     return Range(
-        value=1.6e9 + job.weights + job.artifact / 2,
-        low=0.9e9 + job.weights * 0.2,
-        high=3e9 + job.weights * 2.2 + job.artifact,
+        value=median(ratios) * job.weights,
+        low=min(ratios) * job.weights / spread,
+        high=max(ratios) * job.weights * spread,
+    )
+
+
+def _host_beside_gpu(job: _Job) -> Range:
+    """The model lies in main memory and lends its layers to the GPU; CUDA's libraries take over a gigabyte."""
+    return Range(
+        value=1.6e9 + 1.2 * job.weights + job.artifact,
+        low=0.6e9 + 0.8 * job.weights,
+        high=3e9 + 2.2 * job.weights + job.artifact,
     )
 
 
 def _device(job: _Job) -> Range:
-    """Peak memory on the GPU: the model is loaded onto it whole, with CUDA's context and the layer at work."""
-    work = _work_bytes(job)
-    value = 0.8e9 + 1.05 * job.weights + work
-    return Range(value=value, low=0.3e9 + job.weights, high=1.25 * value + work + 1.5e9)
+    """Peak memory on the GPU, with CUDA's context.
 
-
-def _learned(formula: Range, ratios: Sequence[float], weights: int) -> Range:
-    """The range around what earlier runs took for each byte of weights; the formula where there are none."""
-    if not ratios:
-        return formula
-    spread = 1.15 if len(ratios) > 2 else 1.3
-    return Range(
-        value=median(ratios) * weights, low=min(ratios) * weights / spread, high=max(ratios) * weights * spread
-    )
+    While it compresses, one layer lies there with its Hessians; the proof opens the whole artifact, decompressed, and
+    then the original, and answers are made there if the model fits.
+    """
+    context = 0.8e9
+    layer = 2 * job.weights // max(job.shape.layers, 1)
+    value = context + max(1.1 * job.weights + _answer_bytes(job), layer + _work_bytes(job))
+    return Range(value=value, low=0.3e9 + job.weights, high=1.2 * value + job.artifact / 2 + 1e9)
 
 
 def _seconds(job: _Job, model: str, speed: Speed, history: Sequence[Run]) -> Range:
@@ -162,7 +173,10 @@ def _measured_over_expected(run: Run, job: _Job, speed: Speed, history: Sequence
         return None
     tokens = calibration_tokens(run)
     expected = _formula(job, recipe, expected_tokens(recipe.calibration) if tokens is None else tokens, speed)
-    if not answered(run.models[0], recipe, [other for other in history if other.id < run.id]):
+    answering = stage_seconds(run, "answer")
+    if answering is not None:
+        seconds = max(seconds - answering, 0.1)
+    elif not answered(run.models[0], recipe, [other for other in history if other.id < run.id]):
         expected += answer_seconds(recipe.calibration, job.shape, job.weights, speed)
     starts = 2 * speed.start
     return seconds / (starts + max(expected - starts, 0.0) * original / job.weights)

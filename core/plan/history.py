@@ -31,7 +31,7 @@ def same_method(history: Sequence[Run], method: str) -> list[Run]:
 
 
 def answered(model: str, recipe: Recipe, history: Sequence[Run]) -> bool:
-    """Whether an earlier job has already let this model answer as many prompts of the same length."""
+    """Whether an earlier job has already let this model answer as many prompts with the same seed."""
     wanted = recipe.calibration
     if wanted is None or wanted.source != SELF_CHAT:
         return False
@@ -42,7 +42,7 @@ def answered(model: str, recipe: Recipe, history: Sequence[Run]) -> bool:
             used is not None
             and used.source == SELF_CHAT
             and used.samples >= wanted.samples
-            and (used.max_length, used.seed) == (wanted.max_length, wanted.seed)
+            and used.seed == wanted.seed
         ):
             return True
     return False
@@ -55,6 +55,12 @@ def seconds_of(run: Run) -> float | None:
     return figure(run.result, "seconds")
 
 
+def stage_seconds(run: Run, stage: str) -> float | None:
+    """Seconds of one stage; 0 where the run tells its stages and this is none of them, None where it tells none."""
+    stages = run.result.get("stages") if isinstance(run.result, dict) else None
+    return (figure(stages, stage) or 0.0) if isinstance(stages, dict) and stages else None
+
+
 def calibration_tokens(run: Run) -> int | None:
     """Tokens that the run was calibrated with; None where its result does not tell."""
     calibration = run.result.get("calibration") if isinstance(run.result, dict) else None
@@ -63,11 +69,14 @@ def calibration_tokens(run: Run) -> int | None:
 
 
 def peak_ratios(history: Sequence[Run], method: str, weights: int) -> list[float]:
-    """Peak bytes for each byte of weights, from runs of a like size: the fixed part does not scale."""
+    """Peak resident bytes for each byte of weights, from runs of a like size: the fixed part does not scale.
+
+    Runs on a GPU tell their peak there instead, which is smaller than the weights, and are left out.
+    """
     ratios = []
     for run in same_method(history, method):
         peak, original = figure(run.result, "peak_bytes"), figure(run.result, "original_bytes")
-        if peak and original and 0.8 < original / weights < 1.25:
+        if peak and original and 0.8 < original / weights < 1.25 and peak > 1.1 * original:
             ratios.append(peak / original)
     return ratios
 

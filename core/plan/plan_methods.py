@@ -29,16 +29,16 @@ Overrides = Mapping[str, Mapping[str, Json]]
 """What the user set, by method id."""
 
 
-def plan_methods(
+def plan_methods(  # noqa: PLR0917
     model: LocalModel,
     survey: Survey | None,
     goal: Goal,
     machine: Machine,
     history: Sequence[Run],
-    *,
     overrides_by_method: Overrides | None = None,
     calibration: CalibrationSpec | None = None,
     output: Path | None = None,
+    *,
     seed: int = 0,
 ) -> tuple[MethodPlan, ...]:
     """One plan a method, ranked: what cannot run comes after what can. Raises nothing for what a user set wrongly.

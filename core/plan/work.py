@@ -16,11 +16,12 @@ from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.methods.method import Method, Parameters
 from core.plan.sizes import Shape
 
-ANSWER_TOKENS = 220
-"""Tokens that a prompt and its answer have in the middle."""
+ANSWER_TOKENS = 190
+"""Tokens that a prompt and its answer have in the middle; answers end at 160."""
+
+ANSWER_BATCH = 32
 
 _PROOF_TOKENS = 200
-_ANSWER_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def answer_seconds(calibration: CalibrationSpec | None, shape: Shape, weights: i
         return 0.0
     if speed.per_answer:
         return calibration.samples * shape.elements * speed.per_answer
-    steps = ceil(calibration.samples / _ANSWER_BATCH) * min(calibration.max_length, 256)
+    steps = ceil(calibration.samples / ANSWER_BATCH) * ANSWER_TOKENS
     return steps * max(speed.per_token, weights / speed.bandwidth)
 
 

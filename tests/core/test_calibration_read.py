@@ -125,7 +125,7 @@ def test_that_parquet_is_read_without_its_other_columns(tmp_path: Path):
     found = read(path, samples=600)
     assert [sample.text for sample in found[:2]] == ["text 0", "text 1"]
     assert len(found) == 600
-    assert found[-1].origin == "data.parquet row 600"
+    assert found[-1].origin == "data.parquet:600"
     pq.write_table(pa.table({"picture": [b"x"]}), path)
     assert "'picture'" in refusal(path).message
     path.write_bytes(b"PAR1 but not really")
@@ -235,6 +235,7 @@ def test_that_a_folder_is_read_recursively_in_the_order_of_its_names(tmp_path: P
         path.parent.mkdir(exist_ok=True)
         path.write_text(name)
     assert [sample.text for sample in read(tmp_path)] == ["a.txt", "b/one.md", "b/two.txt"]
+    assert [sample.origin for sample in read(tmp_path)] == ["a.txt:1", "b/one.md:1", "b/two.txt:1"]
     assert len(source_files(CalibrationSpec(source=str(tmp_path)))) == 3
     (tmp_path / "empty").mkdir()
     assert refusal(tmp_path / "empty").code == "calibration-empty"
