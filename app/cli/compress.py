@@ -211,9 +211,10 @@ def _say_plan(output: Output, planned: Planned) -> None:
     needs = planned.estimates
     output.say(f"Size on disk    {bytes_text(needs.artifact_bytes)}")
     output.say(f"Host memory     {memory_text(int(needs.host_bytes.low))} to {memory_text(int(needs.host_bytes.high))}")
-    output.say(
-        f"Device memory   {memory_text(int(needs.device_bytes.low))} to {memory_text(int(needs.device_bytes.high))}"
-    )
+    if needs.device_bytes.high:
+        output.say(
+            f"Device memory   {memory_text(int(needs.device_bytes.low))} to {memory_text(int(needs.device_bytes.high))}"
+        )
     output.say(f"Disk needed     {bytes_text(needs.disk_bytes)}")
     output.say(f"Time            {duration_text(needs.seconds.low)} to {duration_text(needs.seconds.high)}")
     output.say("It can start." if planned.runnable else "It cannot start like this.")

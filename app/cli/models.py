@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -130,4 +131,5 @@ def _table(models: tuple[LocalModel, ...]) -> None:
             str(model.path.parent),
         )
         table.add_row(*(Text(literal(cell)) for cell in cells))
-    Console().print(table)
+    # A pipe has no width: what reads it wants whole names.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)
