@@ -20,7 +20,7 @@ from ui.main_window import MainWindow
 Listener = Callable[[int, JobSnapshot, AnyEvent | None], None]
 
 
-@dataclass(slots=True)
+@dataclass(eq=False)
 class Shell:
     """The window's side of the engine. Listeners are added by bindings when their page is made."""
 
