@@ -1,0 +1,172 @@
+"""Calibration samples rendered as the model will see them, and turned into token ids."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.calibration.spec import CalibrationFacts, CalibrationSample, CalibrationSpec
+from core.errors import BitpressError
+from core.worker.reporter import Reporter
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SHORTEST = 16
+"""A rest of a document with fewer tokens than this is dropped, unless it is all there is."""
+
+_OVERSAMPLING = 2
+"""At most about this many times the asked tokens are tokenized, so that a large corpus does not cost minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One sample as text and token ids; `truncated` where tokens were cut off, never for a window of a document."""
+
+    origin: str
+    text: str
+    ids: tuple[int, ...]
+    truncated: bool = False
+
+
+def render_chat(tokenizer: Any, messages: Sequence[dict[str, str]], *, answer_next: bool = False) -> str:
+    """The chat as the model's own template writes it (transformers runs it in jinja's sandbox).
+
+    A model without a template gets `role: content` lines. `answer_next` ends with the place where an answer begins.
+    Raises BitpressError `chat-template-refuses` where the template does not take these messages.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        lines = [f"{message['role']}: {message['content']}" for message in messages]
+        return "\n\n".join([*lines, "assistant:"] if answer_next else lines)
+    from jinja2 import TemplateError
+
+    try:
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next))
+    except (TemplateError, ValueError, TypeError) as error:
+        raise BitpressError(
+            "chat-template-refuses",
+            f"The model's chat template does not take this chat: {str(error).splitlines()[0]}",
+            "Some models know no system message, or want user and assistant in turn. Change the data accordingly.",
+        ) from error
+
+
+def render(tokenizer: Any, sample: CalibrationSample, spec: CalibrationSpec) -> Iterator[Rendered]:
+    """One chat as one truncated sample, or one text as consecutive windows of `max_length` tokens."""
+    if sample.kind == "chat":
+        yield from _whole(tokenizer, render_chat(tokenizer, sample.messages), sample.origin, spec)
+        return
+    ids = _ids(tokenizer, sample.text, special=True)
+    for start in range(0, len(ids), spec.max_length):
+        window = ids[start : start + spec.max_length]
+        if start == 0 or len(window) >= SHORTEST:
+            whole = len(window) == len(ids)
+            yield Rendered(sample.origin, sample.text if whole else tokenizer.decode(window), tuple(window))
+
+
+def render_unanswered(
+    tokenizer: Any, messages: Sequence[dict[str, str]], origin: str, spec: CalibrationSpec
+) -> Iterator[Rendered]:
+    """A prompt up to the place where its answer will begin."""
+    yield from _whole(tokenizer, render_chat(tokenizer, messages, answer_next=True), origin, spec)
+
+
+def choose(
+    tokenizer: Any, samples: Sequence[CalibrationSample], spec: CalibrationSpec, report: Reporter
+) -> tuple[Rendered, ...]:
+    """`spec.samples` rendered samples drawn with `spec.seed`, in the order of the data.
+
+    Warns `calibration-short` where there are fewer and `calibration-skipped` where the template refused some. Raises
+    BitpressError `calibration-empty` where nothing is left.
+    """
+    draw = random.Random(spec.seed)  # noqa: S311
+    order = list(range(len(samples)))
+    draw.shuffle(order)
+    wanted = spec.samples * spec.max_length * _OVERSAMPLING
+    found: list[tuple[int, int, Rendered]] = []
+    tokens = 0
+    refused: list[BitpressError] = []
+    for place in order:
+        report.check()
+        if tokens >= wanted:
+            break
+        try:
+            for window, rendered in enumerate(render(tokenizer, samples[place], spec)):
+                found.append((place, window, rendered))
+                tokens += len(rendered.ids)
+        except BitpressError as error:
+            refused.append(error)
+    if not found:
+        if refused:
+            raise refused[0]
+        raise BitpressError(
+            "calibration-empty",
+            "There is no text in the calibration data.",
+            "Choose a file that holds text or chats, or the built-in chat.",
+        )
+    if refused:
+        report.warn(
+            "calibration-skipped",
+            f"{len(refused)} of {len(samples)} calibration samples were left out: {refused[0].problem.message}",
+        )
+    if len(found) < spec.samples:
+        report.warn(
+            "calibration-short",
+            f"The calibration data gives {len(found)} samples, and {spec.samples} were asked for. All are used.",
+        )
+    drawn = draw.sample(found, min(spec.samples, len(found)))
+    return tuple(rendered for _, _, rendered in sorted(drawn, key=lambda item: item[:2]))
+
+
+def facts(spec: CalibrationSpec, chosen: Sequence[Rendered], files: Iterable[str] = ()) -> CalibrationFacts:
+    """What was used. `sha256` runs over the samples in order: each one's length, then its token ids, all as
+    little-endian 64-bit integers.
+    """
+    digest = hashlib.sha256()
+    for sample in chosen:
+        digest.update(struct.pack(f"<{len(sample.ids) + 1}q", len(sample.ids), *sample.ids))
+    lengths = [len(sample.ids) for sample in chosen]
+    return CalibrationFacts(
+        source=spec.source,
+        samples=len(chosen),
+        tokens=sum(lengths),
+        max_length=spec.max_length,
+        seed=spec.seed,
+        truncated=sum(sample.truncated for sample in chosen),
+        sha256=digest.hexdigest(),
+        files=tuple(files),
+        shortest=min(lengths),
+        longest=max(lengths),
+    )
+
+
+def dataset(chosen: Sequence[Rendered]) -> Dataset:
+    """The samples as llmcompressor takes them without touching them again: `input_ids` and `attention_mask`."""
+    from datasets import Dataset
+
+    return Dataset.from_dict(
+        {
+            "input_ids": [list(sample.ids) for sample in chosen],
+            "attention_mask": [[1] * len(sample.ids) for sample in chosen],
+        }
+    )
+
+
+def _whole(tokenizer: Any, text: str, origin: str, spec: CalibrationSpec) -> Iterator[Rendered]:
+    ids = chat_ids(tokenizer, text)
+    kept = ids[: spec.max_length]
+    if kept:
+        shown = text if len(kept) == len(ids) else tokenizer.decode(kept)
+        yield Rendered(origin, shown, tuple(kept), truncated=len(kept) < len(ids))
+
+
+def chat_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a rendered chat: a template writes the special tokens itself, and they must not come twice."""
+    return _ids(tokenizer, text, special=not getattr(tokenizer, "chat_template", None))
+
+
+def _ids(tokenizer: Any, text: str, *, special: bool) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])

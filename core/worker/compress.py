@@ -1,0 +1,208 @@
+"""One compression: load, calibrate, run llmcompressor's modifiers, save into a staging folder."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.calibration.builtin import Prompt
+from core.calibration.builtin import prompts as builtin_prompts
+from core.calibration.spec import SELF_CHAT, CalibrationFacts, CalibrationSpec
+from core.errors import BitpressError
+from core.jobs.protocol import Compress, Stage
+from core.value import Json
+from core.worker import answers, calibrate
+from core.worker.modifiers import build
+from core.worker.progress import CompressionProgress, modifier_stage
+from core.worker.reporter import Reporter
+from core.worker.save_artifact import hash_files, save_artifact
+from core.worker.threads import wait_without_spinning
+from core.worker.versions import library_versions
+
+if TYPE_CHECKING:
+    from core.worker.loading import Loaded
+
+
+def run(command: Compress, report: Reporter) -> Json:
+    """Compress into `command.output`, a folder that must not exist and that vanishes again unless all went well.
+
+    The result is as the command's docstring says. `tensors_sha256` is over the safetensors files, whole and in the
+    order of their names; they hold nothing but tensors and a fixed header, so the same tensors give the same hash.
+    Raises BitpressError `output-exists`, `nothing-quantized`, `bad-recipe`, `unknown-modifier` and what loading and
+    calibration raise.
+    """
+    output = Path(command.output)
+    try:
+        output.mkdir(parents=True)
+    except FileExistsError as error:
+        raise BitpressError(
+            "output-exists", f"{output} exists already.", "Choose another folder, or move the old one away."
+        ) from error
+    try:
+        return _run(command, output, report)
+    except BaseException:
+        shutil.rmtree(output, ignore_errors=True)
+        raise
+
+
+def _run(command: Compress, output: Path, report: Reporter) -> Json:
+    spec, folder = command.calibration, Path(command.answers) if command.answers else None
+    prompts = builtin_prompts() if spec is not None and spec.source == SELF_CHAT else ()
+    lacking = answers.missing_answers(prompts, folder, spec.samples, spec.seed) if spec is not None and prompts else 0
+    report.plan(_stages(command, answering=lacking > 0))
+    _choose_device(command.device)
+    wait_without_spinning()
+    progress = CompressionProgress(report)
+    with report.stage("load"):
+        report.progress("load", 0, None, "libraries")
+        from llmcompressor import oneshot
+
+        from core.worker.loading import load
+
+        recipe = build(command.modifiers, progress)
+        report.progress("load", 0, None, "weights")
+        # On the CPU also where a GPU computes: llmcompressor brings one layer after another to it.
+        loaded = load(command.model, "cpu")
+    _seed(command.seed)
+    made: tuple[answers.Answer, ...] = ()
+    if lacking and spec is not None:
+        with report.stage(answers.STAGE.id):
+            made = _answer(loaded, prompts, folder, spec, report)
+    elif spec is not None and prompts:
+        made = answers.ready_answers(prompts, folder, spec.samples, spec.seed)
+    with progress.running():
+        report.progress(modifier_stage(0), 0, None, "calibration data")
+        data, facts = _calibration(loaded, made, spec, report)
+        _seed(command.seed)
+        oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
+        quantized, left = quantized_modules(loaded.model)
+        if not quantized:
+            raise BitpressError(
+                "nothing-quantized",
+                "The recipe matched no module of this model, so nothing was compressed.",
+                "Look at the recipe's targets and ignored modules: they must name modules that the model has.",
+            )
+        progress.saving("save", len(quantized))
+        with report.stage("save"):
+            weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output)
+            report.progress("save", len(quantized), len(quantized) + 1, "hash")
+            digest = hash_files(weights, report)
+            report.progress("save", len(quantized) + 1, len(quantized) + 1)
+    return {
+        "versions": library_versions(),
+        "calibration": facts.model_dump(mode="json") if facts else None,
+        "bytes": sum(path.stat().st_size for path in weights),
+        "tensors_sha256": digest,
+        "peak_bytes": peak_bytes(),
+        "expected_modules": list(quantized),
+        "ignored_modules": list(left),
+    }
+
+
+def quantized_modules(model: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the modules whose weights carry a scheme, and of the Linear modules that do not."""
+    quantized, left = [], []
+    for name, module in model.named_modules():
+        if getattr(getattr(module, "quantization_scheme", None), "weights", None) is not None:
+            quantized.append(name)
+        elif type(module).__name__ == "Linear":
+            left.append(name)
+    return tuple(quantized), tuple(left)
+
+
+def peak_bytes() -> int:
+    """Largest device memory that torch allocated where a GPU was used, else the largest resident memory."""
+    import torch
+
+    if torch.cuda.is_available() and (allocated := max(map(torch.cuda.max_memory_allocated, _devices()), default=0)):
+        return int(allocated)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _devices() -> range:
+    import torch
+
+    return range(torch.cuda.device_count())
+
+
+def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
+    titles = (*command.stage_titles, *(spec.name for spec in command.modifiers[len(command.stage_titles) :]))
+    return (
+        Stage(id="load", title="Load the model"),
+        *((answers.STAGE,) if answering else ()),
+        *(
+            Stage(id=modifier_stage(index), title=title, unit="layer")
+            for index, title in enumerate(titles[: len(command.modifiers)])
+        ),
+        Stage(id="save", title="Save"),
+    )
+
+
+def _choose_device(device: str) -> None:
+    """Let llmcompressor see the chosen device only: it takes the first that there is and cannot be told."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif device.startswith("cuda:"):
+        index = int(device.removeprefix("cuda:"))
+        seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen[index] if index < len(seen) else str(index)
+
+
+def _seed(seed: int) -> None:
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _answer(
+    loaded: Loaded, prompts: Sequence[Prompt], folder: Path | None, spec: CalibrationSpec, report: Reporter
+) -> tuple[answers.Answer, ...]:
+    """Answer on the GPU where the model fits with room for the caches, then bring it back."""
+    import torch
+
+    model = loaded.model
+    there = torch.cuda.is_available() and _bytes(model) * 1.5 < torch.cuda.mem_get_info()[0]
+    if there:
+        model.to("cuda")
+    try:
+        return answers.answer(loaded, prompts, folder, samples=spec.samples, seed=spec.seed, report=report)
+    finally:
+        if there:
+            model.to("cpu")
+            torch.cuda.empty_cache()
+
+
+def _calibration(
+    loaded: Loaded, made: Sequence[answers.Answer], spec: CalibrationSpec | None, report: Reporter
+) -> tuple[dict[str, Any], CalibrationFacts | None]:
+    """oneshot's arguments for the data, and what the data is; nothing for methods that need none."""
+    if spec is None:
+        return {}, None
+    if spec.source == SELF_CHAT:
+        samples = answers.samples_of(made)
+        files: tuple[str, ...] = ()
+    else:
+        from core.calibration.read import read_samples, source_files
+
+        samples = read_samples(spec)
+        files = tuple(str(path) for path in source_files(spec))
+    chosen = calibrate.choose(loaded.tokenizer, samples, spec, report)
+    facts = calibrate.facts(spec, chosen, files)
+    return {
+        "dataset": calibrate.dataset(chosen),
+        "num_calibration_samples": facts.samples,
+        "max_seq_length": spec.max_length,
+        "shuffle_calibration_samples": False,
+    }, facts
+
+
+def _bytes(model: Any) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -1,0 +1,279 @@
+"""Opens an artifact again in this fresh process and finds out whether it is still the model that it was made from."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import BitpressError
+from core.jobs.protocol import Prove, Stage
+from core.measure.results import ProofCheck, ProofResult, plain
+from core.value import Json
+from core.worker.answers import end_tokens
+from core.worker.calibrate import chat_ids, render_chat
+from core.worker.proof_tensors import check_config, check_finite, check_modules, stored_tensors
+from core.worker.proof_text import judge
+from core.worker.reporter import Reporter
+from core.worker.threads import wait_without_spinning
+
+TOKENS = 200
+"""Generated on a fixed prompt, with the end of the answer forbidden."""
+
+DOCUMENTS = 4
+WINDOW = 256
+"""Held-out tokens: the first WINDOW of each of DOCUMENTS texts, spread over all that there are."""
+
+_ROWS = 128
+_SHOWN = 3
+
+
+@dataclass(slots=True)
+class _Proof:
+    """What is known so far. `logits` are the artifact's on the held-out windows, as the model gave them."""
+
+    checks: list[ProofCheck] = field(default_factory=list)
+    windows: tuple[tuple[int, ...], ...] = ()
+    logits: list[Any] = field(default_factory=list)
+    prompt: tuple[int, ...] = ()
+    forbidden: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    text: str = ""
+    kl: float | None = None
+
+    def add(self, name: str, passed: bool, detail: str) -> bool:
+        self.checks.append(ProofCheck(name=name, passed=passed, detail=detail))
+        return passed
+
+
+def run(command: Prove, report: Reporter) -> Json:
+    """The result is a ProofResult; what does not hold is a check that did not pass, never an error.
+
+    Raises BitpressError only where there is nothing to prove: no folder, no original, no such device.
+    """
+    started = time.perf_counter()
+    wait_without_spinning()
+    artifact = Path(command.artifact)
+    for path in (artifact, *((Path(command.original),) if command.original else ())):
+        if not (path / "config.json").is_file():
+            raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
+    report.plan(_stages(command))
+    proof = _Proof()
+    _prove_artifact(command, artifact, proof, report)
+    if command.original and proof.tokens:
+        with report.stage("original"):
+            _compare(command, proof, report)
+    elif proof.tokens:
+        proof.checks.append(judge(proof.tokens, None))
+    result = ProofResult(
+        passed=all(check.passed for check in proof.checks),
+        seconds=time.perf_counter() - started,
+        checks=tuple(proof.checks),
+        kl=proof.kl,
+        text=proof.text,
+    )
+    return plain(result)
+
+
+def _stages(command: Prove) -> tuple[Stage, ...]:
+    return (
+        Stage(id="check", title="Check the tensors", unit="tensor"),
+        Stage(id="load", title="Open the artifact"),
+        Stage(id="score", title="Score held-out text", unit="text"),
+        Stage(id="generate", title="Generate", unit="token"),
+        *((Stage(id="original", title="Compare with the original"),) if command.original else ()),
+    )
+
+
+def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Reporter) -> None:
+    """Everything that needs the artifact alone; ends early where it cannot go on."""
+    with report.stage("check"):
+        proof.checks.append(check_config(artifact, command.weight_bits))
+        try:
+            tensors = stored_tensors(artifact)
+        except BitpressError as error:
+            proof.add("weight files", False, error.problem.message)
+            return
+        proof.checks.append(check_modules(tensors, command.expected_modules))
+        proof.checks.append(check_finite(tensors, report, "check"))
+    with report.stage("load"):
+        opened = _open(command, artifact, proof)
+        if opened is None:
+            return
+        model, tokenizer = opened
+        proof.windows = _windows(tokenizer, model)
+        proof.prompt = _prompt(tokenizer)
+    with report.stage("score"):
+        try:
+            for done, logits in enumerate(_scores(model, proof.windows), start=1):
+                report.progress("score", done, len(proof.windows))
+                proof.logits.append(logits)
+        except (RuntimeError, ValueError, TypeError) as error:
+            proof.add("forward pass", False, f"The model cannot compute: {str(error).splitlines()[0]}")
+            return
+        if not _forward_is_finite(proof):
+            return
+    with report.stage("generate"):
+        proof.forbidden = tuple(end_tokens(model, tokenizer))
+        proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report)
+        proof.text = tokenizer.decode(proof.tokens, skip_special_tokens=True)
+
+
+def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | None:
+    """The artifact by plain transformers, with what it says about keys."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from core.worker.loading import pick_device
+
+    target = pick_device(command.device)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(artifact), local_files_only=True, trust_remote_code=False)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            str(artifact),
+            dtype="auto",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            device_map={"": target} if target.type == "cuda" else None,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        # Whatever goes wrong here is the finding: transformers raises many kinds.
+        first = str(error).strip().splitlines()
+        proof.add("reopens in transformers", False, first[0] if first else type(error).__name__)
+        return None
+    wrong = {
+        kind: sorted(str(key) for key in info.get(f"{kind}_keys") or ())
+        for kind in ("missing", "unexpected", "mismatched")
+    }
+    said = "; ".join(
+        f"{len(keys)} {kind} ({', '.join(keys[:_SHOWN])}{' …' if len(keys) > _SHOWN else ''})"
+        for kind, keys in wrong.items()
+        if keys
+    )
+    proof.add(
+        "reopens in transformers",
+        not said,
+        f"Tensors do not fit the model: {said}." if said else "Every tensor found its place.",
+    )
+    return model.eval(), tokenizer
+
+
+def _windows(tokenizer: Any, model: Any) -> tuple[tuple[int, ...], ...]:
+    from core.measure.held_out import held_out_documents
+
+    documents = held_out_documents()
+    step = max(1, len(documents) // DOCUMENTS)
+    longest = min(WINDOW, getattr(model.config, "max_position_embeddings", None) or WINDOW)
+    found = [tuple(tokenizer(text, verbose=False)["input_ids"][:longest]) for _, text in documents[::step][:DOCUMENTS]]
+    return tuple(window for window in found if len(window) > 1)
+
+
+def _prompt(tokenizer: Any) -> tuple[int, ...]:
+    from core.measure.held_out import proof_prompts
+
+    message = {"role": "user", "content": proof_prompts()[0]}
+    return tuple(chat_ids(tokenizer, render_chat(tokenizer, [message], answer_next=True)))
+
+
+def _scores(model: Any, windows: Sequence[Sequence[int]]) -> Iterator[Any]:
+    """Next-token logits of each window, (tokens - 1, vocabulary), in the model's own dtype, on the CPU."""
+    import torch
+
+    for window in windows:
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([window], device=model.device), use_cache=False)
+        yield output.logits[0, :-1].cpu()
+
+
+def _forward_is_finite(proof: _Proof) -> bool:
+    import torch
+
+    tokens = sum(len(window) for window in proof.windows)
+    finite = all(bool(torch.isfinite(logits).all()) for logits in proof.logits)
+    found = "every output is finite" if finite else "the outputs hold NaN or infinity"
+    return proof.add("forward pass", finite, f"{tokens} tokens of held-out text: {found}.")
+
+
+def _greedy(model: Any, prompt: Sequence[int], forbidden: Sequence[int], report: Reporter) -> tuple[int, ...]:
+    """TOKENS tokens, always the likeliest, with the end tokens forbidden."""
+    import torch
+    from transformers import GenerationConfig
+
+    def step(ids: Any, _scores: Any) -> Any:
+        report.progress("generate", ids.shape[1] - len(prompt), TOKENS)
+        return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
+
+    ids = torch.tensor([list(prompt)], device=model.device)
+    output = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        generation_config=GenerationConfig(
+            do_sample=False,
+            min_new_tokens=TOKENS,
+            max_new_tokens=TOKENS,
+            eos_token_id=list(forbidden) or None,
+            pad_token_id=forbidden[0] if forbidden else 0,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+        ),
+        stopping_criteria=[step],
+    )
+    return tuple(output[0, len(prompt) :].tolist())
+
+
+def _compare(command: Prove, proof: _Proof, report: Reporter) -> None:
+    """The divergence from the original, and its judgement of the generated text."""
+    import torch
+
+    from core.worker.loading import load
+
+    # The artifact is out of scope here: its memory goes back before the original comes.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    loaded = load(str(command.original), command.device)
+    proof.kl = _mean_kl(_scores(loaded.model, proof.windows), proof.logits)
+    proof.logits.clear()
+    close = proof.kl <= command.kl_bound
+    proof.add(
+        "close to the original",
+        close,
+        f"Mean KL divergence {proof.kl:.4f} nats per token on {sum(map(len, proof.windows))} tokens of held-out text; "
+        f"{'at most' if close else 'more than'} {command.kl_bound:g}.",
+    )
+    proof.checks.append(judge(proof.tokens, _regrets(loaded.model, proof)))
+
+
+def _mean_kl(originals: Iterator[Any], others: Sequence[Any]) -> float:
+    """Mean of KL(original || other) in nats over all positions, exact over the vocabulary, in float32."""
+    import torch
+
+    total, count = 0.0, 0
+    for original, other in zip(originals, others, strict=True):
+        width = min(original.shape[-1], other.shape[-1])
+        for start in range(0, original.shape[0], _ROWS):
+            p = torch.log_softmax(original[start : start + _ROWS, :width].float(), -1)
+            q = torch.log_softmax(other[start : start + _ROWS, :width].float(), -1)
+            total += float(torch.nn.functional.kl_div(q, p, reduction="sum", log_target=True))
+            count += p.shape[0]
+    return total / count if count else 0.0
+
+
+def _regrets(model: Any, proof: _Proof) -> list[float]:
+    """For each token after the prompt, log-likelihood of the model's first choice there less the token's own, in nats.
+
+    The tokens that end an answer are no choice, as they were forbidden.
+    """
+    import torch
+
+    ids = torch.tensor([[*proof.prompt, *proof.tokens]], device=model.device)
+    with torch.no_grad():
+        logits = model(input_ids=ids, use_cache=False).logits[0, len(proof.prompt) - 1 : -1].float()
+    logits[:, list(proof.forbidden)] = float("-inf")
+    chosen = logits.gather(1, ids[0, len(proof.prompt) :, None])[:, 0]
+    regrets: list[float] = (logits.max(-1).values - chosen).tolist()
+    return regrets

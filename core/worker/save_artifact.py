@@ -1,0 +1,82 @@
+"""Writes a compressed model the way that plain transformers and serving engines read it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.worker.reporter import Reporter
+
+_VERBATIM = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+"""Files that compression does not touch: copied from the original byte for byte, so that it tokenizes the same."""
+
+_CHUNK = 1 << 22
+
+
+def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> tuple[Path, ...]:
+    """Save into the existing folder `output`; gives the weight files in the order of their names.
+
+    llmcompressor leaves its own `recipe.yaml` there. Files are readable by everybody, as safetensors would write them
+    for the owner only. Raises OSError, with ENOSPC for a full disk.
+    """
+    _lenient_generation_config(model)
+    try:
+        model.save_pretrained(str(output), save_compressed=True)
+        tokenizer.save_pretrained(str(output))
+    except Exception as error:
+        # safetensors reports the system's errors as text in an exception of its own.
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            if f"(os error {number})" in str(error):
+                raise OSError(number, errno.errorcode[number], str(output)) from error
+        raise
+    for name in _VERBATIM:
+        if (original / name).is_file():
+            shutil.copyfile(original / name, output / name)
+    for path in output.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+    return tuple(sorted(output.glob("*.safetensors")))
+
+
+def hash_files(paths: Sequence[Path], report: Reporter) -> str:
+    """SHA-256 over the files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                report.check()
+    return digest.hexdigest()
+
+
+def _lenient_generation_config(model: Any) -> None:
+    """Put a plain generation config where transformers would refuse to save the model's own.
+
+    Many models ship one that transformers reads with a warning and refuses to write. The file is copied as it is.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        model.generation_config.validate(strict=True)
+    except ValueError:
+        model.generation_config = GenerationConfig()
