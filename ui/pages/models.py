@@ -158,7 +158,7 @@ class ModelsPage(Page):
         self._stack = QStackedWidget()
         for widget in (self._view, empty, self._no_match):
             self._stack.addWidget(widget)
-        table = Card(margin=1)
+        table = Card(margin=0)
         table.body.addWidget(self._stack)
         left = QVBoxLayout()
         left.setSpacing(12)
