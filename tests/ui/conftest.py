@@ -7,9 +7,11 @@ import os
 import pytest
 from PySide6.QtWidgets import QApplication
 
+from ui.constants_alive import keep_constants_alive
 from ui.theme import apply_theme
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+keep_constants_alive()
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 from typing_extensions import override
@@ -111,6 +111,7 @@ class CompressPage(Page):
         self._ticked &= set(self._cards)
         if self._current not in self._cards and methods:
             self._current = methods[0].id
+        self._order_cards()
         self._show_current()
         self._changed()
 
@@ -294,6 +295,12 @@ class CompressPage(Page):
             card = self._cards[identity]
             if self._middle.body.indexOf(card) != place:
                 self._middle.body.insertWidget(place, card)
+        # The keyboard goes through the cards as the eye does: after the goals, before the parameters.
+        before: QWidget = self._model.last_field
+        for identity in self._card_order():
+            for field in self._cards[identity].tab_stops:
+                QWidget.setTabOrder(before, field)
+                before = field
 
     def _show_current(self) -> None:
         for identity, card in self._cards.items():
@@ -343,10 +350,10 @@ class CompressPage(Page):
         self._reason.setToolTip(literal(why_not))
         self._reason.set_role("note" if self._busy or self.choice() is None else "failed")
 
-    def _emit(self, signal: object) -> None:
+    def _emit(self, signal: SignalInstance) -> None:
         choice = self.choice()
         if choice is not None:
-            signal.emit(choice)  # type: ignore[attr-defined]
+            signal.emit(choice)
 
     @property
     def goal(self) -> Goal:

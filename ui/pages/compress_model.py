@@ -83,6 +83,11 @@ class ModelCard(Card):
         return GOALS[self._goals.checkedId()][0]
 
     @property
+    def last_field(self) -> QWidget:
+        """Where the keyboard leaves the column."""
+        return self._goals.buttons()[-1]
+
+    @property
     def why_empty(self) -> str:
         """Why no model is chosen, in a sentence."""
         if self._chosen() is not None:

@@ -69,6 +69,11 @@ class MethodCard(Card):
     def is_ticked(self) -> bool:
         return self._tick.isChecked()
 
+    @property
+    def tab_stops(self) -> tuple[QWidget, ...]:
+        """Where the keyboard stops in the card, in order."""
+        return self, self._tick
+
     def set_ticked(self, on: bool) -> None:
         """Tick or untick the box."""
         self._tick.setChecked(on)
