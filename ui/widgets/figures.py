@@ -14,11 +14,11 @@ Figure = tuple[str, str]
 class FigureRow(QWidget):
     """Figures from left to right; their number may change."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, spacing: int = 32) -> None:
         super().__init__(parent)
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(32)
+        self._row.setSpacing(spacing)
         self._row.addStretch(1)
         self._cells: list[tuple[QWidget, PlainLabel, PlainLabel]] = []
 
