@@ -75,14 +75,10 @@ async def plan_compression(
     place = output or free_name(engine.artifacts, f"{model.name}-{method}")
     history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
     machine = await asyncio.to_thread(read_machine, place)
-    return Planned(
-        model=model,
-        survey=survey,
-        recipe=recipe,
-        output=place,
-        findings=preflight(model, survey, recipe, machine, place),
-        estimates=estimate(model, survey, recipe, machine, history) if survey else None,
-    )
+    # It reads a little of a calibration file, so not on the window's thread.
+    findings = await asyncio.to_thread(preflight, model, survey, recipe, machine, place)
+    needs = estimate(model, survey, recipe, machine, history) if survey else None
+    return Planned(model=model, survey=survey, recipe=recipe, output=place, findings=findings, estimates=needs)
 
 
 async def start_compression(engine: Engine, planned: Planned) -> Run:

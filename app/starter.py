@@ -76,5 +76,7 @@ async def _fetched(engine: Engine, told: Told) -> Path:
     told("Fetching the starter model", None)
     try:
         return await asyncio.to_thread(starter.fetch, engine.home, progressed, stop.is_set)
+    except starter.FetchCancelledError as error:
+        raise BitpressError("cancelled", "The download was cancelled.", "Start it again when you want it.") from error
     finally:
         stop.set()

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from app.page_factories import PageFactories
 from core.settings import load_settings
+from ui.constants_alive import keep_constants_alive
 from ui.main_window import MainWindow
 from ui.theme import Mode, apply_theme
 
@@ -31,6 +32,7 @@ def run_window() -> int:
         return 1
     from core.paths import Home
 
+    keep_constants_alive()
     application = QApplication(sys.argv[:1])
     application.setApplicationName("Bitpress")
     application.setDesktopFileName("bitpress")

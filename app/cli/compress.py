@@ -21,6 +21,9 @@ MethodName = Annotated[str, typer.Option("--method", help="An entry of `bitpress
 Set = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE; may be given often.")]
 Calibration = Annotated[str, typer.Option("--calibration", help="self-chat, or a file or folder of text.")]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Calibration samples.")]
+TextField = Annotated[
+    str | None, typer.Option("--text-field", help="Column of jsonl, csv and parquet; found by itself if left out.")
+]
 MaxLength = Annotated[int, typer.Option("--max-length", min=16, help="Most tokens per sample.")]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 OutputFolder = Annotated[Path | None, typer.Option("--output", help="The folder to write; it must not exist.")]
@@ -53,6 +56,7 @@ def plan(
     calibration: Calibration = SELF_CHAT,
     samples: Samples = _DEFAULT.samples,
     max_length: MaxLength = _DEFAULT.max_length,
+    text_field: TextField = None,
     seed: Seed = 0,
     output_folder: OutputFolder = None,
     as_json: Json = False,
@@ -70,6 +74,7 @@ def plan(
             calibration=calibration,
             samples=samples,
             max_length=max_length,
+            text_field=text_field,
             seed=seed,
             output_folder=output_folder,
         )
@@ -96,6 +101,7 @@ def compress(
     calibration: Calibration = SELF_CHAT,
     samples: Samples = _DEFAULT.samples,
     max_length: MaxLength = _DEFAULT.max_length,
+    text_field: TextField = None,
     seed: Seed = 0,
     output_folder: OutputFolder = None,
     device: Device = None,
@@ -118,6 +124,7 @@ def compress(
             calibration=calibration,
             samples=samples,
             max_length=max_length,
+            text_field=text_field,
             seed=seed,
             output_folder=output_folder,
         )
@@ -174,6 +181,7 @@ async def _planned(
     calibration: str,
     samples: int,
     max_length: int,
+    text_field: str | None,
     seed: int,
     output_folder: Path | None,
 ) -> Planned:
@@ -194,18 +202,21 @@ async def _planned(
         model=found,
         method=method,
         overrides=overrides,
-        calibration=CalibrationSpec(source=source, samples=samples, max_length=max_length, seed=seed),
+        calibration=CalibrationSpec(
+            source=source, samples=samples, max_length=max_length, seed=seed, text_field=text_field
+        ),
         output=output_folder.absolute() if output_folder else None,
         seed=seed,
     )
 
 
 def _say_plan(output: Output, planned: Planned) -> None:
+    from core.methods.resolve_recipe import setting_text
     from ui.humanize import bytes_text, duration_text, memory_text
 
     for finding in planned.findings:
-        fix = f"  (--set {' --set '.join(f'{k}={v}' for k, v in finding.fix.items())})" if finding.fix else ""
-        output.say(f"{finding.severity}: {finding.message}{fix}")
+        fixes = [f"--set {setting_text(name, value)}" for name, value in (finding.fix or {}).items()]
+        output.say(f"{finding.severity}: {finding.message}" + (f"  ({' '.join(fixes)})" if fixes else ""))
     if planned.estimates is None:
         return
     needs = planned.estimates

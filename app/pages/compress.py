@@ -63,19 +63,19 @@ class CompressBinding:
         machine = await asyncio.to_thread(read_machine, output)
         history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
         self._page.show_machine(machine)
-        self._page.show_plans(
-            plan_methods(
-                model,
-                survey,
-                choice.goal,
-                machine,
-                history,
-                overrides_by_method=choice.overrides,
-                calibration=choice.calibration,
-                output=choice.output,
-                seed=choice.seed,
-            )
+        plans = await asyncio.to_thread(
+            plan_methods,
+            model,
+            survey,
+            choice.goal,
+            machine,
+            history,
+            choice.overrides,
+            choice.calibration,
+            choice.output,
+            seed=choice.seed,
         )
+        self._page.show_plans(plans)
 
     async def _model(self, choice: CompressChoice) -> LocalModel | None:
         model = self._shell.model_at(choice.model)

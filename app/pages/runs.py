@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from core.report.reproduce import command_line, python_script
 from PySide6.QtGui import QGuiApplication
 
 from app.compression import plan_compression, start_compression
@@ -17,6 +16,7 @@ from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.jobs.work import LOG_FILE
 from core.methods.recipe import Recipe
+from core.report.reproduce import command_line, python_script
 from core.telemetry.recording import read_samples
 from core.telemetry.sample import Sample
 from ui.pages.runs import RunsPage
@@ -112,7 +112,8 @@ class RunsBinding:
 
     def _copy(self, run_id: int, *, script: bool) -> None:
         if (run := self._shell.run(run_id)) is not None:
-            QGuiApplication.clipboard().setText(python_script(run) if script else command_line(run))
+            folder = self._shell.engine.home.run_folder(run_id)
+            QGuiApplication.clipboard().setText(python_script(run, folder) if script else command_line(run))
 
     def _compare(self, run_id: int) -> None:
         if (run := self._shell.run(run_id)) is not None:

@@ -26,6 +26,8 @@ from core.methods.recipe import Recipe
 from core.models.artifact import Manifest, publish, write_manifest
 from core.value import Json, Received
 
+TOKENS_FILE = "calibration_tokens.json"
+"""In the run's folder: the calibration samples as the model saw them."""
 PROOF_PREFIX = "prove-"
 """Before the names of the proof's stages, so that no two stages of a run share a name."""
 KL_BOUND = 1.0
@@ -153,6 +155,7 @@ def _compress_command(context: WorkContext, wanted: Compression, staging: Path) 
         stage_titles=wanted.method.pipeline,
         calibration=wanted.recipe.calibration,
         answers=None if wanted.answers is None else str(wanted.answers),
+        tokens_file=str(context.folder / TOKENS_FILE),
         seed=wanted.recipe.seed,
         device=wanted.device,
     )

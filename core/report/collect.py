@@ -61,7 +61,7 @@ class Sources:
     find_method: Callable[[str], Method]
     read_samples: Callable[[Path], Sequence[Sample]]
     command_line: Callable[[Run], str]
-    python_script: Callable[[Run], str]
+    python_script: Callable[[Run, Path], str]
     serve_command: Callable[[Run], str]
 
     @classmethod
@@ -224,7 +224,7 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         versions={**run.versions, **_versions(result.get("versions"))},
         hashes=_hashes(result),
         command_line=facts.command_line(run),
-        python_script=facts.python_script(run),
+        python_script=facts.python_script(run, folder),
         serve_command=facts.serve_command(run),
         warnings=timeline.warnings(events),
     )

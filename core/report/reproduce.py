@@ -12,6 +12,7 @@ from pprint import pformat
 
 from core.calibration.spec import SELF_CHAT
 from core.errors import BitpressError
+from core.jobs.compression import TOKENS_FILE
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import find
 from core.methods.method import ModifierSpec
@@ -20,9 +21,6 @@ from core.methods.resolve_recipe import setting_text
 from core.plan.history import recipe_of
 from core.report.reproduce_script import SCRIPT
 from core.value import Json
-
-TOKENS_FILE = "calibration_tokens.json"
-"""In the run's folder: {"input_ids": [[...], ...]}, the calibration samples as the model saw them."""
 
 _PINNED = ("torch", "transformers", "llmcompressor", "compressed-tensors")
 """Libraries whose versions change the bytes of an artifact."""

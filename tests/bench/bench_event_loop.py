@@ -37,7 +37,9 @@ def _measured() -> list[float]:
 
     import app.window as target
     from app.page_factories import PageFactories
+    from ui.constants_alive import keep_constants_alive
 
+    keep_constants_alive()
     application = QApplication(sys.argv[:1])
     target.use_theme("light")
     factories = PageFactories()
