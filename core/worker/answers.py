@@ -22,7 +22,6 @@ from core.value import Json, Received
 from core.worker.calibrate import chat_ids, render_chat
 from core.worker.loading import Loaded, load
 from core.worker.reporter import Reporter
-from core.worker.threads import wait_without_spinning
 
 MAX_TOKENS = 160
 """Tokens of an answer. Longer answers cost time in proportion and add little: the layers see the same kind of text."""
@@ -152,7 +151,6 @@ def samples_of(answers: Iterable[Answer]) -> tuple[CalibrationSample, ...]:
 def run(command: AnswerPrompts, report: Reporter) -> Json:
     """Make what is missing; the result counts `answers`, those `made` now, their `tokens`, and the `seconds`."""
     started = time.perf_counter()
-    wait_without_spinning()
     report.plan((Stage(id="load", title="Load the model"), STAGE))
     folder = Path(command.answers)
     with report.stage("load"):

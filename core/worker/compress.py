@@ -22,7 +22,6 @@ from core.worker.modifiers import build
 from core.worker.progress import CompressionProgress, modifier_stage
 from core.worker.reporter import Reporter
 from core.worker.save_artifact import hash_files, save_artifact
-from core.worker.threads import wait_without_spinning
 from core.worker.versions import library_versions
 
 if TYPE_CHECKING:
@@ -57,7 +56,6 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     lacking = answers.missing_answers(prompts, folder, spec.samples, spec.seed) if spec is not None and prompts else 0
     report.plan(_stages(command, answering=lacking > 0))
     _choose_device(command.device)
-    wait_without_spinning()
     progress = CompressionProgress(report)
     with report.stage("load"):
         report.progress("load", 0, None, "libraries")

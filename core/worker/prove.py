@@ -18,7 +18,6 @@ from core.worker.calibrate import chat_ids, render_chat
 from core.worker.proof_tensors import check_config, check_finite, check_modules, stored_tensors
 from core.worker.proof_text import judge
 from core.worker.reporter import Reporter
-from core.worker.threads import wait_without_spinning
 
 TOKENS = 200
 """Generated on a fixed prompt, with the end of the answer forbidden."""
@@ -55,7 +54,6 @@ def run(command: Prove, report: Reporter) -> Json:
     Raises BitpressError only where there is nothing to prove: no folder, no original, no such device.
     """
     started = time.perf_counter()
-    wait_without_spinning()
     artifact = Path(command.artifact)
     for path in (artifact, *((Path(command.original),) if command.original else ())):
         if not (path / "config.json").is_file():
