@@ -81,7 +81,7 @@ class Compress(Value):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
-    `expected_modules` (names that must be quantized) and `ignored_modules`.
+    `expected_modules` (names that must be quantized), `ignored_modules` and `threads` (of torch).
     """
 
     type: Literal["compress"] = "compress"
@@ -93,6 +93,8 @@ class Compress(Value):
     calibration: CalibrationSpec | None = None
     answers: str | None = None
     """Folder of the model's self-made chat (made or extended when the calibration source is self-chat)."""
+    tokens_file: str | None = None
+    """Where the calibration samples go as {"input_ids": [[...], ...]}, so that the run can be reproduced exactly."""
     seed: int = 0
     device: str = "auto"
 

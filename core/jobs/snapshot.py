@@ -74,7 +74,7 @@ class StageState:
         gained = self.done - self.first_done
         if gained < 1 or self.done < 2 or self.last_time <= self.first_time:
             return None
-        return (self.total - self.done) * (self.last_time - self.first_time) / gained
+        return max(0.0, self.total - self.done) * (self.last_time - self.first_time) / gained
 
 
 @dataclass(frozen=True, slots=True)

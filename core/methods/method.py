@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.models.survey import Survey
+from core.plan.finding import Finding
 from core.value import Json, Value
 
 
@@ -70,6 +71,10 @@ class Source:
 Parameters = Mapping[str, Json]
 
 
+def _no_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """A catalogue entry. Functions are pure; `modifiers` must give the same data for the same parameters."""
@@ -99,6 +104,8 @@ class Method:
     """Bits per weight on disk, scales included, for a Linear of (rows, columns)."""
     pipeline: tuple[str, ...]
     """Titles of the compress stages in order, one per modifier: ("Smooth activations", "Calibrate and compress")."""
+    checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
+    """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
 
     def parameter(self, name: str) -> Parameter | None:
         return next((parameter for parameter in self.parameters if parameter.name == name), None)

@@ -28,3 +28,5 @@ class Machine(Received):
     no_gpu_reason: str = ""
     disk_free: int = 0
     """On the disk that the output goes to."""
+    jobs_on_gpu: bool = True
+    """False where the installed torch is built without CUDA, so that jobs run on the processor all the same."""

@@ -7,11 +7,12 @@ import queue
 import sys
 import threading
 import traceback
+from typing import NoReturn
 
 from core.worker.channel import EventPipe, reserve_stdout
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Serve commands until shutdown or the end of stdin."""
     pipe = EventPipe(reserve_stdout())
     from pydantic import ValidationError
@@ -56,7 +57,9 @@ def main() -> int:
     while True:
         command = commands.get()
         if isinstance(command, Shutdown):
-            return 0
+            # The thread that waits on stdin holds its lock, on which the interpreter's own end would abort.
+            sys.stderr.flush()
+            os._exit(0)
         if isinstance(command, Cancel):
             continue
         job = command.job
@@ -73,4 +76,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -77,7 +78,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         made = answers.ready_answers(prompts, folder, spec.samples, spec.seed)
     with progress.running():
         report.progress(modifier_stage(0), 0, None, "calibration data")
-        data, facts = _calibration(loaded, made, spec, report)
+        data, facts = _calibration(loaded, made, command, report)
         _seed(command.seed)
         oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
         quantized, left = quantized_modules(loaded.model)
@@ -101,6 +102,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         "peak_bytes": peak_bytes(),
         "expected_modules": list(quantized),
         "ignored_modules": list(left),
+        "threads": _threads(),
     }
 
 
@@ -181,9 +183,10 @@ def _answer(
 
 
 def _calibration(
-    loaded: Loaded, made: Sequence[answers.Answer], spec: CalibrationSpec | None, report: Reporter
+    loaded: Loaded, made: Sequence[answers.Answer], command: Compress, report: Reporter
 ) -> tuple[dict[str, Any], CalibrationFacts | None]:
     """oneshot's arguments for the data, and what the data is; nothing for methods that need none."""
+    spec = command.calibration
     if spec is None:
         return {}, None
     if spec.source == SELF_CHAT:
@@ -196,12 +199,20 @@ def _calibration(
         files = tuple(str(path) for path in source_files(spec))
     chosen = calibrate.choose(loaded.tokenizer, samples, spec, report)
     facts = calibrate.facts(spec, chosen, files)
+    if command.tokens_file is not None:
+        Path(command.tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in chosen]}))
     return {
         "dataset": calibrate.dataset(chosen),
         "num_calibration_samples": facts.samples,
         "max_seq_length": spec.max_length,
         "shuffle_calibration_samples": False,
     }, facts
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _bytes(model: Any) -> int:

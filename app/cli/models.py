@@ -1,0 +1,135 @@
+"""bitpress models, inspect, import."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.output import DONE, Output
+from app.cli.session import serve
+from app.engine import Engine
+from core.models.local_model import LocalModel
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+
+def list_models(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Further folders to look in.")] = None,
+    as_json: Json = False,
+) -> int:
+    """List the local models: the starter, watched folders, the Hugging Face cache, artifacts."""
+    output = Output(as_json)
+
+    async def command(engine: Engine) -> int:
+        from core.models.discover import discover
+
+        watched = (*engine.watched, *(folder.absolute() for folder in folders or ()))
+        found = discover(engine.home, watched, engine.settings.hub_cache)
+        for model in found:
+            output.line("model", **model.model_dump(mode="json"))
+        if not as_json:
+            _table(found)
+        return DONE
+
+    return serve(output, command)
+
+
+def inspect_model(
+    model: Annotated[str, typer.Argument(help="A folder, a GGUF file, a name from `bitpress models`, or starter.")],
+    as_json: Json = False,
+) -> int:
+    """Show what is inside one model, without loading it."""
+    output = Output(as_json)
+
+    async def command(engine: Engine) -> int:
+        found = engine.model(model)
+        output.result(found.model_dump(mode="json"))
+        for label, value in facts(found):
+            output.say(f"{label:<24} {value}")
+        for remark in found.remarks:
+            output.say(f"{remark.level}: {remark.message}")
+        return DONE
+
+    return serve(output, command)
+
+
+def import_model(
+    file: Annotated[Path, typer.Argument(help="The GGUF file.")],
+    output_folder: Annotated[Path, typer.Option("--output", help="The folder to write; it must not exist.")],
+    as_json: Json = False,
+) -> int:
+    """Turn a GGUF file into bf16 safetensors that plain transformers loads."""
+    output = Output(as_json)
+
+    async def command(engine: Engine) -> int:
+        from app.cli.session import follow
+        from app.starter import start_import
+        from core.models.inspect import inspect
+
+        source = inspect(file.absolute())
+        run = await start_import(engine, source=source.path, output=output_folder.absolute())
+        snapshot = await follow(engine, run, output)
+        output.result({"run": run.id, "output": str(output_folder.absolute()), **(snapshot.result or {})})
+        output.say(f"Imported to {output_folder}")
+        return DONE
+
+    return serve(output, command)
+
+
+def facts(model: LocalModel) -> tuple[tuple[str, str], ...]:
+    """A model's facts in words, for a person."""
+    from ui.humanize import bytes_text, count_text
+
+    def known(value: object) -> str:
+        return "unknown" if value is None else str(value)
+
+    return (
+        ("Path", str(model.path)),
+        ("Architecture", model.architecture or "unknown"),
+        ("Parameters", count_text(model.parameters) if model.parameters else "unknown"),
+        ("Weights", f"{model.weights}, {bytes_text(model.bytes)}, {model.precision}"),
+        ("Layers", known(model.layers)),
+        ("Hidden / intermediate", f"{known(model.hidden_size)} / {known(model.intermediate_size)}"),
+        ("Heads / KV heads", f"{known(model.heads)} / {known(model.kv_heads)}"),
+        ("Context", known(model.context_length)),
+        ("Vocabulary", known(model.vocabulary)),
+        ("Embeddings", {True: "tied", False: "not tied", None: "unknown"}[model.tied_embeddings]),
+        ("Chat template", "yes" if model.chat_template else "no"),
+        ("Quantization", model.quantization or "none"),
+        ("Licence", model.licence or "not stated"),
+    )
+
+
+def _table(models: tuple[LocalModel, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from app.cli.output import literal
+    from ui.humanize import bytes_text, count_text
+
+    table = Table(box=None, pad_edge=False)
+    for title, right in (
+        ("Name", False),
+        ("Architecture", False),
+        ("Parameters", True),
+        ("Precision", False),
+        ("Size", True),
+        ("From", False),
+    ):
+        table.add_column(title, justify="right" if right else "left")
+    for model in models:
+        cells = (
+            model.name + "".join(f" [{remark.code}]" for remark in model.remarks),
+            model.architecture,
+            count_text(model.parameters) if model.parameters else "",
+            model.precision,
+            bytes_text(model.bytes) if model.bytes else "",
+            str(model.path.parent),
+        )
+        table.add_row(*(Text(literal(cell)) for cell in cells))
+    # A pipe has no width: what reads it wants whole names.
+    Console(width=None if sys.stdout.isatty() else 240).print(table)

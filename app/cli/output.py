@@ -1,0 +1,141 @@
+"""What the command line prints: plain words for people, or one JSON object a line for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import Problem
+from core.jobs.protocol import (
+    Accepted,
+    AnyEvent,
+    Finished,
+    Metric,
+    Progress,
+    StageFinished,
+    StageStarted,
+    Token,
+    Warned,
+)
+from core.jobs.snapshot import JobSnapshot
+
+DONE, FAILED, WRONG_USAGE, BLOCKED, CANCELLED = 0, 1, 2, 3, 130
+"""Exit statuses."""
+
+
+def literal(text: str) -> str:
+    """The text with control characters made visible, so that no model can steer the terminal."""
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or (character.isprintable() and not _steers(character)):
+        return character
+    return f"\\x{ord(character):02x}"
+
+
+def _steers(character: str) -> bool:
+    """Bidirectional overrides and isolates reorder what stands around them."""
+    return "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+
+
+@dataclass(slots=True)
+class Output:
+    """Prints to stdout; progress for people goes to stderr, so that stdout can be piped."""
+
+    as_json: bool
+    _bar: bool = field(default=False)
+    _noted: str = field(default="")
+
+    def line(self, kind: str, **fields: Any) -> None:
+        """One JSON object, only with --json."""
+        if self.as_json:
+            self._write(json.dumps({"type": kind, **fields}, ensure_ascii=False))
+
+    def say(self, text: str = "") -> None:
+        """A sentence for a person, only without --json."""
+        if not self.as_json:
+            self.end_bar()
+            self._write(literal(text))
+
+    def note(self, text: str) -> None:
+        """A step on the way, for a person: on one line of stderr that the next replaces."""
+        if self.as_json:
+            return
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K  {literal(text)}")
+            sys.stderr.flush()
+            self._bar = True
+        elif (step := text.split(" (", maxsplit=1)[0]) != self._noted:
+            self._noted = step
+            self._to_person(step)
+
+    def result(self, fields: dict[str, Any]) -> None:
+        """The last line with --json."""
+        self.line("result", **fields)
+
+    def problem(self, problem: Problem) -> int:
+        """The last line of a job that failed; gives the exit status."""
+        self.end_bar()
+        if self.as_json:
+            self.line("error", code=problem.code, message=problem.message, hint=problem.hint)
+        else:
+            sys.stderr.write(f"Error ({problem.code}): {literal(problem.message)}\n")
+            if problem.hint:
+                sys.stderr.write(f"What to do: {literal(problem.hint)}\n")
+            sys.stderr.flush()
+        return FAILED
+
+    def event(self, snapshot: JobSnapshot, event: AnyEvent | None) -> None:
+        """What a running job tells."""
+        if event is None:
+            return
+        if self.as_json:
+            if not isinstance(event, Finished):
+                self._write(event.model_dump_json())
+            return
+        match event:
+            case Accepted() if not event.more:
+                self._to_person("Stages: " + ", ".join(stage.title for stage in event.stages))
+            case StageStarted():
+                state = snapshot.stage(event.stage)
+                self._to_person(state.stage.title if state else event.stage)
+            case StageFinished():
+                self._to_person(f"  done in {event.seconds:.1f} s")
+            case Warned():
+                self._to_person(f"  note: {event.message}")
+            case Progress():
+                self._progress(snapshot, event)
+            case Metric() | Token():
+                pass
+
+    def end_bar(self) -> None:
+        """Finish a half-drawn progress line."""
+        if self._bar:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._bar = False
+
+    def _progress(self, snapshot: JobSnapshot, event: Progress) -> None:
+        if not sys.stderr.isatty():
+            return
+        state = snapshot.stage(event.stage)
+        of = f" of {event.total:g}" if event.total else ""
+        left = state.seconds_left if state else None
+        time_left = f", {left:.0f} s left" if left is not None else ""
+        unit = f"{state.stage.unit} " if state and state.stage.unit else ""
+        sys.stderr.write(f"\r\x1b[K  {unit}{event.done:g}{of}{time_left}  {literal(event.detail)[:60]}")
+        sys.stderr.flush()
+        self._bar = True
+
+    def _to_person(self, text: str) -> None:
+        self.end_bar()
+        sys.stderr.write(literal(text) + "\n")
+        sys.stderr.flush()
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,65 @@
+"""bitpress runs, show, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.output import DONE, Output
+from app.cli.session import serve
+from app.engine import Engine
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+
+
+def list_runs(as_json: Json = False) -> int:
+    """List the kept runs, newest first."""
+    output = Output(as_json)
+
+    async def command(engine: Engine) -> int:
+        for run in engine.store.runs():
+            output.line("run", **run.model_dump(mode="json"))
+            state = run.reason or run.phase
+            output.say(f"{run.id:>5}  {run.created:%Y-%m-%d %H:%M}  {state:<10} {run.title:<28} {run.model_name}")
+        return DONE
+
+    return serve(output, command)
+
+
+def show(run: Annotated[int, typer.Argument(help="A run's number.")], as_json: Json = False) -> int:
+    """Show everything that is kept of one run."""
+    output = Output(as_json)
+
+    async def command(engine: Engine) -> int:
+        import json
+
+        kept = engine.store.get(run)
+        folder = engine.home.run_folder(run)
+        output.result({**kept.model_dump(mode="json"), "folder": str(folder)})
+        output.say(json.dumps(kept.model_dump(mode="json"), indent=1, ensure_ascii=False))
+        output.say(f"Log, events and telemetry: {folder}")
+        return DONE
+
+    return serve(output, command)
+
+
+def report(
+    runs: Annotated[list[int], typer.Argument(help="Runs that the report covers.")],
+    output_file: Annotated[Path, typer.Option("--output", help="FILE.pdf, .html, .json, .csv or .md")],
+    as_json: Json = False,
+) -> int:
+    """Write a report over compression runs and everything measured of their artifacts."""
+    output = Output(as_json)
+
+    async def command(engine: Engine) -> int:
+        from core.report.collect import collect
+        from core.report.export import export
+
+        export(collect(runs, engine.store, engine.home), output_file.absolute())
+        output.result({"output": str(output_file.absolute())})
+        output.say(str(output_file.absolute()))
+        return DONE
+
+    return serve(output, command)

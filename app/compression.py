@@ -1,0 +1,127 @@
+"""Plans a compression and turns the plan into a job, the same way for window and command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from app.ask_worker import ask_worker
+from app.engine import Engine, free_name
+from core.calibration.spec import SELF_CHAT, CalibrationSpec
+from core.errors import BitpressError
+from core.jobs.compression import Compression, compression
+from core.jobs.protocol import SurveyModel
+from core.jobs.run import NewRun, Run, RunKind
+from core.methods.catalogue import find
+from core.methods.recipe import Recipe
+from core.methods.resolve_recipe import resolve_recipe
+from core.models.local_model import LocalModel, Weights
+from core.models.survey import Survey
+from core.models.survey_store import keep_survey, kept_survey, weights_identity
+from core.plan.estimate import estimate
+from core.plan.estimates import Estimates
+from core.plan.finding import Finding, Severity
+from core.plan.preflight import preflight
+from core.plan.read_machine import read_machine
+from core.value import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A compression that is decided in every detail, with what stands in its way and what it will need."""
+
+    model: LocalModel
+    survey: Survey | None
+    recipe: Recipe
+    output: Path
+    findings: tuple[Finding, ...]
+    estimates: Estimates | None
+
+    @property
+    def runnable(self) -> bool:
+        return not any(finding.severity is Severity.BLOCKS for finding in self.findings)
+
+
+async def survey_of(engine: Engine, model: LocalModel) -> Survey | None:
+    """The model's survey, made by a worker the first time; None for what transformers must not load."""
+    if model.weights is not Weights.SAFETENSORS or not model.usable:
+        return None
+    if (kept := kept_survey(engine.home, model.path)) is not None:
+        return kept
+    result = await ask_worker(engine.launch, engine.home, SurveyModel(job="survey", model=str(model.path)))
+    survey = Survey.model_validate(result)
+    keep_survey(engine.home, survey)
+    return survey
+
+
+async def plan_compression(
+    engine: Engine,
+    *,
+    model: LocalModel,
+    method: str,
+    overrides: Mapping[str, Json],
+    calibration: CalibrationSpec | None = None,
+    output: Path | None = None,
+    seed: int = 0,
+) -> Planned:
+    """Resolve, check and estimate; nothing runs but the survey of a model that was never seen."""
+    entry = find(method)
+    survey = await survey_of(engine, model)
+    spec = (calibration or CalibrationSpec(seed=seed)) if entry.needs_calibration else None
+    recipe = resolve_recipe(method, overrides, spec, survey, seed)
+    place = output or free_name(engine.artifacts, f"{model.name}-{method}")
+    history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
+    machine = await asyncio.to_thread(read_machine, place)
+    # It reads a little of a calibration file, so not on the window's thread.
+    findings = await asyncio.to_thread(preflight, model, survey, recipe, machine, place)
+    needs = estimate(model, survey, recipe, machine, history) if survey else None
+    return Planned(model=model, survey=survey, recipe=recipe, output=place, findings=findings, estimates=needs)
+
+
+async def start_compression(engine: Engine, planned: Planned) -> Run:
+    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it."""
+    blocking = [finding for finding in planned.findings if finding.severity is Severity.BLOCKS]
+    if blocking:
+        raise BitpressError(
+            "blocked",
+            blocking[0].message,
+            "; ".join(f"set {key} to {value}" for key, value in (blocking[0].fix or {}).items())
+            or "Mend what is named, then start again.",
+        )
+    method = find(planned.recipe.method)
+    answers = None
+    if planned.recipe.calibration is not None and planned.recipe.calibration.source == SELF_CHAT:
+        answers = answers_folder(engine, planned.model)
+    new = NewRun(
+        kind=RunKind.COMPRESS,
+        title=method.title,
+        method=method.id,
+        models=(str(planned.model.path),),
+        model_name=planned.model.name,
+        settings={
+            "recipe": planned.recipe.model_dump(mode="json"),
+            "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
+            "findings": [finding.model_dump(mode="json") for finding in planned.findings],
+        },
+        output=str(planned.output),
+    )
+    wanted = Compression(
+        model=planned.model.path,
+        original_bytes=planned.model.bytes,
+        output=planned.output,
+        method=method,
+        recipe=planned.recipe,
+        answers=answers,
+        original_sha256=planned.survey.fingerprint if planned.survey else None,
+        device=engine.settings.device,
+        app_version=version("bitpress"),
+    )
+    return await engine.queue.submit(new, compression(wanted))
+
+
+def answers_folder(engine: Engine, model: LocalModel) -> Path:
+    """Where the model's self-made calibration chat is kept: one folder per model, by its very weights."""
+    return engine.home.answers / weights_identity(model.path)[:24]

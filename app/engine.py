@@ -1,0 +1,84 @@
+"""Builds the engine that window and command line share: home, settings, store, queue, worker launch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from core.jobs.client import WorkerLaunch, default_launch
+from core.jobs.comparison import ResidentModels
+from core.jobs.queue import JobQueue
+from core.jobs.store import RunStore
+from core.models.discover import discover
+from core.models.local_model import LocalModel
+from core.models.resolve import resolve
+from core.paths import Home
+from core.settings import Settings, load_settings
+from core.telemetry.sampler import Sampler, machine_sampler
+
+RESIDENT_SHARE = 0.4
+"""Share of the free memory that models kept loaded between comparisons may hold."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """Everything that acts. Opened once per process, closed once."""
+
+    home: Home
+    settings: Settings
+    store: RunStore
+    queue: JobQueue
+    launch: WorkerLaunch
+    sampler: Sampler
+    residents: ResidentModels
+
+    @classmethod
+    def open(cls, home: Home, *, nice: int) -> Engine:
+        """Open the store (raises BitpressError for a damaged or newer one) and start sampling.
+
+        `nice` keeps the window fluent while a worker uses every core; the command line has nobody to disturb.
+        """
+        settings = load_settings(home.settings_file)
+        store = RunStore.open(home.store_file)
+        launch = default_launch(nice=nice, threads=settings.threads)
+        sampler = machine_sampler(home.root)
+        queue = JobQueue(store, home, launch, sampler)
+        residents = ResidentModels(budget=int(psutil.virtual_memory().available * RESIDENT_SHARE))
+        return cls(home, settings, store, queue, launch, sampler, residents)
+
+    def models(self) -> tuple[LocalModel, ...]:
+        """Every local model; reads headers only."""
+        return discover(self.home, self.watched, self.settings.hub_cache)
+
+    def model(self, text: str) -> LocalModel:
+        """The model that a person means: a folder, a file, a name from the list, or `starter`."""
+        return resolve(text, self.home, self.watched, self.settings.hub_cache)
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """The folders that models are looked for in, beside the home's own."""
+        chosen = self.settings.artifacts_folder
+        return (*self.settings.watched_folders, *(() if chosen is None else (chosen,)))
+
+    @property
+    def artifacts(self) -> Path:
+        return self.settings.artifacts_folder or self.home.artifacts
+
+    async def close(self) -> None:
+        """End what runs and leave nothing behind."""
+        await self.queue.close()
+        await self.residents.close()
+        self.sampler.stop()
+        self.store.close()
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """`folder/name`, or the first of `name-2`, `name-3` ... that is free; no name leads out of the folder."""
+    safe = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "model"
+    candidate, number = folder / safe, 2
+    while os.path.lexists(candidate):
+        candidate, number = folder / f"{safe}-{number}", number + 1
+    return candidate

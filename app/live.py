@@ -1,0 +1,105 @@
+"""Keeps the window alive: readings of the machine, events of jobs, the strip, and the question before closing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from PySide6.QtGui import QCloseEvent
+from PySide6.QtWidgets import QMessageBox
+
+from app.shell import Shell
+from core.jobs.protocol import AnyEvent, Finished, Hello
+from core.jobs.run import RunKind
+from core.jobs.snapshot import JobSnapshot, Phase
+from core.telemetry.sample import Sample
+from ui.humanize import duration_text
+from ui.tone import Tone
+
+
+class Live:
+    """Listens to queue and sampler for the whole window."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._loop = asyncio.get_running_loop()
+        self._unsubscribe = shell.engine.queue.subscribe(self._heard)
+        self._deaf = shell.engine.sampler.subscribe(self._sampled)
+        shell.engine.sampler.start()
+        window = shell.window
+        window.strip.job_clicked.connect(self._show_job)
+        window.closing.connect(self._closing)
+        window.path_dropped.connect(lambda path: shell.go("models", path))
+        shell.refresh_models()
+        shell.refresh_runs()
+
+    def stop(self) -> None:
+        """Stop listening; the window is about to go."""
+        self._unsubscribe()
+        self._deaf()
+
+    def _sampled(self, sample: Sample) -> None:
+        # Called on the sampler's thread.
+        self._loop.call_soon_threadsafe(self._show_sample, sample)
+
+    def _show_sample(self, sample: Sample) -> None:
+        self._shell.window.strip.show_sample(sample)
+        for listener in self._shell.on_sample:
+            listener(sample)
+
+    def _heard(self, run_id: int, snapshot: JobSnapshot, event: AnyEvent | None) -> None:
+        shell = self._shell
+        for listener in shell.on_event:
+            listener(run_id, snapshot, event)
+        run = shell.run(run_id)
+        if isinstance(event, Hello) and run is not None and run.kind is not RunKind.COMPARE:
+            # The job needs the memory that models kept for comparing hold.
+            shell.tasks.start("make-room", shell.engine.residents.close())
+        if snapshot.phase is Phase.FINISHED:
+            shell.window.strip.show_idle(_ending(snapshot))
+            shell.refresh_runs()
+            if isinstance(event, Finished) and (run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT)):
+                shell.refresh_models()
+            return
+        if run is None or event is None or isinstance(event, Hello):
+            shell.refresh_runs()
+        current = snapshot.current
+        detail = current.stage.title if current else "Starting"
+        if current is not None and current.total:
+            unit = f"{current.stage.unit} " if current.stage.unit else ""
+            detail = f"{detail}, {unit}{current.done:.0f} of {current.total:.0f}"
+        if current is not None and current.seconds_left is not None:
+            detail = f"{detail} · {duration_text(current.seconds_left)} left in this stage"
+        title = f"{run.model_name} → {run.title}" if run else snapshot.title
+        shell.window.strip.show_job(
+            title,
+            "Cancelling" if snapshot.phase is Phase.CANCELLING else detail,
+            current.fraction if current else None,
+            Tone.ATTENTION if snapshot.phase is Phase.CANCELLING else Tone.ACCENT,
+        )
+
+    def _show_job(self) -> None:
+        self._shell.go("runs", self._shell.running)
+
+    def _closing(self, event: QCloseEvent) -> None:
+        if self._shell.running is None:
+            return
+        question = QMessageBox(
+            QMessageBox.Icon.Question,
+            "A job is running",
+            "Closing Bitpress cancels the running job; nothing half written is kept.",
+            parent=self._shell.window,
+        )
+        question.setObjectName("closing.question")
+        stay = question.addButton("Keep working", QMessageBox.ButtonRole.RejectRole)
+        question.addButton("Cancel the job and close", QMessageBox.ButtonRole.DestructiveRole)
+        question.setDefaultButton(stay)
+        question.exec()
+        if question.clickedButton() is stay:
+            event.ignore()
+
+
+def _ending(snapshot: JobSnapshot) -> str:
+    if snapshot.problem is not None:
+        return f"{snapshot.title} failed: {snapshot.problem.message}"
+    took = (snapshot.finished or 0) - (snapshot.started or 0)
+    return f"{snapshot.title} {snapshot.reason or 'ended'} after {duration_text(took)}"

@@ -1,0 +1,80 @@
+"""Turns a wish to measure, prove or compare into a job, the same way for window and command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.engine import Engine
+from core.jobs import work
+from core.jobs.comparison import Contender, comparison
+from core.jobs.protocol import Prove
+from core.jobs.run import NewRun, Run, RunKind
+from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.models.artifact import read_manifest
+from core.models.local_model import LocalModel
+
+LOADED_OVER_STORED = 2.5
+"""transformers decompresses INT8 to bf16 (2 times) and INT4 partly; the model's own activations come on top."""
+
+
+async def start_evaluation(
+    engine: Engine, *, original: LocalModel, others: Sequence[LocalModel], suite: EvaluationSuite
+) -> Run:
+    """Score the original and the others on the same tokens."""
+    return await engine.queue.submit(
+        _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")}),
+        work.evaluation(
+            str(original.path),
+            [str(model.path) for model in others],
+            suite,
+            cache=str(engine.home.root / "cache" / "evaluation"),
+            device=engine.settings.device,
+        ),
+    )
+
+
+async def start_benchmark(engine: Engine, *, models: Sequence[LocalModel], suite: BenchmarkSuite) -> Run:
+    """Measure speed and memory, one model after the other, each in a process of its own."""
+    return await engine.queue.submit(
+        _asked(RunKind.BENCHMARK, "Benchmark", models, {"suite": suite.model_dump(mode="json")}),
+        work.benchmark([str(model.path) for model in models], suite, device=engine.settings.device),
+    )
+
+
+async def start_comparison(engine: Engine, *, models: Sequence[LocalModel], prompt: str, sampling: Sampling) -> Run:
+    """Let every model answer the prompt, the first being the original."""
+    contenders = [
+        Contender(path=model.path, name=model.name, bytes=int(model.bytes * LOADED_OVER_STORED)) for model in models
+    ]
+    return await engine.queue.submit(
+        _asked(RunKind.COMPARE, "Comparison", models, {"prompt": prompt, "sampling": sampling.model_dump(mode="json")}),
+        comparison(engine.residents, contenders, prompt, sampling, device=engine.settings.device),
+    )
+
+
+async def start_proof(engine: Engine, *, artifact: LocalModel, original: LocalModel | None) -> Run:
+    """Open an artifact in a fresh process and check it, against its original where that is known."""
+    manifest = read_manifest(artifact.path)
+    source = str(original.path) if original else (manifest.made_from if manifest else None)
+    return await engine.queue.submit(
+        _asked(RunKind.PROVE, "Proof", (artifact,) if original is None else (original, artifact), {}),
+        work.single_command(
+            lambda context: Prove(
+                job=context.job,
+                original=source,
+                artifact=str(artifact.path),
+                expected_modules=manifest.expected_modules if manifest else (),
+                device=engine.settings.device,
+            )
+        ),
+    )
+
+
+def _asked(kind: RunKind, title: str, models: Sequence[LocalModel], settings: dict[str, object]) -> NewRun:
+    return NewRun(
+        kind=kind,
+        title=title,
+        models=tuple(str(model.path) for model in models),
+        model_name=models[0].name,
+        settings=settings,
+    )

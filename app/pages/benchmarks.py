@@ -1,0 +1,144 @@
+"""Binds the Benchmarks page: measures what is asked, and shows the newest figures of the models that are chosen."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ui.pages.benchmark_row import BenchmarkRow
+from ui.pages.benchmarks import BenchmarksPage
+
+from app.measurement import start_benchmark, start_evaluation
+from app.shell import Shell
+from app.starter import completed
+from core.jobs.protocol import AnyEvent
+from core.jobs.run import Run, RunKind
+from core.jobs.snapshot import JobSnapshot
+from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
+from core.measure.verdict import Level, verdict
+from core.models.local_model import LocalModel
+from ui.tone import Tone
+
+TONES = {
+    Level.NEAR_LOSSLESS: Tone.DONE,
+    Level.PRODUCTION: Tone.DONE,
+    Level.AGGRESSIVE: Tone.ATTENTION,
+    Level.INCONCLUSIVE: Tone.ATTENTION,
+    Level.DAMAGED: Tone.FAILED,
+}
+
+
+class BenchmarksBinding:
+    """Acts for the Benchmarks page."""
+
+    def __init__(self, page: BenchmarksPage, shell: Shell) -> None:
+        self._page = page
+        self._shell = shell
+        self._chosen: tuple[str, tuple[str, ...]] | None = None
+        self._runs: frozenset[int] = frozenset()
+        page.measure_requested.connect(
+            lambda original, others, evaluation, speed: shell.tasks.start(
+                "measure", self._measured(original, others, evaluation, speed)
+            )
+        )
+        page.models_chosen.connect(self._choose)
+        page.export_requested.connect(lambda: shell.go("reports"))
+        shell.on_models.append(self._show_models)
+        shell.on_event.append(self._heard)
+        shell.going["benchmarks"] = self._receive
+        self._show_models(shell.models)
+
+    def _show_models(self, models: tuple[LocalModel, ...]) -> None:
+        self._page.show_models(tuple(model for model in models if model.usable and model.weights == "safetensors"))
+
+    def _receive(self, thing: object) -> None:
+        if isinstance(thing, tuple) and thing:
+            self._page.choose(thing[0], thing[1:])
+            self._choose(thing[0], thing[1:])
+
+    def _choose(self, original: str, others: tuple[str, ...]) -> None:
+        self._chosen = (original, tuple(others))
+        self._shell.tasks.replace("benchmark-rows", self._shown())
+
+    async def _measured(
+        self, original: str, others: tuple[str, ...], evaluation: EvaluationSuite | None, speed: BenchmarkSuite | None
+    ) -> None:
+        engine = self._shell.engine
+        models = [model for path in (original, *others) if (model := self._shell.model_at(path)) is not None]
+        started: list[Run] = []
+        try:
+            if evaluation is not None and len(models) > 1:
+                started.append(await start_evaluation(engine, original=models[0], others=models[1:], suite=evaluation))
+            if speed is not None:
+                started.append(await start_benchmark(engine, models=models, suite=speed))
+            self._runs = frozenset(run.id for run in started)
+            await self._shell.read_runs()
+            for run in started:
+                completed(await engine.queue.wait(run.id))
+                self._choose(original, others)
+        finally:
+            self._runs = frozenset()
+            self._page.show_busy(None, None)
+            await self._shell.read_runs()
+
+    def _heard(self, run_id: int, snapshot: JobSnapshot, _event: AnyEvent | None) -> None:
+        if run_id in self._runs and (current := snapshot.current) is not None:
+            self._page.show_busy(f"{snapshot.title}: {current.stage.title}", current.fraction)
+
+    async def _shown(self) -> None:
+        if self._chosen is None:
+            return
+        original, others = self._chosen
+        kept = await asyncio.to_thread(self._shell.engine.store.about, original)
+        rows = tuple(self._row(path, original, kept) for path in (original, *others))
+        self._page.show_rows(tuple(row for row in rows if row is not None))
+        self._show_verdict([row for row in rows if row is not None])
+
+    def _row(self, path: str, original: str, kept: tuple[Run, ...]) -> BenchmarkRow | None:
+        model = self._shell.model_at(path)
+        if model is None:
+            return None
+        evaluation = newest_evaluation(kept, original, None if path == original else path)
+        fidelity = None
+        if evaluation is not None and path != original:
+            fidelity = next((one for one in evaluation.others if one.path == path), None)
+        perplexity = evaluation.original_perplexity if evaluation and path == original else None
+        return BenchmarkRow(
+            path=path,
+            name=model.name,
+            is_original=path == original,
+            bytes=model.bytes,
+            benchmark=newest_benchmark(kept, path),
+            fidelity=fidelity,
+            perplexity=fidelity.perplexity if fidelity else perplexity,
+            evaluation_conditions=evaluation.conditions if evaluation else None,
+        )
+
+    def _show_verdict(self, rows: list[BenchmarkRow]) -> None:
+        judged = [row for row in rows if row.fidelity is not None]
+        if not judged or not rows:
+            return
+        order = list(Level)
+        size = next((row.bytes for row in rows if row.is_original), None)
+        verdicts = [(row, verdict(row.fidelity, size, row.bytes)) for row in judged if row.fidelity is not None]
+        row, best = min(verdicts, key=lambda pair: (order.index(pair[1].level), pair[0].bytes))
+        self._page.show_verdict(TONES[best.level], row.name, best.sentence)
+
+
+def newest_evaluation(kept: tuple[Run, ...], original: str, other: str | None) -> EvaluationResult | None:
+    """The last completed evaluation of the original, with the other model in it where one is named."""
+    for run in sorted(kept, key=lambda one: one.id, reverse=True):
+        if run.kind is RunKind.EVALUATE and run.reason == "completed" and run.models[0] == original:
+            result = EvaluationResult.model_validate(run.result)
+            if other is None or any(one.path == other for one in result.others):
+                return result
+    return None
+
+
+def newest_benchmark(kept: tuple[Run, ...], path: str) -> ModelBenchmark | None:
+    """The last completed benchmark of a model."""
+    for run in sorted(kept, key=lambda one: one.id, reverse=True):
+        if run.kind is RunKind.BENCHMARK and run.reason == "completed":
+            for model in run.result["models"]:
+                if model["path"] == path:
+                    return ModelBenchmark.model_validate(model)
+    return None

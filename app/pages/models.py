@@ -1,0 +1,82 @@
+"""Binds the Models page: finding, adding, importing, and sending a model to other pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog
+
+from app.engine import free_name
+from app.folders import show_in_folder
+from app.shell import Shell
+from app.starter import ensure_starter, import_gguf
+from core.models.local_model import LocalModel, Origin, Weights
+from core.settings import save_settings
+from ui.pages.models import ModelsPage
+
+
+class ModelsBinding:
+    """Acts for the Models page."""
+
+    def __init__(self, page: ModelsPage, shell: Shell) -> None:
+        self._page = page
+        self._shell = shell
+        page.add_folder_requested.connect(self._add_folder)
+        page.folder_dropped.connect(self._add)
+        page.import_requested.connect(self._import)
+        page.refresh_requested.connect(shell.refresh_models)
+        page.starter_requested.connect(self._fetch_starter)
+        page.compress_requested.connect(lambda model: shell.go("compress", model))
+        page.compare_requested.connect(lambda model: shell.go("compare", model))
+        page.show_in_folder_requested.connect(lambda model: show_in_folder(model.path))
+        shell.on_models.append(page.show_models)
+        page.show_models(shell.models)
+
+    def _add_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self._page, "Add a folder with models")
+        if chosen:
+            self._add(Path(chosen))
+
+    def _add(self, path: Path) -> None:
+        folder = path.parent if path.is_file() else path
+        engine = self._shell.engine
+        if folder not in engine.settings.watched_folders:
+            engine.settings = engine.settings.model_copy(
+                update={"watched_folders": (*engine.settings.watched_folders, folder)}
+            )
+            save_settings(engine.settings, engine.home.settings_file)
+        self._shell.refresh_models()
+
+    def _import(self, model: LocalModel | None) -> None:
+        if model is None:
+            chosen, _ = QFileDialog.getOpenFileName(self._page, "Import a GGUF file", "", "GGUF files (*.gguf)")
+            if not chosen:
+                return
+            path = Path(chosen)
+        elif model.weights is Weights.GGUF:
+            path = model.path
+        else:
+            return
+        self._shell.tasks.start("import", self._imported(path))
+
+    async def _imported(self, source: Path) -> None:
+        self._page.show_progress(f"Importing {source.name}", None)
+        try:
+            await import_gguf(
+                self._shell.engine, source=source, output=free_name(self._shell.engine.home.models, source.stem)
+            )
+        finally:
+            self._page.hide_progress()
+            self._shell.refresh_models()
+
+    def _fetch_starter(self) -> None:
+        self._shell.tasks.start("starter", self._fetched())
+
+    async def _fetched(self) -> None:
+        try:
+            model = await ensure_starter(self._shell.engine, self._page.show_progress)
+        finally:
+            self._page.hide_progress()
+            self._shell.refresh_models()
+        if model.origin is Origin.STARTER:
+            self._page.select(model.path)

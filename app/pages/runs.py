@@ -1,0 +1,139 @@
+"""Binds the Runs page: the queue and history, live and opened again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from PySide6.QtGui import QGuiApplication
+
+from app.compression import plan_compression, start_compression
+from app.folders import show_in_folder
+from app.shell import Shell
+from core.jobs.journal import replay
+from core.jobs.protocol import AnyEvent
+from core.jobs.run import Run, RunKind
+from core.jobs.snapshot import JobSnapshot, Phase
+from core.jobs.work import LOG_FILE
+from core.methods.recipe import Recipe
+from core.report.reproduce import command_line, python_script
+from core.telemetry.recording import read_samples
+from core.telemetry.sample import Sample
+from ui.pages.runs import RunsPage
+
+LOG_BYTES = 200_000
+"""The end of a log that the page shows."""
+
+
+class RunsBinding:
+    """Acts for the Runs page."""
+
+    def __init__(self, page: RunsPage, shell: Shell) -> None:
+        self._page = page
+        self._shell = shell
+        self._selected: int | None = None
+        page.selected.connect(self._open)
+        page.cancel_requested.connect(lambda run: shell.tasks.start(f"cancel-{run}", shell.engine.queue.cancel(run)))
+        page.retry_requested.connect(lambda run: shell.tasks.start("retry", self._again(run)))
+        page.rerun_requested.connect(self._with_changes)
+        page.show_folder_requested.connect(self._show_folder)
+        page.copy_command_requested.connect(lambda run: self._copy(run, script=False))
+        page.copy_script_requested.connect(lambda run: self._copy(run, script=True))
+        page.log_requested.connect(lambda run: shell.tasks.replace("log", self._log(run)))
+        page.report_requested.connect(lambda run: shell.go("reports", (run,)))
+        page.compare_requested.connect(self._compare)
+        page.measure_requested.connect(self._measure)
+        shell.on_runs.append(page.show_runs)
+        shell.on_event.append(self._heard)
+        shell.on_sample.append(self._sampled)
+        shell.going["runs"] = self._receive
+        page.show_runs(shell.runs)
+        if shell.runs and self._selected is None:
+            page.select(shell.runs[0].id)
+
+    def _receive(self, thing: object) -> None:
+        if isinstance(thing, int):
+            self._page.select(thing)
+
+    def _heard(self, run_id: int, snapshot: JobSnapshot, _event: AnyEvent | None) -> None:
+        self._page.show_snapshot(run_id, snapshot)
+
+    def _sampled(self, sample: Sample) -> None:
+        if (running := self._shell.running) is not None:
+            self._page.add_sample(running, sample)
+
+    def _open(self, run_id: int) -> None:
+        self._selected = run_id
+        self._shell.tasks.replace("open-run", self._opened(run_id))
+
+    async def _opened(self, run_id: int) -> None:
+        folder = self._shell.engine.home.run_folder(run_id)
+        samples = await asyncio.to_thread(read_samples, folder)
+        live = self._shell.engine.queue.snapshot(run_id)
+        run = self._shell.run(run_id)
+        if live is None and run is not None and run.phase is not Phase.QUEUED:
+            live = await asyncio.to_thread(replay, str(run_id), run.title, folder)
+        if live is not None:
+            self._page.show_snapshot(run_id, live)
+        self._page.show_samples(run_id, samples)
+
+    async def _log(self, run_id: int) -> None:
+        path = self._shell.engine.home.run_folder(run_id) / LOG_FILE
+        self._page.show_log(run_id, await asyncio.to_thread(_tail, path))
+
+    async def _again(self, run_id: int) -> None:
+        run = self._shell.run(run_id)
+        if run is None or run.kind is not RunKind.COMPRESS:
+            return
+        recipe = Recipe.model_validate(run.settings["recipe"])
+        engine = self._shell.engine
+        planned = await plan_compression(
+            engine,
+            model=await asyncio.to_thread(engine.model, run.models[0]),
+            method=recipe.method,
+            overrides=recipe.parameters,
+            calibration=recipe.calibration,
+            seed=recipe.seed,
+        )
+        started = await start_compression(engine, planned)
+        await self._shell.read_runs()
+        self._page.select(started.id)
+
+    def _with_changes(self, run_id: int) -> None:
+        if (run := self._shell.run(run_id)) is not None:
+            self._shell.go("compress", run)
+
+    def _show_folder(self, run_id: int) -> None:
+        run = self._shell.run(run_id)
+        if run is None:
+            return
+        made = Path(run.output) if run.output else None
+        show_in_folder(made if made is not None and made.exists() else self._shell.engine.home.run_folder(run_id))
+
+    def _copy(self, run_id: int, *, script: bool) -> None:
+        if (run := self._shell.run(run_id)) is not None:
+            folder = self._shell.engine.home.run_folder(run_id)
+            QGuiApplication.clipboard().setText(python_script(run, folder) if script else command_line(run))
+
+    def _compare(self, run_id: int) -> None:
+        if (run := self._shell.run(run_id)) is not None:
+            self._shell.go("compare", _paths(run))
+
+    def _measure(self, run_id: int) -> None:
+        if (run := self._shell.run(run_id)) is not None:
+            self._shell.go("benchmarks", _paths(run))
+
+
+def _paths(run: Run) -> tuple[str, ...]:
+    """The run's models, the original first, and what it made."""
+    return (*run.models, run.output) if run.output and run.kind is RunKind.COMPRESS else run.models
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - LOG_BYTES))
+            return stream.read().decode(errors="replace")
+    except OSError:
+        return "There is no log for this run."

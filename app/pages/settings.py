@@ -1,0 +1,28 @@
+"""Binds the Settings page: what is changed is kept at once."""
+
+from __future__ import annotations
+
+from ui.pages.settings import SettingsPage
+
+from app.shell import Shell
+from core.settings import Settings, save_settings
+
+
+class SettingsBinding:
+    """Acts for the Settings page."""
+
+    def __init__(self, page: SettingsPage, shell: Shell) -> None:
+        self._shell = shell
+        page.set_value(shell.engine.settings)
+        page.changed.connect(self._changed)
+
+    def _changed(self, settings: Settings) -> None:
+        from app.window import use_theme
+
+        engine = self._shell.engine
+        before, engine.settings = engine.settings, settings
+        save_settings(settings, engine.home.settings_file)
+        if settings.theme != before.theme:
+            use_theme(settings.theme)
+        if (settings.watched_folders, settings.hub_cache) != (before.watched_folders, before.hub_cache):
+            self._shell.refresh_models()

@@ -1,0 +1,106 @@
+"""Composition root of the window: shows it first, then opens the engine behind it and binds the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QApplication
+
+from app.page_factories import PageFactories
+from core.settings import load_settings
+from ui.constants_alive import keep_constants_alive
+from ui.main_window import MainWindow
+from ui.theme import Mode, apply_theme
+
+if TYPE_CHECKING:
+    from app.shell import Shell
+
+WORKER_NICE = 10
+"""Keeps the window fluent while a worker uses every core."""
+
+
+def run_window() -> int:
+    """Open the window and serve it until it is closed; gives the exit status."""
+    if sys.platform == "linux" and not _has_display():
+        sys.stderr.write(
+            "Bitpress found no display (neither DISPLAY nor WAYLAND_DISPLAY is set).\n"
+            "Use the command line instead: `bitpress demo`, or `bitpress --help`.\n"
+        )
+        return 1
+    from core.paths import Home
+
+    keep_constants_alive()
+    application = QApplication(sys.argv[:1])
+    application.setApplicationName("Bitpress")
+    application.setDesktopFileName("bitpress")
+    home = Home.from_environment()
+    use_theme(load_settings(home.settings_file).theme)
+    factories = PageFactories()
+    window = MainWindow(factories.all())
+    window.show_page("models")
+    window.show()
+
+    from qasync import QEventLoop
+
+    with asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner:
+        return runner.run(serve(window, factories))
+
+
+async def serve(window: MainWindow, factories: PageFactories) -> int:
+    """Open the engine, bind the pages, and wait until the window is closed."""
+    closed = asyncio.Event()
+    window.closing.connect(lambda event: closed.set() if event.isAccepted() else None)
+    shell = await _opened(window)
+    if shell is None:
+        return 1
+    from app.live import Live
+
+    await shell.engine.queue.recover()
+    live = Live(shell)
+    factories.bind(window, shell)
+    try:
+        await closed.wait()
+    finally:
+        live.stop()
+        await shell.tasks.close()
+        await shell.engine.close()
+    return 0
+
+
+def use_theme(mode: Mode) -> None:
+    """Put the theme on the running application."""
+    application = QApplication.instance()
+    if isinstance(application, QApplication):
+        apply_theme(application, mode)
+
+
+async def _opened(window: MainWindow) -> Shell | None:
+    """The shell over an opened engine; None where the store cannot be used, after saying so."""
+    # The store's libraries take as long to import as the window itself: after the first paint, off its thread.
+    await asyncio.sleep(0)
+    await asyncio.to_thread(__import__, "app.engine")
+    from app.engine import Engine
+    from app.shell import Shell
+    from app.tasks import Tasks
+    from core.errors import BitpressError, Problem
+    from core.paths import Home
+    from ui.dialogs.problem import show_problem
+
+    try:
+        engine = await asyncio.to_thread(Engine.open, Home.from_environment(), nice=WORKER_NICE)
+    except BitpressError as error:
+        show_problem(window, error.problem)
+        return None
+
+    def show(problem: Problem) -> None:
+        show_problem(window, problem)
+
+    return Shell(engine=engine, window=window, tasks=Tasks(show))
+
+
+def _has_display() -> bool:
+    offscreen = os.environ.get("QT_QPA_PLATFORM", "").split(":")[0] in ("offscreen", "minimal", "vnc")
+    return offscreen or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

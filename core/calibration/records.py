@@ -1,0 +1,160 @@
+"""Turns one record of a data set into a sample: chat messages where there are any, else text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.calibration.spec import CalibrationSample
+from core.errors import BitpressError
+from core.value import Json
+
+Record = Mapping[str, Json]
+
+CHAT_FIELDS = ("messages", "conversations", "conversation", "chat", "dialogue", "dialog")
+PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("prompt", "chosen"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("question", "answer"),
+    ("question", "response"),
+    ("query", "response"),
+    ("input", "output"),
+)
+TEXT_FIELDS = ("text", "content", "document", "body")
+PROMPT_FIELDS = ("prompt", "instruction", "question", "query")
+KNOWN_FIELDS = frozenset(
+    (*CHAT_FIELDS, *TEXT_FIELDS, *PROMPT_FIELDS, *(name for pair in PAIRS for name in pair), "system", "input")
+)
+"""Every field that a record is read by."""
+
+_ROLES = {
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "chatgpt": "assistant",
+    "system": "system",
+    "developer": "system",
+    "tool": "tool",
+    "function": "tool",
+    "observation": "tool",
+}
+
+
+def sample_of(record: Json, origin: str, field: str | None = None) -> CalibrationSample | None:
+    """The sample in a record, or None where it holds only blanks.
+
+    `field` names the one field to read. Raises BitpressError `calibration-field` where the record has nothing that is
+    understood, naming the fields that it has; `origin` is the file and line for messages.
+    """
+    if isinstance(record, str):
+        return _text(record, origin)
+    if not isinstance(record, Mapping):
+        raise _nothing(f"{origin} is {_kind(record)}, not an object with fields.")
+    if field is not None:
+        if field not in record:
+            raise _nothing(f"{origin} has no field {field!r}; it has {_fields(record)}.")
+        return _of_value(record[field], origin, field)
+    for name in CHAT_FIELDS:
+        if isinstance(record.get(name), list):
+            return _chat(record[name], origin, name)
+    for ask, answer in PAIRS:
+        if _filled(record.get(ask)) and _filled(record.get(answer)):
+            return _pair(record, ask, answer, origin)
+    for name in (*TEXT_FIELDS, *PROMPT_FIELDS):
+        if isinstance(record.get(name), str):
+            return _text(record[name], origin)
+    raise _nothing(f"{origin} has no field that is understood; it has {_fields(record)}.")
+
+
+def _of_value(value: Json, origin: str, name: str) -> CalibrationSample | None:
+    if isinstance(value, str):
+        return _text(value, origin)
+    if isinstance(value, list):
+        return _chat(value, origin, name)
+    if value is None:
+        return None
+    raise _nothing(f"{origin}: the field {name!r} is {_kind(value)}, neither text nor a list of messages.")
+
+
+def _text(text: str, origin: str) -> CalibrationSample | None:
+    return CalibrationSample(kind="text", text=text, origin=origin) if text.strip() else None
+
+
+def _chat(turns: list[Any], origin: str, name: str) -> CalibrationSample | None:
+    messages = tuple(message for turn in turns if (message := _message(turn, origin, name)) is not None)
+    if not any(message["content"].strip() for message in messages):
+        return None
+    return CalibrationSample(kind="chat", messages=messages, origin=origin)
+
+
+def _pair(record: Record, ask: str, answer: str, origin: str) -> CalibrationSample | None:
+    """A question and its answer; each may itself be a list of messages, and an instruction may have an input."""
+    messages: list[dict[str, str]] = []
+    if isinstance(system := record.get("system"), str) and system.strip():
+        messages.append({"role": "system", "content": system})
+    for name, role in ((ask, "user"), (answer, "assistant")):
+        value = record[name]
+        if isinstance(value, list):
+            messages += [message for turn in value if (message := _message(turn, origin, name)) is not None]
+            continue
+        if name == "instruction" and isinstance(more := record.get("input"), str) and more.strip():
+            value = f"{value}\n\n{more}"
+        messages.append({"role": role, "content": value})
+    return CalibrationSample(kind="chat", messages=tuple(messages), origin=origin)
+
+
+def _message(turn: Json, origin: str, name: str) -> dict[str, str] | None:
+    if not isinstance(turn, Mapping):
+        raise _nothing(f"{origin}: the field {name!r} holds {_kind(turn)} where a message was expected.")
+    role = turn.get("role", turn.get("from"))
+    content = _content(turn.get("content", turn.get("value")))
+    if content is None and turn.get("tool_calls"):
+        return None
+    known = _ROLES.get(role.lower()) if isinstance(role, str) else None
+    if known is None or content is None:
+        raise _nothing(
+            f"{origin}: a message in {name!r} needs a role (user, assistant, system) with content, or from with value; "
+            f"it has {_fields(turn)}" + (f", with the role {role!r}." if isinstance(role, str) else ".")
+        )
+    return {"role": known, "content": content}
+
+
+def _content(value: Json) -> str | None:
+    """Plain text, or the text parts of a list of parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, Mapping)]
+        texts = [part for part in parts if isinstance(part, str)]
+        return "\n".join(texts) if texts else None
+    return None
+
+
+def _filled(value: Json) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, list) and bool(value)
+
+
+def _fields(record: Mapping[Any, Any]) -> str:
+    names = [repr(str(name))[:40] for name in record]
+    return (", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")) or "no fields"
+
+
+def _kind(value: Json) -> str:
+    names = {"NoneType": "null", "bool": "a truth value", "int": "a number", "float": "a number", "list": "a list"}
+    return names.get(type(value).__name__, "text" if isinstance(value, str) else "an object")
+
+
+def _nothing(message: str) -> BitpressError:
+    return BitpressError(
+        "calibration-field",
+        message,
+        "Understood are: messages (role and content), conversations (from and value), prompt and completion, "
+        "instruction and output, question and answer, and text. Or name the field to read.",
+    )

@@ -1,0 +1,210 @@
+"""The main job: compress in one process, prove in a fresh one, and only then give the artifact its name."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.calibration.spec import CalibrationFacts
+from core.errors import Problem
+from core.jobs.protocol import (
+    AnyEvent,
+    Compress,
+    Finished,
+    FinishReason,
+    Prove,
+    StageFinished,
+)
+from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
+from core.measure.results import ProofResult
+from core.methods.method import Method
+from core.methods.recipe import Recipe
+from core.models.artifact import Manifest, publish, write_manifest
+from core.value import Json, Received
+
+TOKENS_FILE = "calibration_tokens.json"
+"""In the run's folder: the calibration samples as the model saw them."""
+PROOF_PREFIX = "prove-"
+"""Before the names of the proof's stages, so that no two stages of a run share a name."""
+KL_BOUND = 1.0
+"""Nats per token; the methods here stay under 0.35 on the starter model, and noise lies above 5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """What is to be compressed, how and to where. `answers` is the folder of the model's self-made chat."""
+
+    model: Path
+    original_bytes: int
+    output: Path
+    method: Method
+    recipe: Recipe
+    answers: Path | None = None
+    original_sha256: str | None = None
+    device: str = "auto"
+    kl_bound: float = KL_BOUND
+    app_version: str = ""
+
+
+class Pressed(Received):
+    """What the compress command results in."""
+
+    versions: dict[str, str] = {}
+    calibration: CalibrationFacts | None = None
+    bytes: int
+    tensors_sha256: str = ""
+    expected_modules: tuple[str, ...] = ()
+    ignored_modules: tuple[str, ...] = ()
+
+
+def compression(wanted: Compression) -> Work:
+    """The work of a compress run.
+
+    The result is the compress worker's with `output`, `seconds` (the whole run), `compress_seconds`,
+    `proof_seconds`, `stages` ({id: seconds}), `bytes`, `original_bytes` and `proof`. A passed proof publishes the
+    artifact at `output`; a failed one keeps it at `output` + `.unproved` and fails the run with `proof-failed`;
+    anything else leaves nothing behind. Fails with `output-exists` before anything starts.
+    """
+
+    async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
+        finished: AnyEvent | None = None
+        async with staged(context, wanted.output) as staging:
+            async for event in _press_and_prove(context, wanted, staging):
+                if isinstance(event, Finished):
+                    finished = event
+                else:
+                    yield event
+        if finished is not None:
+            yield finished
+
+    return work
+
+
+async def _press_and_prove(context: WorkContext, wanted: Compression, staging: Path) -> AsyncIterator[AnyEvent]:
+    started = time.monotonic()
+    stages: dict[str, float] = {}
+    result: Json = None
+    async for event in one_worker(context, _compress_command(context, wanted, staging)):
+        if isinstance(event, StageFinished):
+            stages[event.stage] = event.seconds
+        if not isinstance(event, Finished):
+            yield event
+        elif event.reason is not FinishReason.COMPLETED:
+            yield event
+            return
+        else:
+            result = event.result
+    pressed = Pressed.model_validate(result)
+    pressed_at = time.monotonic()
+
+    async for event in one_worker(context, _prove_command(context, wanted, staging, pressed)):
+        if isinstance(event, StageFinished):
+            stages[PROOF_PREFIX + event.stage] = event.seconds
+        if not isinstance(event, Finished):
+            yield as_part(event, PROOF_PREFIX)
+        elif event.reason is not FinishReason.COMPLETED:
+            yield event
+            return
+        else:
+            proof = ProofResult.model_validate(event.result)
+    proved_at = time.monotonic()
+
+    context.check()
+    place = await asyncio.to_thread(_keep, staging, wanted, _manifest(context, wanted, pressed, proof))
+    finished = completed(
+        context,
+        {
+            **result,
+            "output": str(place),
+            "seconds": time.monotonic() - started,
+            "compress_seconds": pressed_at - started,
+            "proof_seconds": proved_at - pressed_at,
+            "stages": stages,
+            "bytes": pressed.bytes,
+            "original_bytes": wanted.original_bytes,
+            "proof": proof.model_dump(mode="json"),
+        },
+    )
+    if not proof.passed:
+        problem = proof_problem(proof, place)
+        finished = finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
+    yield finished
+
+
+def proof_problem(proof: ProofResult, place: Path) -> Problem:
+    """Why a run whose artifact did not pass its proof has failed."""
+    failed = [check for check in proof.checks if not check.passed]
+    return Problem(
+        code="proof-failed",
+        message=f"The compressed model did not pass its proof: {', '.join(check.name for check in failed)}.",
+        hint=f"It is kept as {place}, marked as unproved. Try another method, more bits or other calibration data.",
+        details="\n".join(f"{check.name}: {check.detail}" for check in failed),
+    )
+
+
+def _compress_command(context: WorkContext, wanted: Compression, staging: Path) -> Compress:
+    return Compress(
+        job=context.job,
+        model=str(wanted.model),
+        output=str(staging),
+        modifiers=wanted.method.modifiers(wanted.recipe.parameters),
+        stage_titles=wanted.method.pipeline,
+        calibration=wanted.recipe.calibration,
+        answers=None if wanted.answers is None else str(wanted.answers),
+        tokens_file=str(context.folder / TOKENS_FILE),
+        seed=wanted.recipe.seed,
+        device=wanted.device,
+    )
+
+
+def _prove_command(context: WorkContext, wanted: Compression, staging: Path, pressed: Pressed) -> Prove:
+    return Prove(
+        job=context.job,
+        original=str(wanted.model),
+        artifact=str(staging),
+        expected_modules=pressed.expected_modules,
+        weight_bits=wanted.method.weight_bits,
+        kl_bound=wanted.kl_bound,
+        device=wanted.device,
+    )
+
+
+def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, proof: ProofResult) -> Manifest:
+    return Manifest(
+        app_version=wanted.app_version,
+        run=context.run.id,
+        made_from=str(wanted.model),
+        made_from_name=context.run.model_name,
+        original_sha256=wanted.original_sha256,
+        recipe=wanted.recipe,
+        method_title=wanted.method.title,
+        proved=proof.passed,
+        versions=pressed.versions,
+        tensors_sha256=pressed.tensors_sha256,
+        created=datetime.now(UTC),
+        expected_modules=pressed.expected_modules,
+        ignored_modules=pressed.ignored_modules,
+        calibration=pressed.calibration,
+    )
+
+
+def _keep(staging: Path, wanted: Compression, manifest: Manifest) -> Path:
+    """Write the manifest and publish; where the artifact lies now."""
+    write_manifest(staging, manifest)
+    place = wanted.output if manifest.proved else unproved_beside(wanted.output)
+    publish(staging, place)
+    return place
+
+
+def unproved_beside(output: Path) -> Path:
+    """The first free name for an artifact that did not pass: `NAME.unproved`, `NAME.unproved-2` ..."""
+    place = output.with_name(output.name + ".unproved")
+    number = 1
+    while place.exists() or place.is_symlink():
+        number += 1
+        place = output.with_name(f"{output.name}.unproved-{number}")
+    return place

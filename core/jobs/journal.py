@@ -1,0 +1,57 @@
+"""A run's events as lines of JSON, kept so that the run can be opened again."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from pathlib import Path
+
+from core.jobs.protocol import AnyEvent, decode_event, encode
+from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, apply
+
+EVENTS_FILE = "events.jsonl"
+
+
+class Journal:
+    """Collects events in memory; `flush` appends them to the file, from any thread, while adding goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / EVENTS_FILE
+        self._pending: deque[AnyEvent] = deque()
+        self._writing = threading.Lock()
+
+    def add(self, event: AnyEvent) -> None:
+        self._pending.append(event)
+
+    def flush(self) -> None:
+        """Raises OSError where the file cannot be written; the events then wait for the next flush."""
+        with self._writing:
+            events = [self._pending.popleft() for _ in range(len(self._pending))]
+            if not events:
+                return
+            try:
+                with self._path.open("ab") as stream:
+                    stream.write(b"".join(map(encode, events)))
+            except OSError:
+                self._pending.extendleft(reversed(events))
+                raise
+
+
+def read_events(folder: Path) -> tuple[AnyEvent, ...]:
+    """The events of a run's folder in order; lines that are torn or of a later version are left out."""
+    try:
+        lines = (folder / EVENTS_FILE).read_bytes().splitlines()
+    except OSError:
+        return ()
+    return tuple(event for event in map(decode_event, lines) if event is not None)
+
+
+def replay(job: str, title: str, folder: Path) -> JobSnapshot:
+    """The snapshot that a run's kept events lead to; events that cannot come are left out."""
+    snapshot = JobSnapshot(job=job, title=title)
+    for event in read_events(folder):
+        try:
+            snapshot = apply(snapshot, event)
+        except IllegalTransitionError:
+            continue
+    return snapshot

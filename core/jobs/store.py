@@ -1,0 +1,335 @@
+"""The kept runs: one SQLite file, safe with several windows at once, never overwritten when damaged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from core.errors import BitpressError, Problem
+from core.jobs.protocol import FinishReason
+from core.jobs.run import NewRun, Run, RunKind
+from core.jobs.snapshot import Phase
+from core.value import Json
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Engine
+
+REVISIONS = ("0001",)
+"""Every migration's name, oldest first; known here so that an up-to-date store opens without importing Alembic."""
+BUSY_SECONDS = 10.0
+"""How long one process waits while another one writes."""
+MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
+SAME_START_SECONDS = 5.0
+"""How far two readings of a process's start may lie apart; the system's clock may have been set in between."""
+
+
+class RunStore:
+    """Runs in SQLite. Every method may block on the disk and may be called from any thread.
+
+    All raise BitpressError: `store-damaged`, `store-busy`, `disk-full`, `not-writable` or, for an id that is not
+    there, `unknown-run`.
+    """
+
+    def __init__(self, path: Path, engine: Engine) -> None:
+        self.path = path
+        self._engine = engine
+        self._owner = (os.getpid(), _start_of(os.getpid()) or 0.0)
+
+    @classmethod
+    def open(cls, path: Path) -> RunStore:
+        """Open or create the store, and bring its schema up to date.
+
+        Raises BitpressError: also `store-newer` where a later version has written it. The file is then untouched.
+        """
+        with _speaking_plainly(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            revision = _revision(path)
+            engine = _engine(path)
+            try:
+                if revision != REVISIONS[-1]:
+                    _migrate(engine)
+            except BaseException:
+                engine.dispose()
+                raise
+        return cls(path, engine)
+
+    def close(self) -> None:
+        """Give the file handles back; the store may not be used any more."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def create(self, new: NewRun) -> Run:
+        """Keep a new run, queued, owned by this process; its number is never given again."""
+        from core.jobs.schema import run_models, runs
+
+        created = datetime.now(UTC)
+        pid, started = self._owner
+        asked = new.model_dump(mode="json", include=set(NewRun.model_fields))
+        models = asked.pop("models")
+        with self._transaction() as connection:
+            inserted = connection.execute(
+                runs.insert().values(
+                    **asked, created=created, phase=Phase.QUEUED, versions={}, owner_pid=pid, owner_started=started
+                )
+            )
+            key = inserted.inserted_primary_key
+            identity = int(key[0]) if key else 0
+            if models:
+                connection.execute(run_models.insert(), _model_rows(identity, models))
+        return Run(**{**asked, "models": models}, id=identity, created=created)
+
+    def save(self, run: Run) -> None:
+        """Write what changed about a run; what was asked never changes."""
+        from core.jobs.schema import runs
+
+        kept = run.model_dump(mode="json", include={"phase", "reason", "problem", "result", "versions"})
+        with self._transaction() as connection:
+            changed = connection.execute(
+                runs.update().where(runs.c.id == run.id).values(**kept, started=run.started, finished=run.finished)
+            )
+            if changed.rowcount == 0:
+                raise _unknown(run.id)
+
+    def get(self, identity: int) -> Run:
+        """Raises BitpressError `unknown-run`."""
+        from core.jobs.schema import runs
+
+        found = self._select(runs.c.id == identity)
+        if not found:
+            raise _unknown(identity)
+        return found[0]
+
+    def runs(self, kind: RunKind | None = None, limit: int | None = None) -> tuple[Run, ...]:
+        """Newest first."""
+        from core.jobs.schema import runs
+
+        return self._select(*([] if kind is None else [runs.c.kind == kind.value]), limit=limit)
+
+    def about(self, path: Path | str) -> tuple[Run, ...]:
+        """Finished and unfinished measurements in which the model at `path` takes part, newest first."""
+        from sqlalchemy import select
+
+        from core.jobs.schema import run_models, runs
+
+        taking_part = select(run_models.c.run).where(run_models.c.path == _plain_path(path))
+        return self._select(runs.c.id.in_(taking_part), runs.c.kind.in_([kind.value for kind in MEASUREMENTS]))
+
+    def interrupted(self) -> tuple[Run, ...]:
+        """Mark runs whose process is gone as failed, `interrupted`, and return them; another window's are left."""
+        from core.jobs.schema import runs
+
+        marked: list[int] = []
+        with self._transaction() as connection:
+            unfinished = connection.execute(
+                runs.select().where(runs.c.phase != Phase.FINISHED.value).order_by(runs.c.id)
+            ).all()
+            for row in unfinished:
+                if _lives(row.owner_pid, row.owner_started):
+                    continue
+                waited = row.phase == Phase.QUEUED.value
+                connection.execute(
+                    runs.update()
+                    .where(runs.c.id == row.id)
+                    .values(
+                        phase=Phase.FINISHED.value,
+                        reason=FinishReason.FAILED.value,
+                        problem=_interruption(waited).model_dump(mode="json"),
+                        finished=datetime.now(UTC),
+                    )
+                )
+                marked.append(row.id)
+        return tuple(self.get(identity) for identity in marked)
+
+    def _select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> tuple[Run, ...]:
+        from sqlalchemy import select
+
+        from core.jobs.schema import run_models, runs
+
+        wanted = select(runs).where(*conditions).order_by(runs.c.id.desc()).limit(limit)
+        found = wanted.with_only_columns(runs.c.id)
+        models: dict[int, list[str]] = {}
+        with self._transaction("DEFERRED") as connection:
+            rows = connection.execute(wanted).all()
+            for row in connection.execute(
+                select(run_models).where(run_models.c.run.in_(found)).order_by(run_models.c.position)
+            ):
+                models.setdefault(row.run, []).append(row.path)
+        return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
+
+    @contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[Connection]:
+        with _speaking_plainly(self.path), self._engine.connect() as connection:
+            connection.execution_options(bitpress_begin=kind)
+            with connection.begin():
+                yield connection
+
+
+def _run(row: Any, models: Sequence[str]) -> Run:
+    known = {name: row[name] for name in row if name in Run.model_fields}
+    return Run.model_validate({**known, "models": models})
+
+
+def _model_rows(run: int, models: Sequence[str]) -> list[dict[str, Json]]:
+    return [
+        {"run": run, "position": position, "role": "other" if position else "original", "path": _plain_path(path)}
+        for position, path in enumerate(models)
+    ]
+
+
+def _plain_path(path: Path | str) -> str:
+    """One spelling for one place, so that `about` finds what was kept; symbolic links are kept as they are."""
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def _unknown(identity: int) -> BitpressError:
+    return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
+
+
+def _interruption(waited: bool) -> Problem:
+    happened = "it could start" if waited else "it was done"
+    return Problem(
+        code="interrupted",
+        message=f"Bitpress or the machine went down before {happened}.",
+        hint="Run it again. What it had half written was removed.",
+    )
+
+
+# Who owns a run ---------------------------------------------------------------------------------------------------
+
+
+def _start_of(pid: int) -> float | None:
+    """When a process began, in seconds since the epoch; None where it does not live."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return None
+
+
+def _lives(pid: int, started: float) -> bool:
+    found = _start_of(pid)
+    return found is not None and abs(found - started) <= SAME_START_SECONDS
+
+
+# The file ---------------------------------------------------------------------------------------------------------
+
+
+def _revision(path: Path) -> str | None:
+    """The store's schema, None for a store that is yet to be made; raises BitpressError for what cannot be used.
+
+    Nothing is written: a file that is not ours, or is damaged, stays as it is.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+        health = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if health != ("ok",):
+            raise _damaged(path, str(health and health[0]))
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables:
+            return None
+        if "alembic_version" not in tables:
+            raise _damaged(path, "it is a database of another program")
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    if row is None:
+        raise _damaged(path, "it names no schema version")
+    if row[0] not in REVISIONS:
+        raise BitpressError(
+            "store-newer",
+            f"The list of runs in {path} was written by a later version of Bitpress (schema {row[0]}).",
+            "Use that version, or set BITPRESS_HOME to another folder. Nothing was changed.",
+        )
+    return str(row[0])
+
+
+def _engine(path: Path) -> Engine:
+    from sqlalchemy import create_engine, event
+
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
+
+    def connected(connection: sqlite3.Connection, _: object) -> None:
+        # Python's driver would begin transactions by itself, and not before a change of the schema.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    def begun(connection: Connection) -> None:
+        # Immediate for what writes: two that read first and write then would otherwise block each other.
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('bitpress_begin', 'IMMEDIATE')}")
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+    return engine
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the schema to the newest revision in one transaction; a second process waits, then finds it done."""
+    from importlib.resources import as_file, files
+
+    from alembic import command
+    from alembic.config import Config
+
+    with as_file(files("core.jobs") / "migrations") as folder, engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _damaged(path: Path, what: str) -> BitpressError:
+    return BitpressError(
+        "store-damaged",
+        f"The list of runs in {path} cannot be read: {what}.",
+        "Move the file away or bring back a copy of it; a new list is made then. Nothing was overwritten, and models "
+        "are not touched.",
+    )
+
+
+@contextmanager
+def _speaking_plainly(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the disk say into errors that a person can act on."""
+    try:
+        yield
+    except BitpressError:
+        raise
+    except OSError as error:
+        raise _not_writable(path, str(error.strerror)) from error
+    except Exception as error:
+        origin = getattr(error, "orig", None) or error
+        if not isinstance(origin, sqlite3.Error):
+            raise
+        said = str(origin)
+        if "locked" in said or "busy" in said:
+            raise BitpressError(
+                "store-busy",
+                f"Another program has held the list of runs in {path} for {BUSY_SECONDS:.0f} s.",
+                "Close other windows of Bitpress, or wait until a backup program has read the file.",
+            ) from error
+        if "full" in said:
+            raise BitpressError(
+                "disk-full", f"The disk is full: {path} could not be written.", "Free some space, then try again."
+            ) from error
+        if "readonly" in said or "unable to open" in said:
+            raise _not_writable(path, said) from error
+        raise _damaged(path, said) from error
+
+
+def _not_writable(path: Path, why: str) -> BitpressError:
+    return BitpressError(
+        "not-writable",
+        f"The list of runs in {path} cannot be written: {why}.",
+        "Check the permissions of that folder, or set BITPRESS_HOME to another one.",
+    )

@@ -1,0 +1,95 @@
+"""The texts that an evaluation scores: those that ship with the application, and the user's own files.
+
+None of them is ever calibration data.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.errors import BitpressError
+from core.value import Received
+
+CHAT = "chat"
+"""The name of the text that the original writes itself; it has prompts instead of documents."""
+
+BUILT_IN = ("prose", "technical")
+"""Names of the texts that ship with the application."""
+
+SUFFIXES = (".txt", ".md")
+
+
+class EvaluationPrompt(Received):
+    """One held-out prompt: chat messages with `role` and `content`, the last one by the user."""
+
+    id: str
+    category: str
+    language: str
+    messages: tuple[dict[str, str], ...]
+
+
+def documents(name: str) -> tuple[tuple[str, str], ...]:
+    """(document name, text) of a built-in text or of the user's file, or of every text file under a folder.
+
+    Raises BitpressError: no-such-text, unsupported-text, wrong-encoding, empty-text.
+    """
+    if name in BUILT_IN:
+        folder = files("resources") / "texts"
+        found = sorted(
+            (entry for entry in folder.iterdir() if entry.name.startswith(f"{name}-") and entry.name.endswith(".txt")),
+            key=lambda entry: entry.name,
+        )
+        return tuple((entry.name.removesuffix(".txt"), entry.read_text(encoding="utf-8")) for entry in found)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        paths = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
+        if not paths:
+            raise BitpressError(
+                "empty-text", f"{path} holds no .txt or .md file.", "Choose a file, or a folder that holds text files."
+            )
+        return tuple((str(entry.relative_to(path)), _read(entry)) for entry in paths)
+    if not path.is_file():
+        raise BitpressError(
+            "no-such-text",
+            f"There is no text {name}: it is neither a file nor one of {', '.join((CHAT, *BUILT_IN))}.",
+            "Name a .txt or .md file, a folder of them, or a built-in text.",
+        )
+    if path.suffix.lower() not in SUFFIXES:
+        raise BitpressError(
+            "unsupported-text",
+            f"{path.name} is not a text file: only {' and '.join(SUFFIXES)} can be scored.",
+            "Save the text as a .txt file in UTF-8.",
+        )
+    return ((path.name, _read(path)),)
+
+
+def prompts() -> tuple[EvaluationPrompt, ...]:
+    """The held-out prompts, in their fixed order. Raises BitpressError `broken-prompts` where the file is damaged."""
+    lines = (files("resources") / "prompts" / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()
+    try:
+        return tuple(EvaluationPrompt.model_validate(json.loads(line)) for line in lines if line.strip())
+    except (ValueError, ValidationError) as error:
+        raise BitpressError(
+            "broken-prompts",
+            f"The evaluation prompts that ship with the application cannot be read: {error}",
+            "Install the application again.",
+        ) from error
+
+
+def _read(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BitpressError(
+            "wrong-encoding",
+            f"{path.name} is not UTF-8: byte {error.start} (0x{content[error.start]:02x}) cannot be read.",
+            "Save the file again as UTF-8.",
+        ) from error
+    if not text.strip():
+        raise BitpressError("empty-text", f"{path.name} is empty.", "Choose a file with some text in it.")
+    return text

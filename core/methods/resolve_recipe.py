@@ -1,0 +1,214 @@
+"""Turns a method and what the user set into a complete recipe, or says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from math import isfinite
+
+from core.calibration.spec import CalibrationSpec
+from core.errors import BitpressError
+from core.methods.catalogue import find
+from core.methods.method import Kind, Method, Parameter
+from core.methods.recipe import Recipe
+from core.methods.targets import REGULAR, ignored
+from core.models.survey import Survey
+from core.value import Json
+
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+
+
+def resolve_recipe(
+    method_id: str,
+    overrides: Mapping[str, Json],
+    calibration: CalibrationSpec | None,
+    survey: Survey | None,
+    seed: int = 0,
+) -> Recipe:
+    """The method's defaults for this model with the overrides on top, every value checked.
+
+    A method that needs data and gets none takes the built-in chat; one that needs none drops what it gets.
+    Raises BitpressError `unknown-method`, `unknown-parameter` or `bad-parameter`.
+    """
+    method = find(method_id)
+    checked = {name: check_value(_parameter(method, name), value) for name, value in overrides.items()}
+    if survey is not None and "ignore" in checked:
+        # The other defaults must suit the layers that are left: a group size need not divide what is ignored.
+        left = tuple(module for module in survey.modules if not ignored(module, checked["ignore"]))
+        survey = survey.model_copy(update={"modules": left})
+    return Recipe(
+        method=method.id,
+        parameters=method.defaults(survey) | checked,
+        calibration=(calibration or CalibrationSpec(seed=seed)) if method.needs_calibration else None,
+        seed=seed,
+    )
+
+
+def parse_settings(items: Sequence[str], method: Method) -> dict[str, Json]:
+    """`K=V` from the command line as typed values: `ignore=lm_head,re:.*gate$`, `symmetric=no`, `group_size=64`.
+
+    A list is separated by commas, or is a JSON array where a pattern has a comma in it. Raises BitpressError
+    `bad-setting`, `unknown-parameter` or `bad-parameter`.
+    """
+    settings: dict[str, Json] = {}
+    for item in items:
+        name, separator, text = item.partition("=")
+        name = name.strip()
+        if not separator or not name:
+            raise BitpressError(
+                "bad-setting",
+                f"{item!r} is not a setting.",
+                "Write settings as NAME=VALUE, for example --set group_size=64.",
+            )
+        parameter = _parameter(method, name)
+        if name in settings:
+            raise BitpressError("bad-setting", f"{name} is set twice.", "Give each setting once.")
+        settings[name] = check_value(parameter, _parsed(parameter, text.strip()))
+    return settings
+
+
+def setting_text(name: str, value: Json) -> str:
+    """A parameter as `parse_settings` reads it: `group_size=64`, `ignore=lm_head,re:.*gate$`."""
+    match value:
+        case bool():
+            return f"{name}={'true' if value else 'false'}"
+        case list() | tuple():
+            simple = all(isinstance(item, str) and "," not in item and item == item.strip() for item in value)
+            readable = simple and not (value and str(value[0]).startswith("["))
+            return f"{name}={','.join(value) if readable else json.dumps(value, ensure_ascii=False)}"
+        case float():
+            return f"{name}={value!r}"
+    return f"{name}={value}"
+
+
+def check_value(parameter: Parameter, value: Json) -> Json:
+    """The value in its proper type. Raises BitpressError `bad-parameter` with the bounds."""
+    return _CHECKS[parameter.kind](parameter, value)
+
+
+def allowed(parameter: Parameter) -> str:
+    """The values that a parameter takes, as a sentence."""
+    match parameter.kind:
+        case Kind.CHOICE:
+            return f"It is one of {', '.join(str(choice) for choice in parameter.choices)}."
+        case Kind.BOOLEAN:
+            return "It is true or false."
+        case Kind.PATTERNS:
+            return "It is a list of module names, class names, or patterns that begin with `re:`."
+    kind = "a whole number" if parameter.kind is Kind.INTEGER else "a number"
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None:
+        return f"It is {kind} from {low:g} to {high:g}."
+    if low is not None:
+        return f"It is {kind} of at least {low:g}."
+    return f"It is {kind}." if high is None else f"It is {kind} of at most {high:g}."
+
+
+def _parameter(method: Method, name: str) -> Parameter:
+    parameter = method.parameter(name)
+    if parameter is not None:
+        return parameter
+    known = [each.name for each in method.parameters]
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    raise BitpressError(
+        "unknown-parameter",
+        f"{method.title} has no parameter {name!r}.",
+        (f"Did you mean {near[0]}? " if near else "") + f"Its parameters are {', '.join(known)}.",
+    )
+
+
+def _bad(parameter: Parameter, value: Json, why: str = "") -> BitpressError:
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    return BitpressError("bad-parameter", f"{parameter.name} cannot be {shown}.", why or allowed(parameter))
+
+
+def _choice(parameter: Parameter, value: Json) -> Json:
+    for choice in parameter.choices:
+        if value == choice and isinstance(value, bool) is isinstance(choice, bool):
+            return choice
+    if parameter.name == "actorder":
+        if value is None or value is False:
+            return "none"
+        if value == "weight":
+            # llmcompressor's other word for the same ordering.
+            return "static"
+        if value in ("group", "dynamic", True):
+            raise _bad(
+                parameter,
+                value,
+                "That ordering was removed from llmcompressor, because it slows the model down when it runs. "
+                "Use static, which loses about as little, or none.",
+            )
+    raise _bad(parameter, value)
+
+
+def _boolean(parameter: Parameter, value: Json) -> Json:
+    if isinstance(value, bool):
+        return value
+    raise _bad(parameter, value)
+
+
+def _number(parameter: Parameter, value: Json) -> Json:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _bad(parameter, value)
+    if isinstance(value, float) and not isfinite(value):
+        raise _bad(parameter, value)
+    if parameter.kind is Kind.INTEGER:
+        if value != int(value):
+            raise _bad(parameter, value)
+        value = int(value)
+    if (parameter.minimum is not None and value < parameter.minimum) or (
+        parameter.maximum is not None and value > parameter.maximum
+    ):
+        raise _bad(parameter, value)
+    return value if parameter.kind is Kind.INTEGER else float(value)
+
+
+def _patterns(parameter: Parameter, value: Json) -> Json:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise _bad(parameter, value)
+    patterns = list(dict.fromkeys(item.strip() for item in value if item.strip()))
+    for pattern in patterns:
+        if pattern.startswith(REGULAR):
+            try:
+                re.compile(pattern.removeprefix(REGULAR))
+            except re.error as error:
+                raise _bad(parameter, pattern, f"It is not a regular expression: {error}.") from error
+    return patterns
+
+
+_CHECKS: Mapping[Kind, Callable[[Parameter, Json], Json]] = {
+    Kind.CHOICE: _choice,
+    Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _number,
+    Kind.NUMBER: _number,
+    Kind.PATTERNS: _patterns,
+}
+
+
+def _parsed(parameter: Parameter, text: str) -> Json:
+    """The text as the parameter's type; a text that is none may come back as it is, for `check_value` to refuse."""
+    match parameter.kind:
+        case Kind.CHOICE:
+            return next((choice for choice in parameter.choices if str(choice).lower() == text.lower()), text.lower())
+        case Kind.BOOLEAN:
+            low = text.lower()
+            return True if low in _TRUE else False if low in _FALSE else text
+        case Kind.INTEGER | Kind.NUMBER:
+            try:
+                return float(text) if parameter.kind is Kind.NUMBER else int(text)
+            except ValueError:
+                return text
+        case Kind.PATTERNS:
+            if not text.startswith("["):
+                return text.split(",")
+            try:
+                return json.loads(text)
+            except ValueError as error:
+                raise _bad(parameter, text, f"It is not a JSON array: {error}.") from error

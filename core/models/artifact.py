@@ -1,0 +1,102 @@
+"""What Bitpress writes into a compressed model's folder, and how a finished folder gets its name."""
+
+from __future__ import annotations
+
+import errno
+import os
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.calibration.spec import CalibrationFacts
+from core.errors import BitpressError
+from core.methods.recipe import Recipe
+from core.value import Received
+
+MANIFEST_FILE = "bitpress.json"
+MANIFEST_LIMIT = 16_000_000
+"""Bytes; module names of the largest models take a few hundred kilobytes."""
+
+
+class Manifest(Received):
+    """Where an artifact comes from. `made_from` is the original's path as it was then."""
+
+    version: int = 1
+    app_version: str = ""
+    run: int | None = None
+    made_from: str
+    made_from_name: str = ""
+    original_sha256: str | None = None
+    """Fingerprint of the original: `survey_store.fingerprint`."""
+    recipe: Recipe
+    method_title: str
+    proved: bool | None = None
+    """None until the proof has run."""
+    versions: dict[str, str] = {}
+    tensors_sha256: str = ""
+    created: datetime
+    expected_modules: tuple[str, ...] = ()
+    ignored_modules: tuple[str, ...] = ()
+    calibration: CalibrationFacts | None = None
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The folder's manifest; None where there is none, or none that this version understands."""
+    path = folder / MANIFEST_FILE
+    try:
+        if path.stat().st_size > MANIFEST_LIMIT:
+            return None
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write beside and rename, so that no reader meets half of it."""
+    staged = folder / f".{MANIFEST_FILE}.partial"
+    staged.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    os.replace(staged, folder / MANIFEST_FILE)  # noqa: PTH105
+
+
+def staging_beside(final: Path, run: int | str) -> Path:
+    """A hidden folder on the same disk as `final`; unfinished work there is recognised by its name."""
+    return final.parent / f".{final.name}.partial-{run}"
+
+
+def publish(staging: Path, final: Path) -> None:
+    """Give a finished folder its name, all at once: what appears under `final` is complete and on the disk.
+
+    Raises BitpressError `output-exists` where the name is taken; the staging folder is then left as it is.
+    """
+    if os.path.lexists(final):
+        raise _taken(final)
+    for folder, _, names in os.walk(staging):
+        for name in names:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+    try:
+        os.rename(staging, final)  # noqa: PTH104
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise _taken(final) from error
+        raise
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    if path.is_symlink():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(final: Path) -> BitpressError:
+    return BitpressError(
+        "output-exists",
+        f"{final} exists already, and nothing is ever overwritten.",
+        "Choose another name, or remove that folder first.",
+    )

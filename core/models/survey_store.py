@@ -1,0 +1,67 @@
+"""Surveys are made once per model and kept: a fingerprint of the headers tells whether one still fits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.errors import BitpressError
+from core.models.local_files import inside
+from core.models.safetensors_header import read_header, weight_files
+from core.models.survey import Survey
+from core.paths import Home
+
+
+def fingerprint(model_path: str | Path) -> str:
+    """SHA-256 over config.json and the header of every safetensors file, in the order of their names.
+
+    It changes with architecture, shapes, dtypes and names, not with the weights' values. Raises BitpressError
+    `no-config` or what `read_header` raises.
+    """
+    folder = Path(model_path)
+    digest = hashlib.sha256()
+    try:
+        digest.update(hashlib.sha256(inside(folder, "config.json").read_bytes()).digest())
+        files = weight_files(folder)
+    except OSError as error:
+        raise BitpressError(
+            "no-config",
+            f"{folder} has no config.json that can be read.",
+            "Choose the folder that holds config.json and the weights.",
+        ) from error
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + bytes.fromhex(read_header(path).sha256))
+    return digest.hexdigest()
+
+
+def weights_identity(model_path: str | Path) -> str:
+    """Tells two models of the same layout apart without reading their weights: fingerprint, place, sizes, times.
+
+    SHA-256 in hexadecimal. A model that is moved counts as another one, which costs a cache entry and nothing else.
+    Raises BitpressError as `fingerprint` does.
+    """
+    digest = hashlib.sha256(fingerprint(model_path).encode())
+    for path in weight_files(Path(model_path)):
+        found = path.stat()
+        digest.update(f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def kept_survey(home: Home, model_path: str | Path) -> Survey | None:
+    """The survey kept for the model as it is now; None where there is none. Raises BitpressError as `fingerprint`."""
+    try:
+        kept = (home.surveys / f"{fingerprint(model_path)}.json").read_bytes()
+        return Survey.model_validate_json(kept)
+    except (OSError, ValidationError):
+        return None
+
+
+def keep_survey(home: Home, survey: Survey) -> None:
+    """Keep a survey under its fingerprint; written beside and renamed, so that nobody reads half of it."""
+    home.surveys.mkdir(parents=True, exist_ok=True)
+    staged = home.surveys / f".{survey.fingerprint}.{os.getpid()}.partial"
+    staged.write_text(survey.model_dump_json(), encoding="utf-8")
+    os.replace(staged, home.surveys / f"{survey.fingerprint}.json")  # noqa: PTH105

@@ -1,0 +1,91 @@
+"""What earlier runs on this machine teach about the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from core.calibration.spec import SELF_CHAT
+from core.jobs.protocol import FinishReason
+from core.jobs.run import Run, RunKind
+from core.methods.recipe import Recipe
+from core.value import Json
+
+LEARN_FROM = 10
+"""Latest runs that correct an estimate; older ones tell of older libraries."""
+
+
+def recipe_of(run: Run) -> Recipe | None:
+    """The recipe that a compression was asked for; None where its settings hold none that this version reads."""
+    try:
+        return Recipe.model_validate(run.settings.get("recipe", run.settings))
+    except ValidationError:
+        return None
+
+
+def same_method(history: Sequence[Run], method: str) -> list[Run]:
+    """The latest completed compressions by this method, oldest first."""
+    done = [run for run in _completed(history) if run.method == method]
+    return sorted(done, key=lambda run: run.id)[-LEARN_FROM:]
+
+
+def answered(model: str, recipe: Recipe, history: Sequence[Run]) -> bool:
+    """Whether an earlier job has already let this model answer as many prompts with the same seed."""
+    wanted = recipe.calibration
+    if wanted is None or wanted.source != SELF_CHAT:
+        return False
+    for run in _completed(history):
+        earlier = recipe_of(run) if run.models[:1] == (model,) else None
+        used = earlier.calibration if earlier else None
+        if (
+            used is not None
+            and used.source == SELF_CHAT
+            and used.samples >= wanted.samples
+            and used.seed == wanted.seed
+        ):
+            return True
+    return False
+
+
+def seconds_of(run: Run) -> float | None:
+    """Wall seconds from the run's start to its end; None where they are not known."""
+    if run.started is not None and run.finished is not None:
+        return max((run.finished - run.started).total_seconds(), 0.1)
+    return figure(run.result, "seconds")
+
+
+def stage_seconds(run: Run, stage: str) -> float | None:
+    """Seconds of one stage; 0 where the run tells its stages and this is none of them, None where it tells none."""
+    stages = run.result.get("stages") if isinstance(run.result, dict) else None
+    return (figure(stages, stage) or 0.0) if isinstance(stages, dict) and stages else None
+
+
+def calibration_tokens(run: Run) -> int | None:
+    """Tokens that the run was calibrated with; None where its result does not tell."""
+    calibration = run.result.get("calibration") if isinstance(run.result, dict) else None
+    tokens = figure(calibration, "tokens")
+    return None if tokens is None else int(tokens)
+
+
+def peak_ratios(history: Sequence[Run], method: str, weights: int) -> list[float]:
+    """Peak resident bytes for each byte of weights, from runs of a like size: the fixed part does not scale.
+
+    Runs on a GPU tell their peak there instead, which is smaller than the weights, and are left out.
+    """
+    ratios = []
+    for run in same_method(history, method):
+        peak, original = figure(run.result, "peak_bytes"), figure(run.result, "original_bytes")
+        if peak and original and 0.8 < original / weights < 1.25 and peak > 1.1 * original:
+            ratios.append(peak / original)
+    return ratios
+
+
+def figure(value: Json, name: str) -> float | None:
+    """A positive number in a JSON object; None where there is none."""
+    found = value.get(name) if isinstance(value, dict) else None
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) and found > 0 else None
+
+
+def _completed(history: Sequence[Run]) -> list[Run]:
+    return [run for run in history if run.kind is RunKind.COMPRESS and run.reason is FinishReason.COMPLETED]

@@ -1,0 +1,139 @@
+"""What in a model stands in the way of compressing it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from core.methods.catalogue import find
+from core.methods.recipe import Recipe
+from core.methods.targets import REGULAR, matches, targeted, unfused_experts
+from core.models.local_model import LocalModel, Origin, Weights
+from core.models.survey import Survey
+from core.plan.finding import Finding, Severity
+from core.plan.words import size
+
+_OWN_CODES = ("gguf", "no-tokenizer")
+"""Remarks that are said here in other words, because they weigh more when the model is to be compressed."""
+
+
+def model_findings(model: LocalModel) -> Iterator[Finding]:
+    """Findings that hold for every method."""
+    codes = {remark.code for remark in model.remarks}
+    for remark in model.remarks:
+        if remark.code not in _OWN_CODES:
+            yield Finding(code=remark.code, severity=Severity(remark.level), message=remark.message)
+    if model.weights is Weights.GGUF and model.origin is not Origin.STARTER:
+        yield Finding(
+            code="gguf",
+            severity=Severity.BLOCKS,
+            message="This is a GGUF file, and only safetensors can be compressed. Import it first: that writes a bf16 "
+            "model folder, which can then be compressed.",
+        )
+    if model.weights is Weights.PICKLE and "pickle" not in codes:
+        yield Finding(
+            code="pickle",
+            severity=Severity.BLOCKS,
+            message="Its weights are Python pickles, which can run any code when they are opened, so they never are. "
+            "Look for a safetensors version of this model.",
+        )
+    if model.remote_code and "remote-code" not in codes:
+        yield Finding(
+            code="remote-code",
+            severity=Severity.BLOCKS,
+            message="This model wants to run Python code that came with it. Bitpress never runs such code.",
+        )
+    if not model.tokenizer and model.weights is Weights.SAFETENSORS:
+        yield Finding(
+            code="no-tokenizer",
+            severity=Severity.BLOCKS,
+            message="There is no tokenizer in the model's folder, so it can be neither calibrated nor proved. Copy the "
+            "original's tokenizer files into it.",
+        )
+    if model.quantization is not None:
+        yield Finding(
+            code="already-quantized",
+            severity=Severity.BLOCKS,
+            message=f"This model is quantized already ({model.quantization}), and a second time would only add loss. "
+            "Choose the original that it was made from.",
+        )
+
+
+def module_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) -> Iterator[Finding]:
+    """Findings about the layers that the recipe compresses; the parameters must be valid."""
+    if survey is None:
+        yield Finding(
+            code="not-surveyed",
+            severity=Severity.NOTES,
+            message="The model's layers have not been listed yet, so sizes are estimated from its configuration and "
+            "layers are not checked.",
+        )
+        return
+    ignore = tuple(recipe.parameters["ignore"])
+    yield from _unmatched(survey, ignore)
+    chosen = targeted(survey, ignore)
+    experts = unfused_experts(survey, ignore)
+    if not chosen and not experts:
+        yield Finding(
+            code="nothing-to-compress",
+            severity=Severity.BLOCKS,
+            message=f"Nothing would be compressed: of {len(survey.linears):,} Linear layers all are left alone.",
+            fix={"ignore": find(recipe.method).defaults(survey)["ignore"]},
+        )
+        return
+    tied = [module for module in chosen if module.tied_to is not None]
+    if tied:
+        names = ", ".join(module.name for module in tied)
+        bits = find(recipe.method).stored_bits
+        more = sum(bits(recipe.parameters, *module.shape[:2]) * module.elements / 8 for module in tied)
+        yield Finding(
+            code="tied-head",
+            severity=Severity.WARNS,
+            message=f"The output layer {names} shares its weights with the embedding. Compressed, it is stored "
+            f"a second time and the file grows by {size(more)} instead of shrinking. Leave it alone.",
+            fix={"ignore": [*ignore, *(module.name for module in tied)]},
+        )
+    if experts:
+        share = sum(module.elements for module in experts) / max(sum(module.elements for module in survey.modules), 1)
+        yield Finding(
+            code="fused-experts",
+            severity=Severity.NOTES,
+            message=f"About {share:.0%} of the weights are experts that are stored in one tensor a layer. "
+            "llmcompressor takes them apart before it compresses them; size, memory and time are less exact for that.",
+        )
+    yield from find(recipe.method).checks(survey, recipe.parameters)
+
+
+def _unmatched(survey: Survey, ignore: tuple[str, ...]) -> Iterator[Finding]:
+    missed = [pattern for pattern in ignore if not any(matches(module, pattern) for module in survey.modules)]
+    if not missed:
+        return
+    better = {pattern: _better(survey, pattern) for pattern in missed}
+    said = [f"{pattern} (did you mean {meant}?)" if (meant := better[pattern]) else pattern for pattern in missed]
+    mended = [better.get(pattern, pattern) for pattern in ignore]
+    yield Finding(
+        code="ignore-unmatched",
+        severity=Severity.BLOCKS,
+        message=f"No layer of this model is named {', '.join(said)}, so what should be left alone would be compressed.",
+        fix={"ignore": list(dict.fromkeys(pattern for pattern in mended if pattern))},
+    )
+
+
+def _better(survey: Survey, pattern: str) -> str | None:
+    """A pattern that says what was probably meant: a last name, a whole block, or a name mistyped."""
+    if pattern.startswith(REGULAR):
+        unanchored = f"{REGULAR}.*{pattern.removeprefix(REGULAR)}"
+        return unanchored if any(matches(module, unanchored) for module in survey.modules) else None
+    names = [module.name for module in survey.modules]
+    if any(name.rpartition(".")[2] == pattern for name in names):
+        return f"{REGULAR}.*{re.escape(pattern)}$"
+    if any(name.startswith(f"{pattern}.") for name in names):
+        return f"{REGULAR}{re.escape(pattern)}\\."
+    if any(f".{pattern}." in f".{name}" for name in names):
+        return f"{REGULAR}.*{re.escape(pattern)}\\."
+    near = get_close_matches(pattern, names, n=1, cutoff=0.6)
+    if near:
+        return near[0]
+    last = get_close_matches(pattern, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.6)
+    return f"{REGULAR}.*{re.escape(last[0])}$" if last else None

@@ -1,0 +1,60 @@
+"""Whether an artifact can be written where it is wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.models.local_model import LocalModel
+from core.plan.finding import Finding, Severity
+from core.plan.read_machine import existing_parent
+
+
+def output_findings(model: LocalModel, output: Path | None) -> Iterator[Finding]:
+    """Findings about the output folder, which must not exist yet; none where no folder is named."""
+    if output is None:
+        return
+    output = output.expanduser().absolute()
+    if os.path.lexists(output):
+        free = free_name(output)
+        yield Finding(
+            code="output-exists",
+            severity=Severity.BLOCKS,
+            message=f"{output} exists already, and nothing is ever overwritten. Choose another name; {free.name} is "
+            "free.",
+            fix={"output": str(free)},
+        )
+        return
+    if model.path.is_dir() and output.is_relative_to(model.path.absolute()):
+        beside = free_name(model.path.absolute().parent / output.name)
+        yield Finding(
+            code="output-inside-model",
+            severity=Severity.BLOCKS,
+            message=f"{output} lies inside the original model's folder. Put the artifact beside it.",
+            fix={"output": str(beside)},
+        )
+        return
+    parent = existing_parent(output.parent)
+    if not parent.is_dir():
+        yield Finding(
+            code="output-not-writable",
+            severity=Severity.BLOCKS,
+            message=f"{parent} is a file, so no folder can be made under it. Choose another output folder.",
+        )
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        yield Finding(
+            code="output-not-writable",
+            severity=Severity.BLOCKS,
+            message=f"{parent} may not be written to. Choose another output folder, or change its permissions.",
+        )
+
+
+def free_name(wanted: Path) -> Path:
+    """The path itself where nothing has it, else the first of `name-2`, `name-3` ... that is free."""
+    number = 1
+    path = wanted
+    while os.path.lexists(path):
+        number += 1
+        path = wanted.with_name(f"{wanted.name}-{number}")
+    return path

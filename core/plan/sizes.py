@@ -1,0 +1,147 @@
+"""Bytes from shapes: what an artifact weighs, and what running it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from core.methods.method import Method, Parameters
+from core.methods.targets import targeted, unfused_experts
+from core.models.local_model import LocalModel, Weights
+from core.models.survey import Survey
+
+RUN_TOKENS = 8192
+"""Tokens of KV cache that `run_bytes` allows for."""
+
+_HEADER_BYTES = 115
+"""Bytes that a tensor's entry takes in a safetensors header: name, dtype, shape, offsets; counted in saved files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A model reduced to what sizes and times depend on; elements count shared storage once."""
+
+    compressed: tuple[tuple[int, int], ...]
+    """(rows, columns) of every Linear that is compressed."""
+    kept: int
+    """Elements that keep their precision."""
+    elements: int
+    """Elements of the original."""
+    kv_values: int
+    """Values that the KV cache keeps for each token, over all layers."""
+    layers: int
+    hidden: int
+    vocabulary: int
+    tensors: int
+    exact: bool
+    """False where there was no survey and the shapes were guessed from the configuration."""
+
+    @property
+    def compressed_elements(self) -> int:
+        return sum(rows * columns for rows, columns in self.compressed)
+
+
+def shape_of(model: LocalModel, survey: Survey | None, ignore: tuple[str, ...]) -> Shape:
+    """The model's shape with these layers ignored; guessed from the configuration where there is no survey."""
+    return _guessed(model) if survey is None else _surveyed(model, survey, ignore)
+
+
+def element_bytes(model: LocalModel) -> float:
+    """Bytes of one element as transformers loads it: the dtype that most elements have; GGUF is imported as bf16."""
+    if model.weights is Weights.GGUF or not model.dtypes:
+        return 2.0
+    most = max(model.dtypes, key=lambda group: group.elements)
+    return most.bytes / most.elements if most.elements else 2.0
+
+
+def artifact_bytes(model: LocalModel, shape: Shape, method: Method, parameters: Parameters) -> int:
+    """Bytes of the artifact's weight files; within one percent where the shape comes from a survey."""
+    element = element_bytes(model)
+    bits = 0.0
+    for rows, columns in shape.compressed:
+        stored = method.stored_bits(parameters, rows, columns)
+        # `stored_bits` assumes 16-bit scales; a model in 32 bits gets 32-bit ones.
+        scales = (stored - method.weight_bits) * max(element / 2, 1.0)
+        bits += (method.weight_bits + scales) * rows * columns
+    tensors = shape.tensors + len(shape.compressed) * (1 if method.weight_bits == 8 else 2)
+    return ceil(bits / 8 + shape.kept * element + tensors * _HEADER_BYTES)
+
+
+def weight_bytes(model: LocalModel, shape: Shape) -> int:
+    """Bytes of the original's weights in memory."""
+    return ceil(shape.elements * element_bytes(model))
+
+
+def run_bytes(artifact: int, shape: Shape) -> int:
+    """Bytes to run the artifact in an engine with kernels for it: weights and a 16-bit KV cache of 8,192 tokens.
+
+    Per token 2 x layers x kv_heads x head_dim values of 2 bytes; activations and the engine's own memory come on top.
+    """
+    return artifact + shape.kv_values * 2 * RUN_TOKENS
+
+
+def _surveyed(model: LocalModel, survey: Survey, ignore: tuple[str, ...]) -> Shape:
+    chosen = targeted(survey, ignore)
+    names = {module.name for module in chosen}
+    compressed = [(module.shape[0], module.shape[1]) for module in chosen]
+    hidden = _hidden(model, survey)
+    for experts in unfused_experts(survey, ignore):
+        names.add(experts.name)
+        compressed.append((max(experts.elements // hidden, 1), hidden))
+    kept = sum(module.elements for module in survey.modules if module.name not in names and module.tied_to is None)
+    kept += sum(module.elements - module.shape[0] * module.shape[1] for module in chosen)
+    keys = sum(module.shape[0] for module in survey.linears if module.name.rpartition(".")[2] in ("k_proj", "v_proj"))
+    return Shape(
+        compressed=tuple(compressed),
+        kept=kept,
+        elements=sum(module.elements for module in survey.modules if module.tied_to is None),
+        kv_values=keys or _kv_values(model),
+        layers=survey.layers,
+        hidden=hidden,
+        vocabulary=model.vocabulary or _vocabulary(survey),
+        tensors=len(survey.modules),
+        exact=not unfused_experts(survey, ignore),
+    )
+
+
+def _guessed(model: LocalModel) -> Shape:
+    """A Llama of the configured sizes; what the parameters add up to beyond that keeps its precision."""
+    elements = model.parameters or model.bytes // 2
+    layers, hidden, inner = model.layers, model.hidden_size, model.intermediate_size
+    vocabulary = model.vocabulary or 32_000
+    compressed: list[tuple[int, int]] = []
+    if layers and hidden and inner:
+        head = hidden // (model.heads or 1)
+        key = (model.kv_heads or model.heads or 1) * head
+        block = [(hidden, hidden), (key, hidden), (key, hidden), (hidden, hidden)]
+        block += [(inner, hidden), (inner, hidden), (hidden, inner)]
+        compressed = block * layers
+    if not compressed or sum(rows * columns for rows, columns in compressed) > elements:
+        hidden = hidden or 4096
+        embedding = min(vocabulary * hidden * (1 if model.tied_embeddings else 2), elements // 2)
+        compressed = [(max((elements - embedding) // hidden, 1), hidden)]
+    inside = sum(rows * columns for rows, columns in compressed)
+    return Shape(
+        compressed=tuple(compressed),
+        kept=max(elements - inside, 0),
+        elements=elements,
+        kv_values=_kv_values(model),
+        layers=layers or 1,
+        hidden=hidden or 4096,
+        vocabulary=vocabulary,
+        tensors=len(compressed) + 2 * (layers or 1) + 3,
+        exact=False,
+    )
+
+
+def _kv_values(model: LocalModel) -> int:
+    layers, hidden, heads = model.layers or 0, model.hidden_size or 0, model.heads or 1
+    return 2 * layers * (model.kv_heads or heads) * (hidden // heads)
+
+
+def _hidden(model: LocalModel, survey: Survey) -> int:
+    return model.hidden_size or min((module.shape[1] for module in survey.linears), default=1)
+
+
+def _vocabulary(survey: Survey) -> int:
+    return max((module.shape[0] for module in survey.modules if module.kind == "Embedding"), default=32_000)

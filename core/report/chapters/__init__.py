@@ -1,0 +1,1 @@
+"""One file a chapter: each turns the report's data into blocks."""

@@ -1,0 +1,85 @@
+"""Writes a report to a file, in the format that its name asks for, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from core.errors import BitpressError
+from core.report.data import ReportData
+
+
+def _pdf(data: ReportData) -> bytes:
+    from core.report.pdf import pdf
+
+    return pdf(data)
+
+
+def _html(data: ReportData) -> bytes:
+    from core.report.html import html
+
+    return html(data).encode("utf-8")
+
+
+def _json(data: ReportData) -> bytes:
+    from core.report.tables import as_json
+
+    return as_json(data).encode("ascii")
+
+
+def _csv(data: ReportData) -> bytes:
+    from core.report.tables import as_csv
+
+    return as_csv(data).encode("utf-8")
+
+
+def _card(data: ReportData) -> bytes:
+    from core.report.card import card
+
+    return card(data).encode("utf-8")
+
+
+FORMATS: dict[str, Callable[[ReportData], bytes]] = {
+    ".pdf": _pdf,
+    ".html": _html,
+    ".json": _json,
+    ".csv": _csv,
+    ".md": _card,
+}
+"""What writes a file, by its suffix."""
+
+
+def export(data: ReportData, path: Path) -> None:
+    """Write the report, replacing a file of that name only once the new one is whole.
+
+    Raises BitpressError `unknown-format` for another suffix than those of FORMATS, and `not-writable` where the file
+    cannot be written.
+    """
+    write = FORMATS.get(path.suffix.lower())
+    if write is None:
+        raise BitpressError(
+            "unknown-format",
+            f"A report cannot be written as {path.suffix or 'a file without a suffix'}.",
+            f"End the file's name with one of {', '.join(FORMATS)}.",
+        )
+    content = write(data)
+    staged = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staged.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staged, path)  # noqa: PTH105
+    except OSError as error:
+        raise BitpressError(
+            "not-writable",
+            f"The report could not be written to {path}: {error.strerror or error}.",
+            "Choose a folder that you may write to and that has room.",
+        ) from error
+    finally:
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)

@@ -1,0 +1,154 @@
+"""The report's title and verdict in plain words: only what was measured, and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.report.data import Level, ModelFacts, Quality, RunReport, Speed, Verdict
+from core.report.wording import NO_BREAK, counted, interval, nats, percent, significant, size, spelled, whole
+
+NOT_SERVING = "Here transformers decompresses the weights before it computes: this is not serving speed."
+
+
+def title_of(original: ModelFacts, runs: Sequence[RunReport]) -> str:
+    """`Llama-3.1-8B-Instruct, three ways smaller`, or by how much for a single run."""
+    shares = [_saved(run) for run in runs]
+    if len(runs) > 1:
+        every_one = all(share is not None and share > 0 for share in shares)
+        return f"{original.name}, {spelled(len(runs))} ways {'smaller' if every_one else 'compressed'}"
+    share = shares[0]
+    if share is None or round(share, 2) <= 0:
+        return f"{original.name}, {runs[0].label}"
+    return f"{original.name}, {percent(share, 0)} smaller"
+
+
+def verdict_of(original: ModelFacts, runs: Sequence[RunReport]) -> Verdict:
+    """One sentence to take home, the sentences behind it, and how good it looks.
+
+    It fails where a run or a proof failed, and asks for attention where a proof or the quality is missing.
+    """
+    level = Level.DONE
+    if any(run.proof is None or run.quality is None for run in runs):
+        level = Level.ATTENTION
+    if any(_failed(run) for run in runs):
+        level = Level.FAILED
+    if len(runs) == 1:
+        return Verdict(level=level, headline=_headline(runs[0]), sentences=tuple(_sentences(original, runs[0])))
+    return Verdict(level=level, headline=_choice(runs), sentences=tuple(_line(run) for run in runs))
+
+
+def _failed(run: RunReport) -> bool:
+    return not run.completed or (run.proof is not None and not run.proof.passed)
+
+
+def _saved(run: RunReport) -> float | None:
+    """Share of the original's bytes that is gone; None where a size is not known."""
+    if not run.bytes or not run.original_bytes:
+        return None
+    return 1 - run.bytes / run.original_bytes
+
+
+def _smaller(run: RunReport) -> str:
+    share = _saved(run)
+    if share is None:
+        return "has an unknown size"
+    if abs(share) < 0.005:
+        return "is as large as the original"
+    return f"is {percent(abs(share), 0)} {'smaller' if share > 0 else 'larger'} than the original"
+
+
+def _headline(run: RunReport) -> str:
+    if _failed(run):
+        return f"{run.label} {_smaller(run)}, but its proof did not pass: do not use it."
+    if run.quality is None:
+        return f"{run.label} {_smaller(run)}. Its quality was not measured."
+    same = percent(run.quality.fidelity.same_top1.value)
+    return f"{run.label} {_smaller(run)}, and picks the same most likely token {same} of the time."
+
+
+def _sentences(original: ModelFacts, run: RunReport) -> list[str]:
+    said = []
+    if run.bytes and run.original_bytes:
+        said.append(f"On disk it takes {size(run.bytes)} instead of {size(run.original_bytes)}.")
+    said.append(_quality(run.quality) if run.quality else "Quality was not measured.")
+    said.append(_speed(run.speed) if run.speed else "Speed and memory were not measured.")
+    said.append(_proof(run))
+    return said
+
+
+def _quality(quality: Quality) -> str:
+    fidelity = quality.fidelity
+    return (
+        f"Over {whole(quality.tokens)} held-out tokens the mean KL divergence from the original is "
+        f"{nats(fidelity.kl_interval.value)} nats per token (95{NO_BREAK}% interval {interval(fidelity.kl_interval)}), "
+        f"and the perplexity is {significant(fidelity.perplexity_ratio.value, 4)} times the original's."
+    )
+
+
+def _speed(speed: Speed) -> str:
+    case = min(speed.compressed.cases, key=lambda one: one.batch, default=None)
+    if case is None:
+        return "Speed was not measured."
+    conditions = speed.compressed.conditions
+    where = f"in {conditions.engine} on {conditions.device} at batch {case.batch}"
+    honest = f" {NOT_SERVING}" if conditions.engine == "transformers" else ""
+    beside = next((one for one in speed.original.cases if one.batch == case.batch), None) if speed.original else None
+    if beside is None or not beside.tokens_per_second.value:
+        return f"It gives {significant(case.tokens_per_second.value, 3)} tokens per second {where}.{honest}"
+    ratio = case.tokens_per_second.value / beside.tokens_per_second.value
+    return f"It gives {significant(ratio, 2)} times the original's tokens per second {where}.{honest}"
+
+
+def _proof(run: RunReport) -> str:
+    if run.proof is None:
+        return "The saved model was not proved."
+    failed = [check for check in run.proof.checks if not check.passed]
+    if run.proof.passed:
+        return f"Opened again in a fresh process, it passed {counted(len(run.proof.checks), 'check')}."
+    if failed:
+        return f"Opened again in a fresh process, it failed at: {failed[0].name} ({failed[0].detail})."
+    return "Opened again in a fresh process, it did not pass."
+
+
+def _choice(runs: Sequence[RunReport]) -> str:
+    """Which one is smallest and which one closest; a tie within the intervals is called a tie."""
+    sound = [run for run in runs if not _failed(run)]
+    sized = [run for run in sound if _saved(run) is not None]
+    if not sized:
+        return "None of these models passed its proof: do not use them."
+    smallest = min(sized, key=lambda run: run.bytes or 0)
+    first = f"{smallest.label} is the smallest: it {_smaller(smallest)}"
+    judged = sorted((run for run in sound if run.quality), key=_kl)
+    if not judged:
+        return f"{first}. Quality was not measured."
+    closest = judged[0]
+    tied = [run for run in judged[1:] if _low(run) <= _high(closest)]
+    if tied:
+        names = " and ".join([closest.label, *(run.label for run in tied)])
+        return f"{first}. {names} stay closest to it, too near each other to tell apart."
+    return f"{first}. {closest.label} stays closest to it, at {nats(_kl(closest))} nats per token."
+
+
+def _kl(run: RunReport) -> float:
+    return run.quality.fidelity.kl_interval.value if run.quality else float("inf")
+
+
+def _low(run: RunReport) -> float:
+    return run.quality.fidelity.kl_interval.low if run.quality else float("inf")
+
+
+def _high(run: RunReport) -> float:
+    return run.quality.fidelity.kl_interval.high if run.quality else float("inf")
+
+
+def _line(run: RunReport) -> str:
+    taken = f", {size(run.bytes)}" if run.bytes else ""
+    if _failed(run):
+        return f"{run.label} {_smaller(run)}{taken}. {_proof(run)}"
+    if run.quality is None:
+        return f"{run.label} {_smaller(run)}{taken}. Its quality was not measured."
+    fidelity = run.quality.fidelity
+    return (
+        f"{run.label} {_smaller(run)}{taken}; mean KL divergence {nats(fidelity.kl_interval.value)} nats per token, "
+        f"the same most likely token {percent(fidelity.same_top1.value)} of the time."
+    )

@@ -1,0 +1,83 @@
+"""How much room a model takes: on disk, and in memory while it works."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from core.worker.loading import resident_bytes
+
+
+def weight_bytes(model: str) -> int:
+    """Bytes of the safetensors files in a model's folder."""
+    return sum(path.stat().st_size for path in Path(model).glob("*.safetensors"))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a model may still take on the device: the GPU's free memory, else the machine's available memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+class PeakMemory:
+    """Peak memory from the moment of making: the device's on CUDA, else this process's above its level then.
+
+    Linux can forget the earlier peak of a process; elsewhere the peak is the process's whole life's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._level = 0
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        else:
+            _forget_peak()
+            self._level = resident_bytes()
+
+    def bytes(self) -> int:
+        """The peak so far, in bytes."""
+        if self._device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self._device))
+        return max(0, _peak_resident() - self._level)
+
+
+def memory_now(device: torch.device) -> int:
+    """The device's peak since it was last reset on CUDA, else this process's resident memory now, in bytes."""
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else resident_bytes()
+
+
+def wait(device: torch.device) -> None:
+    """Return when the device has done all that it was given; a clock read before that measures only the asking."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _forget_peak() -> None:
+    try:
+        # proc(5): writing 5 sets the peak resident size back to the current one.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak_resident() -> int:
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    # getrusage counts bytes on macOS and kibibytes elsewhere.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,146 @@
+"""The original's own greedy answers to held-out prompts: the text on which a compressed chat model must not change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria
+
+from core.measure.evaluation_texts import EvaluationPrompt
+from core.worker.decoding import end_ids, prompt_ids
+from core.worker.loading import Loaded
+from core.worker.reporter import Reporter
+
+BATCH = 8
+"""Prompts answered at a time; the prompts of a batch are of similar length, so that little is padding."""
+
+Answers = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+"""(prompt ids, answer ids) for each prompt; an answer that ended has its end token."""
+
+
+def reference_answers(
+    loaded: Loaded,
+    prompts: Sequence[EvaluationPrompt],
+    *,
+    most: int,
+    cache: Path | None,
+    report: Reporter,
+    stage: str,
+) -> Answers:
+    """At most `most` tokens for each prompt, taken from the cache where the same model answered the same before.
+
+    Reports progress in `stage` by prompt. JobCancelledError comes between two tokens.
+    """
+    asked = [tuple(prompt_ids(loaded.tokenizer, [dict(message) for message in prompt.messages])) for prompt in prompts]
+    kept = None if cache is None else cache / f"{_key(loaded, asked, most)}.json"
+    answers = None if kept is None else _read(kept, asked)
+    if answers is None:
+        answers = _answer(loaded, asked, most, report, stage)
+        if kept is not None:
+            _write(kept, answers)
+    report.progress(stage, len(asked), len(asked))
+    return tuple(zip(asked, answers, strict=True))
+
+
+def fingerprint(model: str) -> str:
+    """SHA-256 over the configs, and name, size and time of change of each weight file.
+
+    Good enough to know a folder again on this machine, without reading gigabytes.
+    """
+    found = hashlib.sha256()
+    folder = Path(model)
+    for name in ("config.json", "generation_config.json"):
+        if (folder / name).is_file():
+            found.update((folder / name).read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        facts = path.stat()
+        found.update(f"{path.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return found.hexdigest()
+
+
+class _Watch(StoppingCriteria):
+    """Tells after every token how many were written; never stops by itself, but what it tells may raise."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self._tell = tell
+        self._written = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        self._written += 1
+        self._tell(self._written)
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+def _answer(
+    loaded: Loaded, asked: Sequence[tuple[int, ...]], most: int, report: Reporter, stage: str
+) -> tuple[tuple[int, ...], ...]:
+    ends = sorted(end_ids(loaded.model, loaded.tokenizer))
+    padding = loaded.tokenizer.pad_token_id
+    if padding is None:
+        padding = ends[0] if ends else 0
+    # Named one by one: what is left out would be taken from the model's own generation config.
+    greedy = GenerationConfig(
+        max_new_tokens=most,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=ends or None,
+        pad_token_id=padding,
+    )
+    answers: dict[int, tuple[int, ...]] = {}
+    order = sorted(range(len(asked)), key=lambda index: len(asked[index]))
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        length = max(len(asked[index]) for index in chosen)
+        gaps = [length - len(asked[index]) for index in chosen]
+        ids = torch.tensor([(padding,) * gap + asked[index] for gap, index in zip(gaps, chosen, strict=True)])
+        mask = torch.tensor([[0] * gap + [1] * (length - gap) for gap in gaps])
+
+        def tell(written: int, start: int = start, count: int = len(chosen)) -> None:
+            report.progress(stage, start + count * written / (most + 1), len(asked))
+
+        written = loaded.model.generate(
+            ids.to(loaded.device),
+            attention_mask=mask.to(loaded.device),
+            generation_config=greedy,
+            stopping_criteria=[_Watch(tell)],
+        )
+        for index, row in zip(chosen, written[:, length:].tolist(), strict=True):
+            end = next((place for place, identity in enumerate(row) if identity in ends), len(row) - 1)
+            answers[index] = tuple(row[: end + 1])
+    return tuple(answers[index] for index in range(len(asked)))
+
+
+def _key(loaded: Loaded, asked: Sequence[tuple[int, ...]], most: int) -> str:
+    facts = {
+        "model": fingerprint(loaded.path),
+        "prompts": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
+        "most": most,
+        "ends": sorted(end_ids(loaded.model, loaded.tokenizer)),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path, asked: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...] | None:
+    """Kept answers, or None where there are none or they cannot be read."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        answers = tuple(tuple(int(identity) for identity in answer) for answer in kept["answers"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return answers if len(answers) == len(asked) else None
+
+
+def _write(path: Path, answers: tuple[tuple[int, ...], ...]) -> None:
+    """Beside and renamed, so that a kept file is a whole one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_suffix(".partial")
+    staged.write_text(json.dumps({"answers": answers}), encoding="utf-8")
+    os.replace(staged, path)  # noqa: PTH105

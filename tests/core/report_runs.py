@@ -1,0 +1,505 @@
+"""Test data for the report: runs made up by hand, with figures that only look like measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from core.errors import BitpressError
+from core.jobs.protocol import (
+    Accepted,
+    AnyEvent,
+    FinishReason,
+    Metric,
+    Stage,
+    StageFinished,
+    StageStarted,
+    Warned,
+    encode,
+)
+from core.jobs.run import Run, RunKind
+from core.jobs.snapshot import Phase
+from core.measure.results import (
+    BenchCase,
+    Comparison,
+    Conditions,
+    EvaluationResult,
+    Fidelity,
+    GeneratedToken,
+    Generation,
+    KlSummary,
+    ModelBenchmark,
+    ProofCheck,
+    ProofResult,
+    Sampling,
+    TextFidelity,
+    plain,
+)
+from core.methods.method import Kind, Method, ModifierSpec, Parameter, Source, Standing
+from core.models.local_model import LocalModel, Origin, Remark, TensorGroup, Weights
+from core.paths import Home
+from core.report.collect import Sources, collect
+from core.report.data import ReportData
+from core.telemetry.sample import GpuSample, HostSample, Sample
+from core.value import Range
+
+NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
+ORIGINAL = "/models/Testling-135M-Instruct"
+NOTE = (
+    "transformers decompresses these weights to bfloat16 before it computes, so speed and memory are not what an "
+    "engine with kernels for this format shows."
+)
+TITLES = {"fp8-dynamic": "FP8 dynamic", "smoothquant-gptq-w8a8": "SmoothQuant + GPTQ W8A8", "gptq-w4a16": "GPTQ W4A16"}
+BYTES = {"fp8-dynamic": 163_000_000, "smoothquant-gptq-w8a8": 163_400_000, "gptq-w4a16": 112_600_000}
+KL = {"fp8-dynamic": 0.0061, "smoothquant-gptq-w8a8": 0.0093, "gptq-w4a16": 0.2110}
+STAGES = ("Load the model", "Write calibration answers", "Calibrate and compress", "Save", "Prove the saved model")
+
+
+@dataclass(frozen=True)
+class MadeUpStore:
+    """The store's three questions, answered from a tuple."""
+
+    kept: tuple[Run, ...]
+
+    def get(self, run_id: int) -> Run:
+        found = next((run for run in self.kept if run.id == run_id), None)
+        if found is None:
+            raise BitpressError("no-such-run", f"There is no run {run_id}.", "`bitpress runs` lists them.")
+        return found
+
+    def runs(self, kind: RunKind | None = None, limit: int | None = None) -> tuple[Run, ...]:
+        return tuple(run for run in self.kept if kind is None or run.kind is kind)[:limit]
+
+    def about(self, path: str) -> tuple[Run, ...]:
+        measuring = (RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
+        return tuple(run for run in self.kept if run.kind in measuring and path in run.models)
+
+
+def output_of(method: str) -> str:
+    return f"/artifacts/Testling-135M-Instruct-{method}"
+
+
+def compress_run(identity: int, method: str, *, name: str = "Testling-135M-Instruct", **changes: object) -> Run:
+    parameters: dict[str, object] = {"group_size": 64, "actorder": "static", "dampening": 0.01, "ignore": ["lm_head"]}
+    if method == "fp8-dynamic":
+        parameters = {"ignore": ["lm_head"]}
+    calibration = {
+        "source": "self-chat",
+        "samples": 128,
+        "tokens": 21_480,
+        "max_length": 512,
+        "seed": 0,
+        "truncated": 3,
+        "sha256": "5f" * 32,
+        "shortest": 38,
+        "longest": 512,
+    }
+    run = Run(
+        id=identity,
+        kind=RunKind.COMPRESS,
+        title=f"{name} to {TITLES.get(method, method)}",
+        models=(ORIGINAL,),
+        model_name=name,
+        method=method,
+        settings={
+            "method": method,
+            "parameters": parameters,
+            "calibration": None if method == "fp8-dynamic" else {"source": "self-chat", "samples": 128},
+            "seed": 0,
+        },
+        output=output_of(method),
+        created=NOW - timedelta(hours=2),
+        started=NOW - timedelta(hours=2),
+        finished=NOW - timedelta(hours=2) + timedelta(seconds=312),
+        phase=Phase.FINISHED,
+        reason=FinishReason.COMPLETED,
+        versions={"python": "3.11.7", "torch": "2.11.0", "transformers": "5.17.2", "llmcompressor": "0.14.0.1"},
+        result={
+            "output": output_of(method),
+            "seconds": 312.4,
+            "bytes": BYTES.get(method, 120_000_000),
+            "original_bytes": 269_060_552,
+            "peak_bytes": 1_830_000_000,
+            "proof": plain(proof()),
+            "calibration": None if method == "fp8-dynamic" else calibration,
+            "versions": {"compressed-tensors": "0.19.0"},
+            "tensors_sha256": "c4" * 32,
+            "expected_modules": [f"model.layers.{i}.mlp.down_proj" for i in range(210)],
+            "ignored_modules": ["lm_head"],
+        },
+    )
+    return run.model_copy(update=changes)
+
+
+def proof(*, passed: bool = True) -> ProofResult:
+    return ProofResult(
+        passed=passed,
+        seconds=24.6,
+        checks=(
+            ProofCheck(name="quantization_config", passed=True, detail="compressed-tensors, pack-quantized"),
+            ProofCheck(name="quantized modules", passed=True, detail="210 of 210 expected modules are quantized"),
+            ProofCheck(name="tensors", passed=True, detail="no NaN and no infinity in 783 tensors"),
+            ProofCheck(name="forward pass", passed=True, detail="logits are finite"),
+            ProofCheck(name="divergence", passed=passed, detail="mean KL 0.0061 nats, bound 1.0"),
+            ProofCheck(name="generation", passed=True, detail="200 tokens, no loop; 71 % distinct, original 69 %"),
+        ),
+        kl=0.0061,
+    )
+
+
+def conditions(*, compressed: bool) -> Conditions:
+    return Conditions(
+        engine="transformers",
+        engine_version="5.17.2",
+        device="cpu",
+        dtype="bfloat16",
+        threads=2,
+        notes=(NOTE,) if compressed else (),
+    )
+
+
+def around(value: float, width: float) -> Range:
+    return Range(value=value, low=value * (1 - width), high=value * (1 + width))
+
+
+def fidelity(method: str, name: str, scale: float = 1.0) -> Fidelity:
+    mean = KL.get(method, 0.05) * scale
+    edges = [10 ** (-5 + step * 0.25) for step in range(29)]
+    centre = math.log10(mean) - 0.6
+    histogram = tuple((edge, int(1200 * math.exp(-(((math.log10(edge) - centre) / 0.9) ** 2)))) for edge in edges)
+    return Fidelity(
+        path=output_of(method),
+        name=name,
+        perplexity=14.31 * (1 + mean / 3),
+        perplexity_ratio=around(1 + mean / 3, 0.004),
+        kl=KlSummary(
+            mean=mean, median=mean / 4, p90=mean * 2.4, p95=mean * 4, p99=mean * 11, p999=mean * 32, max=mean * 80
+        ),
+        kl_interval=around(mean, 0.08),
+        same_top1=Range(value=1 - mean**0.5 / 3, low=1 - mean**0.5 / 3 - 0.006, high=1 - mean**0.5 / 3 + 0.006),
+        histogram=histogram,
+    )
+
+
+def evaluate_run(identity: int, methods: Sequence[str]) -> Run:
+    result = EvaluationResult(
+        original=ORIGINAL,
+        original_perplexity=14.31,
+        tokens=8192,
+        documents=43,
+        window=512,
+        sha256="9b" * 32,
+        others=tuple(fidelity(method, f"Testling-135M-Instruct-{method}") for method in methods),
+        texts=(
+            TextFidelity(
+                text="chat",
+                tokens=3072,
+                perplexity=3.91,
+                others=tuple(fidelity(method, method, 0.7) for method in methods),
+            ),
+            TextFidelity(
+                text="prose",
+                tokens=5120,
+                perplexity=24.4,
+                others=tuple(fidelity(method, method, 1.2) for method in methods),
+            ),
+        ),
+        conditions=conditions(compressed=True),
+        seconds=61.2,
+    )
+    return measurement(identity, RunKind.EVALUATE, methods, plain(result))
+
+
+def benchmark_run(identity: int, methods: Sequence[str], *, original: bool = True) -> Run:
+    def one(path: str, name: str, size: int, speed: float, *, compressed: bool) -> ModelBenchmark:
+        return ModelBenchmark(
+            path=path,
+            name=name,
+            bytes=size,
+            load_seconds=0.84 + compressed,
+            peak_bytes=int(size * 1.9),
+            cases=tuple(
+                BenchCase(
+                    batch=batch,
+                    prompt_tokens=128,
+                    output_tokens=32,
+                    repeats=3,
+                    ttft_ms=around(92.0 * batch / speed, 0.04),
+                    itl_ms=around(41.3 / speed, 0.05),
+                    tokens_per_second=around(22.7 * batch**0.8 * speed, 0.06),
+                    prefill_tokens_per_second=around(1391 * speed, 0.03),
+                )
+                for batch in (1, 4)
+            ),
+            conditions=conditions(compressed=compressed),
+        )
+
+    models = [one(ORIGINAL, "Testling-135M-Instruct", 269_060_552, 1.0, compressed=False)] if original else []
+    models += [
+        one(output_of(m), f"Testling-135M-Instruct-{m}", BYTES.get(m, 10**8), 0.91, compressed=True) for m in methods
+    ]
+    return measurement(identity, RunKind.BENCHMARK, methods, {"models": [plain(model) for model in models]})
+
+
+def answer(path: str, name: str, pieces: Sequence[str]) -> Generation:
+    return Generation(
+        path=path,
+        name=name,
+        text="".join(pieces),
+        tokens=tuple(GeneratedToken(id=index, text=piece) for index, piece in enumerate(pieces)),
+        prompt_tokens=38,
+        ttft_ms=96.4,
+        tokens_per_second=23.1,
+        peak_bytes=742_000_000,
+        stopped="end",
+        conditions=conditions(compressed=path != ORIGINAL),
+    )
+
+
+def pieces(text: str) -> list[str]:
+    words = text.split(" ")
+    return [words[0], *(f" {word}" for word in words[1:])]
+
+
+SAID = (
+    "The capital of France is Paris. It lies on the river Seine, in the north of the country, and about two million "
+    "people live there. Visitors come for its museums, its bridges and its bread."
+)
+SAID_INSTEAD = (
+    "The capital of France is Paris. It lies on the river Seine, and it has been the seat of kings, of emperors and of "
+    "five republics. Around two million people live in the city itself."
+)
+
+
+def compare_run(
+    identity: int, methods: Sequence[str], *, prompt: str = "Tell me about the capital of France.", said: str = SAID
+) -> Run:
+    result = Comparison(
+        prompt=prompt,
+        sampling=Sampling(max_tokens=128),
+        outputs=(
+            answer(ORIGINAL, "Testling-135M-Instruct", pieces(said)),
+            *(answer(output_of(method), method, pieces(SAID_INSTEAD)) for method in methods),
+        ),
+        first_difference=(
+            None,
+            *(
+                next((i for i, (a, b) in enumerate(zip(pieces(said), pieces(SAID_INSTEAD), strict=False)) if a != b), 0)
+                for _ in methods
+            ),
+        ),
+    )
+    return measurement(identity, RunKind.COMPARE, methods, plain(result))
+
+
+def measurement(identity: int, kind: RunKind, methods: Sequence[str], result: object) -> Run:
+    return Run(
+        id=identity,
+        kind=kind,
+        title=f"{kind} of test data",
+        models=(ORIGINAL, *(output_of(method) for method in methods)),
+        model_name="Testling-135M-Instruct",
+        created=NOW - timedelta(hours=1),
+        phase=Phase.FINISHED,
+        reason=FinishReason.COMPLETED,
+        result=result,
+    )
+
+
+def events(start: float, *, errors: bool = True) -> list[AnyEvent]:
+    made: list[AnyEvent] = [
+        Accepted(job="1", time=start, stages=tuple(Stage(id=str(i), title=t) for i, t in enumerate(STAGES)))
+    ]
+    times = (0.0, 6.0, 96.0, 262.0, 284.0, 310.0)
+    for index in range(len(STAGES)):
+        made.append(StageStarted(job="1", time=start + times[index], stage=str(index)))
+        made.append(
+            StageFinished(
+                job="1", time=start + times[index + 1], stage=str(index), seconds=times[index + 1] - times[index]
+            )
+        )
+    if errors:
+        made += [
+            Metric(
+                job="1",
+                time=start + 100,
+                name="quantization_error",
+                value=3.0 + layer,
+                layer=f"model.layers.{layer}.{part}",
+                relative=0.01 + 0.001 * layer + 0.004 * place,
+            )
+            for layer in range(30)
+            for place, part in enumerate(("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"))
+        ]
+    made.append(
+        Warned(job="1", time=start + 5, code="group-size", message="576 columns: a group size of 64 was chosen.")
+    )
+    return made
+
+
+def samples(start: float, *, gpu: bool) -> tuple[Sample, ...]:
+    def gpus(step: int) -> tuple[GpuSample, ...]:
+        return (
+            GpuSample(
+                index=0,
+                name="NVIDIA Testboard 24",
+                memory_used=int((4 + 12 * min(1, step / 200)) * 2**30),
+                memory_total=24 * 2**30,
+                memory_ours=None if step < 20 else int((3 + 12 * min(1, step / 200)) * 2**30),
+                load=None if 100 < step < 120 else 20 + 70 * abs(math.sin(step / 40)),
+                power=90 + 240 * abs(math.sin(step / 40)),
+                power_limit=450,
+                temperature=48 + step / 30,
+            ),
+        )
+
+    return tuple(
+        Sample(
+            time=start + step / 2,
+            host=HostSample(
+                cpu=30 + 60 * abs(math.sin(step / 60)),
+                memory_used=int((6 + 3 * min(1, step / 300)) * 2**30),
+                memory_total=32 * 2**30,
+                worker_memory=int(2 * min(1, step / 300) * 2**30) + 2**28,
+            ),
+            gpus=gpus(step) if gpu else (),
+        )
+        for step in range(622)
+    )
+
+
+def method(identity: str) -> Method:
+    """A catalogue entry in the form of the real one."""
+    if identity not in TITLES:
+        raise BitpressError("unknown-method", f"There is no method {identity}.")
+    bits = 4 if identity.endswith("w4a16") else 8
+    return Method(
+        id=identity,
+        title=TITLES[identity],
+        summary=f"INT{bits} weights in groups",
+        explanation="Test data for an explanation: it rounds the weights, column by column, and lets the columns that "
+        "come later make up for the error. Choose it when memory is what is short.",
+        family="gptq",
+        scheme="W4A16" if bits == 4 else "W8A8",
+        weight_bits=bits,
+        activation_bits=None if bits == 4 else 8,
+        needs_calibration=identity != "fp8-dynamic",
+        standing=Standing.RECOMMENDED,
+        sources=(Source(title="A paper on rounding (test data)", url="https://example.org/paper"),),
+        runs_in=("vLLM on NVIDIA GPUs since Turing.", "transformers, which decompresses the weights."),
+        minimum_capability=None,
+        parameters=(
+            Parameter("group_size", "Group size", "Columns that share a scale.", Kind.CHOICE, 128),
+            Parameter("actorder", "Activation order", "Which columns are rounded first.", Kind.CHOICE, "static"),
+            Parameter("dampening", "Dampening", "Added to the diagonal, as a share of its mean.", Kind.NUMBER, 0.01),
+            Parameter("ignore", "Left as they are", "Modules that are not compressed.", Kind.PATTERNS, ["lm_head"]),
+        ),
+        modifiers=lambda used: (ModifierSpec(name="GPTQModifier", arguments={**used, "targets": ["Linear"]}),),
+        defaults=lambda _: {},
+        stored_bits=lambda *_: float(bits),
+        pipeline=("Calibrate and compress",),
+    )
+
+
+def inspect(path: Path) -> LocalModel:
+    """A model's facts in the form of the real ones."""
+    compressed = str(path) != ORIGINAL
+    identity = path.name.removeprefix("Testling-135M-Instruct-")
+    return LocalModel(
+        path=path,
+        name=path.name,
+        origin=Origin.ARTIFACT if compressed else Origin.FOLDER,
+        weights=Weights.SAFETENSORS,
+        bytes=BYTES.get(identity, 120_000_000) if compressed else 269_060_552,
+        architecture="LlamaForCausalLM",
+        model_type="llama",
+        parameters=134_515_008,
+        dtypes=(
+            TensorGroup(dtype="BF16", tensors=62, elements=28_348_992, bytes=56_697_984),
+            TensorGroup(dtype="I8", tensors=210, elements=106_168_320, bytes=106_168_320),
+        ),
+        precision="INT8" if compressed else "BF16",
+        layers=30,
+        hidden_size=576,
+        intermediate_size=1536,
+        heads=9,
+        kv_heads=3,
+        context_length=8192,
+        vocabulary=49152,
+        tied_embeddings=True,
+        chat_template=True,
+        tokenizer=True,
+        quantization="compressed-tensors int-quantized" if compressed else None,
+        licence="apache-2.0",
+        shards=1,
+        remarks=() if compressed else (Remark(code="small", level="notes", message="Test data for a remark."),),
+    )
+
+
+def sources(*, gpu: bool = True, inspect_model: object = inspect) -> Sources:
+    return Sources(
+        inspect=inspect_model,  # type: ignore[arg-type]
+        find_method=method,
+        read_samples=lambda _: samples(1_000.0, gpu=gpu),
+        command_line=lambda run: (
+            f"bitpress compress '{run.models[0]}' --method {run.method} --set group_size=64 --seed 0"
+        ),
+        python_script=lambda run: SCRIPT.format(model=run.models[0], output=run.output),
+        serve_command=lambda run: f"vllm serve '{run.output}' --max-model-len 8192",
+    )
+
+
+SCRIPT = """from llmcompressor import oneshot
+from llmcompressor.modifiers.gptq import GPTQModifier
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+MODEL = "{model}"
+OUTPUT = "{output}"
+
+model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained(MODEL)
+recipe = [GPTQModifier(targets=["Linear"], scheme="W4A16", ignore=["lm_head"], dampening_frac=0.01)]
+oneshot(model=model, tokenizer=tokenizer, recipe=recipe, dataset=samples, num_calibration_samples=128)
+model.save_pretrained(OUTPUT, save_compressed=True)
+tokenizer.save_pretrained(OUTPUT)
+"""
+
+
+def write_events(home: Home, run: int, made: Sequence[AnyEvent]) -> None:
+    folder = home.run_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "events.jsonl").write_bytes(b"".join(encode(event) for event in made))
+
+
+def one_run(home: Home, method_id: str = "gptq-w4a16", *, gpu: bool = True) -> ReportData:
+    """A report on one run with everything measured."""
+    store = MadeUpStore(
+        (
+            compress_run(3, method_id),
+            evaluate_run(4, [method_id]),
+            benchmark_run(5, [method_id]),
+            compare_run(6, [method_id]),
+        )
+    )
+    write_events(home, 3, events(1_000.0))
+    return collect([3], store, home, sources=sources(gpu=gpu), now=NOW)
+
+
+def three_runs(home: Home) -> ReportData:
+    """A report on three runs of one original."""
+    methods = list(TITLES)
+    store = MadeUpStore(
+        (
+            *(compress_run(identity, name) for identity, name in enumerate(methods, 1)),
+            evaluate_run(4, methods),
+            benchmark_run(5, methods),
+            compare_run(6, methods[:2]),
+            compare_run(7, methods[2:]),
+        )
+    )
+    for identity in (1, 2, 3):
+        write_events(home, identity, events(1_000.0, errors=identity > 1))
+    return collect([1, 2, 3], store, home, sources=sources(), now=NOW)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import ast
+import shlex
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llama_shapes import llama_survey
+
+from core.calibration.spec import CalibrationSpec
+from core.jobs.run import Run, RunKind
+from core.methods.catalogue import METHODS, find
+from core.methods.recipe import Recipe
+from core.methods.resolve_recipe import parse_settings, resolve_recipe, setting_text
+from core.report.reproduce import command_line, python_script, serve_command
+from core.value import Json
+
+HOSTILE = (
+    "/models/it's; rm -rf $HOME",
+    '/models/"""\nimport os\nos.system("boom")\n"""',
+    "/models/\\",
+    "/models/caf\u00e9 \U0001f600 \u202e\u2028 `id`",
+    "-m",
+    "/models/" + "long name " * 30,
+    "/models/# <values>",
+    "/models/\udc80",
+)
+
+
+def run_of(recipe: Recipe, *, model: str = "/models/starter", output: str = "/out/a", **changes: Json) -> Run:
+    return Run.model_validate(
+        {
+            "id": 7,
+            "kind": RunKind.COMPRESS,
+            "title": "a run",
+            "models": (model,),
+            "model_name": "starter",
+            "settings": {"recipe": recipe.model_dump(mode="json")},
+            "method": recipe.method,
+            "output": output,
+            "created": datetime(2026, 8, 1, tzinfo=UTC),
+            "versions": {"torch": "2.13.0", "python": "3.11.7"},
+            "result": {"versions": {"llmcompressor": "0.14.0.1"}, "calibration": {"sha256": "ab" * 32}, "threads": 2},
+        }
+        | changes
+    )
+
+
+def recipe(method: str = "gptq-w4a16", **overrides: Json) -> Recipe:
+    return resolve_recipe(method, overrides, CalibrationSpec(samples=64, seed=3), llama_survey(), seed=5)
+
+
+def values(script: str) -> dict[str, Json]:
+    """The constants of a script, read without running it."""
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(script).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
+def test_that_the_command_asks_for_the_same_recipe(method):
+    asked = recipe(method.id, ignore=["lm_head", "re:.*[a,b]_proj$"])
+    words = shlex.split(command_line(run_of(asked)))
+    assert words[:5] == ["bitpress", "compress", "/models/starter", "--method", method.id]
+    settings = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+    assert parse_settings(settings, method) == asked.parameters
+    options = dict(zip(words[5::2], words[6::2], strict=True))
+    assert options["--seed"] == "5"
+    assert options["--output"] == "/out/a"
+    if method.needs_calibration:
+        assert (options["--calibration"], options["--samples"], options["--max-length"]) == ("self-chat", "64", "512")
+    else:
+        assert "--calibration" not in options
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
+def test_that_the_script_holds_the_recipe_as_data(method):
+    asked = recipe(method.id)
+    found = values(python_script(run_of(asked), Path("/runs/000007")))
+    assert found["MODEL"] == "/models/starter"
+    assert found["OUTPUT"] == "/out/a"
+    assert found["SEED"] == 5
+    assert found["THREADS"] == 2
+    assert found["VERSIONS"] == {"torch": "2.13.0", "llmcompressor": "0.14.0.1"}
+    assert found["MODIFIERS"] == [[each.name, each.arguments] for each in method.modifiers(asked.parameters)]
+    assert found["TOKENS_SHA256"] == "ab" * 32
+    assert found["TOKENS"] == ("/runs/000007/calibration_tokens.json" if method.needs_calibration else None)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_that_no_name_becomes_code(name: str):
+    hostile = run_of(recipe(ignore=["lm_head", name]), model=name, output=name)
+    script = python_script(hostile)
+    assert script.isascii()
+    found = values(script)
+    assert (found["MODEL"], found["OUTPUT"]) == (name, name)
+    plain = python_script(run_of(recipe()))
+    kinds = [type(node).__name__ for node in ast.parse(script).body]
+    assert kinds == [type(node).__name__ for node in ast.parse(plain).body]
+
+
+@given(name=st.text(min_size=1).filter(lambda text: not text.startswith("-")))
+def test_that_any_name_survives_the_shells_and_pythons_quoting(name: str):
+    hostile = run_of(recipe("fp8-dynamic"), model=name, output=name)
+    assert shlex.split(command_line(hostile))[2] == name
+    assert shlex.split(serve_command(hostile)) == ["vllm", "serve", name]
+    assert values(python_script(hostile))["MODEL"] == name
+
+
+def test_that_a_real_shell_reads_the_command_back():
+    for name in HOSTILE[:4]:
+        command = serve_command(run_of(recipe(), output=name))
+        shown = subprocess.run(
+            ["bash", "-c", f"vllm() {{ printf '%s\\0' \"$@\"; }}; {command}"], capture_output=True, check=True
+        )
+        assert shown.stdout.decode().split("\0")[:-1] == ["serve", name]
+
+
+def test_that_a_path_is_never_taken_for_an_option():
+    dashed = run_of(recipe(), model="-m", output="-o")
+    assert shlex.split(command_line(dashed))[2] == "./-m"
+    assert serve_command(dashed) == "vllm serve ./-o"
+
+
+def test_that_the_place_where_the_artifact_really_lies_is_served():
+    moved = run_of(recipe(), result={"output": "/out/a.unproved"})
+    assert serve_command(moved) == "vllm serve /out/a.unproved"
+
+
+def test_that_other_runs_and_unreadable_recipes_give_nothing():
+    measured = run_of(recipe()).model_copy(update={"kind": RunKind.EVALUATE})
+    unreadable = run_of(recipe(), settings={"recipe": {"what": 1}})
+    for run in (measured, unreadable):
+        assert command_line(run) == ""
+        assert python_script(run) == ""
+    unknown = run_of(recipe().model_copy(update={"method": "method-of-tomorrow"}))
+    assert python_script(unknown) == ""
+    old = run_of(recipe().model_copy(update={"parameters": {"group_size": 64}}))
+    assert python_script(old) == ""
+
+
+def test_that_a_run_without_a_result_can_be_repeated():
+    waiting = run_of(recipe(), result=None, versions={})
+    assert values(python_script(waiting))["VERSIONS"] == {}
+    assert command_line(waiting)
+
+
+@pytest.mark.parametrize(
+    "patterns", [[], ["lm_head"], ["re:a{1,2}"], ["[x]"], ["re:.*mlp.(gate|up)$", "b"], ["caf\u00e9"]]
+)
+def test_that_a_setting_is_written_as_it_is_read(patterns: list[str]):
+    assert parse_settings([setting_text("ignore", patterns)], find("fp8-dynamic")) == {"ignore": patterns}

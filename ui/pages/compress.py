@@ -1,0 +1,366 @@
+"""The Compress page: a model, what it is for, how it is pressed, and what stands before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+from typing_extensions import override
+
+from core.calibration.spec import CalibrationSpec
+from core.methods.method import Method
+from core.methods.recipe import Recipe
+from core.models.local_model import LocalModel
+from core.plan.finding import Severity
+from core.plan.machine import Machine
+from core.plan.method_plan import Goal, MethodPlan
+from core.value import Json
+from ui.dialogs.calibration_preview import CalibrationPreview, show_preview
+from ui.forms.calibration_form import CalibrationForm
+from ui.forms.method_form import MethodForm
+from ui.pages.compress_choice import CompressChoice
+from ui.pages.compress_model import ModelCard
+from ui.pages.compress_start import StartCard
+from ui.widgets.bar import ProgressBar
+from ui.widgets.buttons import primary_button, quiet_button
+from ui.widgets.card import Card
+from ui.widgets.column import ScrollColumn
+from ui.widgets.elided import literal
+from ui.widgets.method_card import MethodCard
+from ui.widgets.page import Page
+from ui.widgets.plain import PlainLabel
+
+_HEADLINE = 120
+_CALIBRATION_KEYS = frozenset(CalibrationSpec.model_fields)
+
+
+class CompressPage(Page):
+    """Emits CompressChoice values; plans come back by `show_plans`."""
+
+    choice_changed = Signal(object)
+    run_requested = Signal(object)
+    queue_requested = Signal(object)
+    preview_requested = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("Compress", parent)
+        self.setObjectName("compress")
+        self._cards: dict[str, MethodCard] = {}
+        self._current = ""
+        self._picked = False
+        self._ticked: set[str] = set()
+        self._overrides: dict[str, dict[str, Json]] = {}
+        self._output: Path | None = None
+        self._seed = 0
+        self._busy = ""
+        self._planned_for: Path | None = None
+        self._make_actions()
+        self._model = ModelCard()
+        self._model.changed.connect(self._model_or_goal_changed)
+        self._form = MethodForm()
+        self._form.parameter_changed.connect(self._set_parameter)
+        self._form.recipe_edited.connect(self._take_recipe)
+        self._form.defaults_requested.connect(self._forget_overrides)
+        self._calibration = CalibrationForm()
+        self._calibration.value_changed.connect(self._changed)
+        self._calibration.preview_requested.connect(lambda: self._emit(self.preview_requested))
+        self._no_data = PlainLabel("This method needs no calibration data.", "note")
+        self._no_data.setObjectName("compress.no_data")
+        self._no_data.hide()
+        self._start = StartCard()
+        self._start.fix_requested.connect(self.apply_fix)
+        self._start.output_chosen.connect(self._set_output)
+        self._lay_out()
+        self._show_current()
+
+    # What the application shows ------------------------------------------------------------------------------------
+
+    def show_models(self, models: tuple[LocalModel, ...]) -> None:
+        """The models that can be chosen; the chosen one stays where it is still there."""
+        before = self.choice()
+        self._model.show_models(models)
+        if self.choice() != before:
+            self._changed()
+        self._show_run()
+
+    def select_model(self, path: Path) -> None:
+        """Choose a model."""
+        self._model.select(path)
+
+    def show_machine(self, machine: Machine) -> None:
+        """The hardware that the plans are made for."""
+        self._model.show_machine(machine)
+
+    def show_methods(self, methods: tuple[Method, ...]) -> None:
+        """The catalogue; cards come in its order until there are plans."""
+        for card in self._cards.values():
+            self._middle.body.removeWidget(card)
+            card.hide()
+            card.deleteLater()
+        self._cards = {}
+        for place, method in enumerate(methods):
+            card = MethodCard(method)
+            card.chosen.connect(self._pick)
+            card.ticked.connect(self._tick)
+            card.set_ticked(method.id in self._ticked)
+            self._cards[method.id] = card
+            self._middle.body.insertWidget(place, card)
+        self._ticked &= set(self._cards)
+        if self._current not in self._cards and methods:
+            self._current = methods[0].id
+        self._order_cards()
+        self._show_current()
+        self._changed()
+
+    def show_plans(self, plans: tuple[MethodPlan, ...]) -> None:
+        """What the last choice would give and need; the best comes first, and is current until one is picked."""
+        found = {plan.recipe.method: plan for plan in plans}
+        for identity, card in self._cards.items():
+            card.show_plan(found.get(identity))
+        self._order_cards()
+        best = min(plans, key=lambda plan: plan.rank, default=None)
+        if not self._picked and best is not None and best.recipe.method in self._cards:
+            self._current = best.recipe.method
+        self._show_current()
+
+    def show_preview(self, samples: Sequence[Mapping[str, Json]]) -> CalibrationPreview:
+        """Rendered samples with keys text, tokens [{id, text}], truncated and origin, in a dialog."""
+        return show_preview(self, samples)
+
+    def show_busy(self, text: str | None) -> None:
+        """Say what is being found out; nothing can be started meanwhile."""
+        self._busy = text or ""
+        self._busy_text.setText(self._busy)
+        self._busy_row.setVisible(bool(self._busy))
+        self._show_run()
+
+    def choice(self) -> CompressChoice | None:
+        """What is chosen, or None while there is no model or no method."""
+        model = self._model.path
+        if model is None or not self._current:
+            return None
+        methods = tuple(identity for identity in self._card_order() if identity in self._ticked)
+        return CompressChoice(
+            model=model,
+            goal=self._model.goal,
+            methods=methods,
+            current=self._current,
+            overrides={identity: dict(values) for identity, values in self._overrides.items() if values},
+            calibration=self._calibration.value(),
+            output=None if len(methods) > 1 else self._output,
+            seed=self._seed,
+        )
+
+    def apply_fix(self, fix: Mapping[str, Json]) -> None:
+        """Take over the parameters that mend a finding of the current method."""
+        method = self._method()
+        for name, value in fix.items():
+            if name == "output":
+                self._output = None if value is None else Path(str(value))
+            elif method is not None and method.parameter(name) is not None:
+                self._overrides.setdefault(method.id, {})[name] = value
+            elif name in _CALIBRATION_KEYS:
+                self._calibration.set_value(self._calibration.value().model_copy(update={name: value}))
+        self._changed()
+
+    # Frame ----------------------------------------------------------------------------------------------------------
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        narrow = event.size().width() < 1180
+        self._model.setFixedWidth(212 if narrow else 240)
+        self._right.setFixedWidth(296 if narrow else 336)
+
+    def _make_actions(self) -> None:
+        self._reason = PlainLabel("", "failed")
+        self._reason.setObjectName("compress.reason")
+        self._reason.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._reason.setFixedWidth(440)
+        self._queue = quiet_button("Add to queue", "compress.queue")
+        self._queue.clicked.connect(lambda: self._emit(self.queue_requested))
+        self._run = primary_button("Run now", "compress.run")
+        self._run.clicked.connect(lambda: self._emit(self.run_requested))
+        for widget in (self._reason, self._queue, self._run):
+            self.add_action(widget)
+
+    def _lay_out(self) -> None:
+        self._middle = ScrollColumn(spacing=10)
+        self._middle.setObjectName("compress.methods")
+        self._busy_row = Card(margin=12)
+        self._busy_text = PlainLabel("", "small")
+        self._busy_text.setObjectName("compress.busy")
+        self._busy_row.body.addWidget(self._busy_text)
+        self._busy_row.body.addWidget(ProgressBar(None))
+        self._busy_row.hide()
+        self._about = PlainLabel("", "note")
+        self._about.setObjectName("compress.about")
+        self._about.setContentsMargins(2, 4, 2, 4)
+        self._middle.body.addWidget(self._busy_row)
+        self._middle.body.addWidget(self._about)
+        self._middle.body.addStretch(1)
+        parameters = Card()
+        parameters.body.addWidget(self._form)
+        calibration = Card("Calibration data")
+        calibration.header.addWidget(self._calibration.preview_button)
+        calibration.body.addWidget(self._no_data)
+        calibration.body.addWidget(self._calibration)
+        self._right = ScrollColumn()
+        for card in (parameters, calibration, self._start):
+            self._right.body.addWidget(card)
+        self._right.body.addStretch(1)
+        row = QHBoxLayout()
+        row.setSpacing(16)
+        row.addWidget(self._model)
+        row.addWidget(self._middle, 1)
+        row.addWidget(self._right)
+        self.body.addLayout(row, 1)
+
+    # What a person does ---------------------------------------------------------------------------------------------
+
+    def _model_or_goal_changed(self) -> None:
+        # Another model has other defaults, and another goal another best method.
+        self._picked = self._picked and bool(self._ticked or self._overrides)
+        if self._model.path != self._planned_for:
+            self._planned_for = self._model.path
+            for card in self._cards.values():
+                card.show_plan(None)
+            self._show_current()
+        self._changed()
+
+    def _pick(self, identity: str) -> None:
+        self._picked = True
+        if identity != self._current:
+            self._current = identity
+            self._show_current()
+            self._changed()
+
+    def _tick(self, identity: str, on: bool) -> None:
+        if on:
+            self._ticked.add(identity)
+        else:
+            self._ticked.discard(identity)
+        self._changed()
+
+    def _set_parameter(self, name: str, value: Json) -> None:
+        self._overrides.setdefault(self._current, {})[name] = value
+        self._changed()
+
+    def _take_recipe(self, recipe: Recipe) -> None:
+        plan = self._plan()
+        known = plan.recipe.parameters if plan else {}
+        mine = self._overrides.setdefault(recipe.method, {})
+        mine |= {name: value for name, value in recipe.parameters.items() if known.get(name) != value}
+        self._seed = recipe.seed
+        if recipe.calibration is not None:
+            self._calibration.set_value(recipe.calibration)
+        self._form.set_value(recipe.parameters)
+        self._changed()
+
+    def _forget_overrides(self) -> None:
+        self._overrides.pop(self._current, None)
+        self._changed()
+
+    def _set_output(self, output: Path | None) -> None:
+        self._output = output
+        self._changed()
+
+    def _changed(self) -> None:
+        self._start.show_output(self._output, several=len(self._ticked) > 1)
+        self._form.show_changed(bool(self._overrides.get(self._current)))
+        choice = self.choice()
+        if choice is not None:
+            self.choice_changed.emit(choice)
+        self._show_run()
+
+    # What follows from it -------------------------------------------------------------------------------------------
+
+    def _method(self) -> Method | None:
+        card = self._cards.get(self._current)
+        return card.method if card else None
+
+    def _plan(self) -> MethodPlan | None:
+        card = self._cards.get(self._current)
+        return card.plan if card else None
+
+    def _card_order(self) -> list[str]:
+        ranks = {identity: card.plan.rank for identity, card in self._cards.items() if card.plan is not None}
+        return sorted(self._cards, key=lambda identity: ranks.get(identity, len(self._cards)))
+
+    def _order_cards(self) -> None:
+        for place, identity in enumerate(self._card_order()):
+            card = self._cards[identity]
+            if self._middle.body.indexOf(card) != place:
+                self._middle.body.insertWidget(place, card)
+        # The keyboard goes through the cards as the eye does: after the goals, before the parameters.
+        before: QWidget = self._model.last_field
+        for identity in self._card_order():
+            for field in self._cards[identity].tab_stops:
+                QWidget.setTabOrder(before, field)
+                before = field
+
+    def _show_current(self) -> None:
+        for identity, card in self._cards.items():
+            card.set_current(identity == self._current)
+        method, plan = self._method(), self._plan()
+        if method is not None:
+            self._form.set_method(method)
+            self._form.show_changed(bool(self._overrides.get(method.id)))
+            self._no_data.setVisible(not method.needs_calibration)
+            self._calibration.setVisible(method.needs_calibration)
+            self._calibration.preview_button.setVisible(method.needs_calibration)
+            runs_in = "\n".join(("Runs in", *method.runs_in)) if method.runs_in else ""
+            reason = plan.reason if plan else ""
+            self._about.setText("\n\n".join(part for part in (reason, method.explanation, runs_in) if part))
+        if plan is not None:
+            with QSignalBlocker(self._form):
+                self._form.show_recipe(plan.recipe)
+        self._start.show_plan(plan)
+        self._show_run()
+
+    def _why_not(self) -> str:
+        """Why nothing can be started now, in a sentence, or empty."""
+        choice = self.choice()
+        if choice is None:
+            return self._model.why_empty or "Choose a method."
+        if self._busy:
+            return self._busy
+        if self._form.has_fault:
+            return "The recipe cannot be read: see its line in red."
+        for identity in choice.to_run:
+            card = self._cards[identity]
+            if card.plan is None:
+                return f"{card.method.title} has not been planned for this model yet."
+            for finding in card.plan.findings:
+                if finding.severity is Severity.BLOCKS:
+                    return f"{card.method.title}: {finding.message}" if len(choice.to_run) > 1 else finding.message
+        return ""
+
+    def _show_run(self) -> None:
+        why_not = self._why_not()
+        self._start.show_waiting(why_not if self._plan() is None else "")
+        count = len(self._ticked)
+        self._run.setText(f"Run {count} now" if count > 1 else "Run now")
+        self._run.setEnabled(not why_not)
+        self._queue.setEnabled(not why_not)
+        self._reason.setText(_headline(why_not))
+        self._reason.setToolTip(literal(why_not))
+        self._reason.set_role("note" if self._busy or self.choice() is None else "failed")
+
+    def _emit(self, signal: SignalInstance) -> None:
+        choice = self.choice()
+        if choice is not None:
+            signal.emit(choice)
+
+    @property
+    def goal(self) -> Goal:
+        return self._model.goal
+
+
+def _headline(why_not: str) -> str:
+    """The first sentence, as far as two lines hold it; the findings tell the rest."""
+    first = why_not.split(". ", maxsplit=1)[0].rstrip(".")
+    return first if len(first) <= _HEADLINE else f"{first[: _HEADLINE - 1].rstrip()}…"

@@ -1,0 +1,204 @@
+"""A run in words: its recipe, its state and its results as short plain sentences, without Qt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from core.calibration.spec import SELF_CHAT
+from core.jobs.protocol import FinishReason
+from core.jobs.run import Run, RunKind
+from core.jobs.snapshot import JobSnapshot, Phase
+from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
+from core.value import Json
+from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
+from ui.tone import Tone
+
+_DONE = {
+    RunKind.IMPORT: "imported",
+    RunKind.COMPRESS: "saved",
+    RunKind.PROVE: "proved",
+    RunKind.EVALUATE: "measured",
+    RunKind.BENCHMARK: "measured",
+    RunKind.COMPARE: "compared",
+}
+
+
+def state_words(run: Run) -> tuple[str, Tone]:
+    """A tag's word and its tone."""
+    if run.phase is Phase.FINISHED and run.reason is FinishReason.FAILED:
+        code = run.problem.code if run.problem is not None else ""
+        if "interrupted" in code:
+            return "interrupted", Tone.FAILED
+        return ("failed proof" if "proof" in code or "unproved" in code else "failed"), Tone.FAILED
+    if run.phase is not Phase.FINISHED or run.reason is not FinishReason.COMPLETED:
+        return phase_text(run.phase, run.reason)
+    proof = proof_of(run)
+    if proof is not None:
+        return ("proved", Tone.DONE) if proof.passed else ("failed proof", Tone.FAILED)
+    return _DONE[run.kind], Tone.DONE
+
+
+def proof_of(run: Run) -> ProofResult | None:
+    """The proof in a run's result, where it has one that can be read."""
+    result = run.result
+    if not isinstance(result, dict):
+        return None
+    found = result.get("proof") if run.kind is not RunKind.PROVE else result
+    if not isinstance(found, dict) or "passed" not in found:
+        return None
+    try:
+        return ProofResult.model_validate(found)
+    except ValueError:
+        return None
+
+
+def recipe_words(run: Run) -> str:
+    """The settings in one line: group 128, static ordering, 256 samples of self-made chat."""
+    settings = run.settings.get("recipe", run.settings)
+    if not isinstance(settings, dict):
+        return ""
+    parts: list[str] = []
+    parameters = settings.get("parameters")
+    if run.kind is RunKind.COMPRESS and isinstance(parameters, dict):
+        parts.extend(_parameter_words(parameters))
+    calibration = settings.get("calibration")
+    if isinstance(calibration, dict):
+        parts.append(_calibration_words(calibration))
+    prompt = settings.get("prompt")
+    if run.kind is RunKind.COMPARE and isinstance(prompt, str):
+        parts.append(f"“{shortened(prompt, 60)}”")
+    return " · ".join(part for part in parts if part)
+
+
+def _parameter_words(parameters: Mapping[str, Json]) -> list[str]:
+    words: list[str] = []
+    group = parameters.get("group_size")
+    if isinstance(group, int) and group > 0:
+        words.append(f"group {group}")
+    ordering = next((parameters[name] for name in ("actorder", "activation_ordering") if name in parameters), None)
+    if isinstance(ordering, str) and ordering not in {"", "none"}:
+        words.append(f"{ordering} ordering")
+    strength = parameters.get("smoothing_strength")
+    if isinstance(strength, int | float):
+        words.append(f"smoothing {strength:g}")
+    return [", ".join(words)] if words else []
+
+
+def _calibration_words(calibration: Mapping[str, Json]) -> str:
+    samples = calibration.get("samples")
+    source = calibration.get("source", SELF_CHAT)
+    if not isinstance(samples, int) or not isinstance(source, str):
+        return ""
+    data = "self-made chat" if source == SELF_CHAT else PurePath(source).name
+    return f"{number_text(samples)} samples of {data}"
+
+
+def subtitle(run: Run) -> str:
+    """Model, recipe and number under a run's title."""
+    return " · ".join(part for part in (run.model_name, recipe_words(run), f"run {run.id}") if part)
+
+
+def running_fraction(snapshot: JobSnapshot | None) -> float | None:
+    """Share of the running stage that is done, for the thin bar in the list; None where it cannot say.
+
+    The stage's own, as beside its title: how long the stages after it will take is not known before they run.
+    """
+    current = snapshot.current if snapshot is not None else None
+    return current.fraction if current is not None else None
+
+
+def figures(run: Run) -> tuple[tuple[str, str], ...]:
+    """The few figures that sum up a finished run: value with unit, and what it is. Empty where the result has none."""
+    result = run.result
+    if not isinstance(result, dict):
+        return ()
+    match run.kind:
+        case RunKind.EVALUATE:
+            return _evaluation_figures(result)
+        case RunKind.BENCHMARK:
+            return _benchmark_figures(result)
+        case RunKind.COMPARE:
+            return _comparison_figures(result)
+        case _:
+            return _artifact_figures(run, result)
+
+
+def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    size, before = result.get("bytes"), result.get("original_bytes")
+    if isinstance(size, int):
+        caption = "on disk"
+        if isinstance(before, int) and before > 0:
+            caption = f"was {bytes_text(before)}"
+            share = 1 - size / before
+            caption += f", {percent_text(abs(share))} {'smaller' if share >= 0 else 'larger'}" if share else ""
+        found.append((bytes_text(size), caption))
+    seconds = result.get("seconds")
+    if isinstance(seconds, int | float):
+        found.append((duration_text(float(seconds)), "time taken"))
+    peak = result.get("peak_bytes")
+    if isinstance(peak, int) and peak > 0:
+        found.append((memory_text(peak), "peak memory"))
+    proof = proof_of(run)
+    if proof is not None and proof.kl is not None:
+        found.append((significant(proof.kl), "KL from the original, in nats"))
+    return tuple(found)
+
+
+def _evaluation_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    try:
+        evaluation = EvaluationResult.model_validate(result)
+    except ValueError:
+        return ()
+    found = [(significant(other.kl.mean), f"mean KL, {shortened(other.name, 24)}") for other in evaluation.others[:3]]
+    return (*found, (number_text(evaluation.tokens), "tokens scored"))
+
+
+def _benchmark_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    models = result.get("models")
+    found: list[tuple[str, str]] = []
+    for model in models if isinstance(models, list) else ():
+        try:
+            benchmark = ModelBenchmark.model_validate(model)
+        except ValueError:
+            continue
+        if benchmark.cases:
+            case = benchmark.cases[0]
+            found.append(
+                (
+                    f"{case.tokens_per_second.value:.1f}",
+                    f"tokens/s, batch {case.batch}, {shortened(benchmark.name, 20)}",
+                )
+            )
+    return tuple(found[:4])
+
+
+def _comparison_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    try:
+        comparison = Comparison.model_validate(result)
+    except ValueError:
+        return ()
+    pairs = list(zip(comparison.outputs, comparison.first_difference, strict=False))[1:]
+    return tuple(
+        (
+            "same answer" if index is None else f"token {index + 1}",
+            shortened(output.name, 24) if index is None else f"where {shortened(output.name, 24)} parts",
+        )
+        for output, index in pairs
+    )
+
+
+def significant(value: float) -> str:
+    """A small measure with three significant digits: 0.00312, 0.214, 1.05; 0 stays 0."""
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 6)}f}"
+
+
+def shortened(text: str, most: int) -> str:
+    """The text in one line of at most `most` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

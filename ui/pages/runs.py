@@ -1,0 +1,428 @@
+"""Queue and history: what runs, how far it is, what it does to the machine, and what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, QTimer, Signal, SignalInstance
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from core.jobs.protocol import FinishReason
+from core.jobs.run import Run
+from core.jobs.snapshot import JobSnapshot, Phase
+from core.telemetry.sample import Sample
+from ui.humanize import ago_text, percent_text
+from ui.pages.run_words import figures, proof_of, running_fraction, state_words, subtitle
+from ui.tone import Tone
+from ui.widgets.card import Card
+from ui.widgets.empty import EmptyState
+from ui.widgets.log_view import LogView
+from ui.widgets.plain import PlainLabel
+from ui.widgets.problem_card import ProblemCard
+from ui.widgets.result_card import ResultCard
+from ui.widgets.run_header import RunHeader
+from ui.widgets.run_list import Heading, RunList, RunRow
+from ui.widgets.stage_list import StageList
+
+if TYPE_CHECKING:
+    from ui.widgets.error_plot import ErrorPlot
+    from ui.widgets.telemetry_plot import LoadPlot, TelemetryPlot
+
+_MOST_WARNINGS = 4
+_NO_GPU = "No NVIDIA GPU is drawn because this machine did not report one: the processor and its memory are shown."
+
+
+class RunsPage(QWidget):
+    """The list on the left, the selected run on the right. Signals carry a run's number."""
+
+    selected = Signal(int)
+    cancel_requested = Signal(int)
+    retry_requested = Signal(int)
+    rerun_requested = Signal(int)
+    show_folder_requested = Signal(int)
+    copy_command_requested = Signal(int)
+    copy_script_requested = Signal(int)
+    log_requested = Signal(int)
+    report_requested = Signal(int)
+    compare_requested = Signal(int)
+    measure_requested = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        """`clock` gives seconds since the epoch."""
+        super().__init__(parent)
+        self.setObjectName("runs")
+        self.setAccessibleName("Runs")
+        self._clock = clock
+        self._runs: dict[int, Run] = {}
+        self._snapshots: dict[int, JobSnapshot] = {}
+        self._current: int | None = None
+        self._samples: list[Sample] = []
+        self._no_gpu = _NO_GPU
+        self._memory: TelemetryPlot | None = None
+        self._load: LoadPlot | None = None
+        self._errors: ErrorPlot | None = None
+        self._timer = QTimer(self)
+        self._timer.setInterval(1000)
+        self._timer.timeout.connect(self._tick)
+        self._list = RunList()
+        self._list.chosen.connect(self._chosen)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(24, 20, 24, 20)
+        row.setSpacing(16)
+        side = Card(margin=8)
+        side.setFixedWidth(272)
+        side.body.addWidget(self._list)
+        self._side = side
+        row.addWidget(side)
+        self._stack = QStackedWidget()
+        self._empty = EmptyState(
+            "No runs yet",
+            "Choose a model and a method on Compress. Every run is kept here with its stages, graphs, log and results.",
+        )
+        self._empty.setObjectName("runs.empty")
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(self._make_detail())
+        row.addWidget(self._stack, 1)
+        side.hide()
+
+    # What the application shows ------------------------------------------------------------------------------------
+
+    def show_runs(self, runs: tuple[Run, ...]) -> None:
+        """Replaces queue and history. The selected run stays selected; without one the newest is taken."""
+        self._runs = {run.id: run for run in runs}
+        self._snapshots = {number: kept for number, kept in self._snapshots.items() if number in self._runs}
+        self._side.setVisible(bool(runs))
+        self._refresh_list()
+        if not runs:
+            self._current = None
+            self._stack.setCurrentIndex(0)
+            return
+        if self._current in self._runs:
+            self._show_current()
+            return
+        first = next(row for row in self._list.rows() if isinstance(row, RunRow))
+        self._list.select(first.run_id)
+        self._chosen(first.run_id)
+
+    def show_snapshot(self, run_id: int, snapshot: JobSnapshot) -> None:
+        """Shows where a job stands; call it for every event, or with a finished run's last snapshot."""
+        before = self._snapshots.get(run_id)
+        self._snapshots[run_id] = snapshot
+        if before is None or _percent(before) != _percent(snapshot) or before.phase is not snapshot.phase:
+            self._refresh_list()
+        if run_id == self._current:
+            self._show_job(snapshot)
+
+    def show_samples(self, run_id: int, samples: tuple[Sample, ...]) -> None:
+        """Replaces the telemetry of the selected run; of any other run it is ignored."""
+        if run_id != self._current:
+            return
+        self._samples = list(samples)
+        if self.isVisible():
+            self._draw_samples()
+
+    def add_sample(self, run_id: int, sample: Sample) -> None:
+        """Adds one live reading of the selected run; of any other run it is ignored."""
+        if run_id != self._current:
+            return
+        self._samples.append(sample)
+        if not self.isVisible():
+            return
+        if self._memory is None or self._load is None:
+            self._draw_samples()
+            return
+        self._memory.append(sample)
+        self._load.append(sample)
+        self._mark_stages()
+        self._note_gpu()
+
+    def show_no_gpu(self, reason: str) -> None:
+        """One line saying why no GPU is drawn."""
+        self._no_gpu = reason
+        self._note_gpu()
+
+    def show_log(self, run_id: int, text: str) -> None:
+        """Shows the end of the selected run's log and follows it, unless somebody has scrolled up."""
+        if run_id != self._current:
+            return
+        self._log.show_log(text)
+
+    def select(self, run_id: int) -> None:
+        """Brings a run to the front, as if it had been chosen."""
+        if run_id in self._runs and self._list.select(run_id):
+            self._chosen(run_id)
+
+    @property
+    def current(self) -> int | None:
+        """The number of the selected run."""
+        return self._current
+
+    # The page's parts ----------------------------------------------------------------------------------------------
+
+    def _make_detail(self) -> QWidget:
+        detail = QWidget()
+        column = QVBoxLayout(detail)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        self._header = RunHeader()
+        self._connect_header()
+        column.addWidget(self._header)
+        inner = QWidget()
+        inner.setObjectName("scrolled")
+        body = QVBoxLayout(inner)
+        body.setContentsMargins(0, 0, 0, 0)
+        body.setSpacing(12)
+        self._stage_card = Card(margin=16)
+        self._stages = StageList()
+        self._waiting = PlainLabel("Waiting for the run before it to end.", "quiet")
+        self._stage_card.body.addWidget(self._stages)
+        self._stage_card.body.addWidget(self._waiting)
+        self._problem = ProblemCard("runs.problem")
+        self._warnings = Card(margin=12)
+        self._warnings.setObjectName("runs.warnings")
+        self._warnings.set_tone(Tone.ATTENTION)
+        self._warning_text = PlainLabel("", "small")
+        self._warnings.body.addWidget(self._warning_text)
+        self._warnings.hide()
+        self._result = ResultCard()
+        self._result.compare_pressed.connect(lambda: self._tell(self.compare_requested))
+        self._result.measure_pressed.connect(lambda: self._tell(self.measure_requested))
+        for widget in (self._stage_card, self._problem, self._warnings, self._result):
+            widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+            body.addWidget(widget)
+        self._add_lower_part(body)
+        area = QScrollArea()
+        area.setWidget(inner)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        column.addWidget(area, 1)
+        return detail
+
+    def _add_lower_part(self, body: QVBoxLayout) -> None:
+        """Graphs or log, whichever is asked for."""
+        self._plots = QWidget()
+        self._grid = QGridLayout(self._plots)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(12)
+        self._gpu_note = PlainLabel("", "note")
+        self._gpu_note.setObjectName("runs.gpu_note")
+        self._grid.addWidget(self._gpu_note, 2, 0, 1, 2)
+        body.addWidget(self._plots, 1)
+        self._log_card = Card("Log")
+        self._log = LogView("runs.log_text")
+        self._log_card.body.addWidget(self._log, 1)
+        self._log_card.hide()
+        body.addWidget(self._log_card, 1)
+        self._filler = QWidget()
+        body.addWidget(self._filler, 0)
+
+    def _connect_header(self) -> None:
+        header = self._header
+        header.cancel_pressed.connect(self._cancel)
+        header.retry_pressed.connect(lambda: self._tell(self.retry_requested))
+        header.rerun_pressed.connect(lambda: self._tell(self.rerun_requested))
+        header.folder_pressed.connect(lambda: self._tell(self.show_folder_requested))
+        header.command_pressed.connect(lambda: self._tell(self.copy_command_requested))
+        header.script_pressed.connect(lambda: self._tell(self.copy_script_requested))
+        header.report_pressed.connect(lambda: self._tell(self.report_requested))
+        header.log_toggled.connect(self._show_log_card)
+
+    # What changes --------------------------------------------------------------------------------------------------
+
+    def _chosen(self, run_id: int) -> None:
+        self._current = run_id
+        self._samples = []
+        self._log.clear_log()
+        for plot in (self._memory, self._load):
+            if plot is not None:
+                plot.clear()
+        self._show_current()
+        self.selected.emit(run_id)
+        if self._header.log_shown:
+            self.log_requested.emit(run_id)
+
+    def _show_current(self) -> None:
+        run = self._run()
+        if run is None:
+            return
+        self._stack.setCurrentIndex(1)
+        self._header.show_run(run, subtitle(run), state_words(run))
+        self._problem.show_problem(run.problem)
+        finished = run.phase is Phase.FINISHED
+        completed = finished and run.reason is FinishReason.COMPLETED
+        proof = proof_of(run)
+        self._result.show_result(figures(run) if completed else (), proof if finished else None)
+        snapshot = self._snapshots.get(run.id)
+        self._stages.setVisible(snapshot is not None)
+        self._waiting.setVisible(snapshot is None and run.phase is Phase.QUEUED)
+        self._stage_card.setVisible(snapshot is not None or run.phase is Phase.QUEUED)
+        if snapshot is not None:
+            self._show_job(snapshot)
+        else:
+            self._show_warnings(())
+            if self._errors is not None:
+                self._errors.hide()
+        self._arrange()
+
+    def _show_job(self, snapshot: JobSnapshot) -> None:
+        self._stage_card.show()
+        self._stages.show()
+        self._waiting.hide()
+        self._stages.show_snapshot(snapshot, self._clock())
+        self._show_warnings(tuple(dict.fromkeys(warning.message for warning in snapshot.warnings)))
+        if snapshot.phase is Phase.CANCELLING:
+            self._header.show_cancelling()
+        if snapshot.phase is Phase.FINISHED or not self.isVisible():
+            self._timer.stop()
+        elif not self._timer.isActive():
+            self._timer.start()
+        self._mark_stages()
+        self._draw_errors(snapshot)
+
+    def _show_warnings(self, messages: tuple[str, ...]) -> None:
+        self._warnings.setVisible(bool(messages))
+        lines = list(messages[:_MOST_WARNINGS])
+        if len(messages) > _MOST_WARNINGS:
+            lines.append(f"and {len(messages) - _MOST_WARNINGS} more in the log")
+        self._warning_text.setText("\n".join(lines))
+
+    def _refresh_list(self) -> None:
+        now = datetime.fromtimestamp(self._clock()).astimezone()
+        running = [run for run in self._runs.values() if run.phase not in {Phase.QUEUED, Phase.FINISHED}]
+        queued = [run for run in self._runs.values() if run.phase is Phase.QUEUED]
+        before = [run for run in self._runs.values() if run.phase is Phase.FINISHED]
+        rows: list[Heading | RunRow] = []
+        for title, part in (
+            ("Now", sorted(running, key=lambda run: run.id)),
+            ("Next", sorted(queued, key=lambda run: run.id)),
+            ("Before", sorted(before, key=lambda run: -run.id)),
+        ):
+            if part:
+                rows.append(Heading(title))
+                rows.extend(self._row(run, now) for run in part)
+        self._list.show_rows(tuple(rows))
+
+    def _row(self, run: Run, now: datetime) -> RunRow:
+        if run.phase is Phase.QUEUED:
+            return RunRow(run.id, run.title, run.model_name, "queued")
+        if run.phase is not Phase.FINISHED:
+            fraction = running_fraction(self._snapshots.get(run.id))
+            state = state_words(run)[0] if fraction is None else percent_text(fraction)
+            return RunRow(run.id, run.title, run.model_name, state, bar=True, fraction=fraction)
+        word, tone = state_words(run)
+        moment = run.finished or run.created
+        passed = ago_text(moment if moment.tzinfo else moment.astimezone(), now)
+        return RunRow(run.id, run.title, run.model_name, passed, word, tone)
+
+    def _arrange(self) -> None:
+        """Plots, log or nothing fill what is left of the page."""
+        log = self._header.log_shown
+        queued = (run := self._run()) is not None and run.phase is Phase.QUEUED
+        plots = not log and bool(self._samples) and not queued
+        self._log_card.setVisible(log)
+        self._plots.setVisible(plots)
+        self._filler.setVisible(not log and not plots)
+
+    def _draw_samples(self) -> None:
+        self._make_plots()
+        if self._memory is None or self._load is None:
+            return
+        samples = tuple(self._samples)
+        self._memory.show_samples(samples)
+        self._load.show_samples(samples)
+        self._mark_stages()
+        self._note_gpu()
+        snapshot = self._snapshots.get(self._current or 0)
+        if snapshot is not None:
+            self._draw_errors(snapshot)
+        self._arrange()
+
+    def _make_plots(self) -> None:
+        # pyqtgraph and numpy take half a second to import: a window that shows no run must not wait for them.
+        if self._memory is not None:
+            return
+        from ui.widgets.error_plot import ErrorPlot
+        from ui.widgets.telemetry_plot import LoadPlot, TelemetryPlot
+
+        self._memory, self._load, self._errors = TelemetryPlot(), LoadPlot(), ErrorPlot()
+        self._memory.setMinimumHeight(220)
+        self._load.setMinimumHeight(196)
+        self._errors.setMinimumHeight(196)
+        self._grid.addWidget(self._memory, 0, 0, 1, 2)
+        self._grid.addWidget(self._load, 1, 0)
+        self._grid.addWidget(self._errors, 1, 1)
+        self._grid.setRowStretch(0, 6)
+        self._grid.setRowStretch(1, 5)
+        self._errors.hide()
+
+    def _draw_errors(self, snapshot: JobSnapshot) -> None:
+        if self._errors is None:
+            return
+        totals = [s.total for s in snapshot.stages if s.stage.unit == "layer" and s.total]
+        self._errors.show_metrics(snapshot.metrics, int(max(totals)) if totals else None)
+        self._errors.setVisible(bool(self._errors.lines()))
+        self._grid.setColumnStretch(0, 1)
+        self._grid.setColumnStretch(1, 1 if self._errors.lines() else 0)
+
+    def _mark_stages(self) -> None:
+        snapshot = self._snapshots.get(self._current or 0)
+        for plot in (self._memory, self._load):
+            if plot is not None and snapshot is not None:
+                plot.show_stages(snapshot.stages)
+
+    def _note_gpu(self) -> None:
+        without = self._memory is not None and bool(self._samples) and self._memory.gpu is None
+        self._gpu_note.setText(self._no_gpu if without else "")
+        self._gpu_note.setVisible(without)
+
+    def _show_log_card(self, shown: bool) -> None:
+        self._arrange()
+        if shown:
+            self._tell(self.log_requested)
+
+    def _cancel(self) -> None:
+        self._header.show_cancelling()
+        self._tell(self.cancel_requested)
+
+    def _tell(self, signal: SignalInstance) -> None:
+        if self._current is not None:
+            signal.emit(self._current)
+
+    def _run(self) -> Run | None:
+        return self._runs.get(self._current) if self._current is not None else None
+
+    def _tick(self) -> None:
+        self._stages.tick(self._clock())
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._samples:
+            self._draw_samples()
+        snapshot = self._snapshots.get(self._current or 0)
+        if snapshot is not None:
+            self._show_job(snapshot)
+
+    @override
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._timer.stop()
+
+
+def _percent(snapshot: JobSnapshot) -> int | None:
+    fraction = running_fraction(snapshot)
+    return None if fraction is None else int(fraction * 100)

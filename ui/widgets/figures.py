@@ -1,0 +1,49 @@
+"""A few figures in a row, each large with its meaning small below it."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from ui.widgets.elided import literal
+from ui.widgets.plain import PlainLabel
+
+Figure = tuple[str, str]
+"""The value with its unit, and what it is."""
+
+
+class FigureRow(QWidget):
+    """Figures from left to right; their number may change."""
+
+    def __init__(self, parent: QWidget | None = None, *, spacing: int = 32) -> None:
+        super().__init__(parent)
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(spacing)
+        self._row.addStretch(1)
+        self._cells: list[tuple[QWidget, PlainLabel, PlainLabel]] = []
+
+    def show_figures(self, figures: tuple[Figure, ...], hint: str = "") -> None:
+        """Replaces the figures; `hint` is told on hover and to a screen reader."""
+        while len(self._cells) < len(figures):
+            cell = QWidget(self)
+            column = QVBoxLayout(cell)
+            column.setContentsMargins(0, 0, 0, 0)
+            column.setSpacing(0)
+            value = PlainLabel("", "heading", wrap=False)
+            caption = PlainLabel("", "note", wrap=False, selectable=False)
+            column.addWidget(value)
+            column.addWidget(caption)
+            self._row.insertWidget(len(self._cells), cell)
+            self._cells.append((cell, value, caption))
+        for index, (cell, value, caption) in enumerate(self._cells):
+            cell.setVisible(index < len(figures))
+            if index < len(figures):
+                value.setText(figures[index][0])
+                caption.setText(figures[index][1])
+                value.setAccessibleName(f"{figures[index][1]}: {figures[index][0]}")
+        self.setToolTip(literal(hint))
+        self.setAccessibleDescription(hint)
+
+    def figures(self) -> tuple[Figure, ...]:
+        """What is shown."""
+        return tuple((value.text(), caption.text()) for cell, value, caption in self._cells if not cell.isHidden())

@@ -1,0 +1,144 @@
+"""The stages of a job side by side: a thin bar each, its title, and how far it is."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from core.jobs.protocol import FinishReason
+from core.jobs.snapshot import JobSnapshot, Phase, StageState
+from ui.humanize import duration_text
+from ui.tone import Tone
+from ui.widgets.bar import ProgressBar
+from ui.widgets.elided import ElidedLabel, literal
+from ui.widgets.plain import PlainLabel
+
+_RUNNING_STRETCH, _STRETCH = 24, 10
+
+
+def stage_detail(state: StageState) -> str:
+    """What stands under a stage: the time it took, or how far it is."""
+    if state.finished is not None and state.started is not None:
+        return duration_text(state.finished - state.started)
+    if state.started is None:
+        return ""
+    if state.detail:
+        return state.detail
+    if state.total and state.stage.unit:
+        return f"{state.stage.unit} {state.done:g} of {state.total:g}"
+    return "running"
+
+
+def time_words(snapshot: JobSnapshot, now: float) -> tuple[str, str]:
+    """The large figure beside the stages and what it counts. `now` in seconds since the epoch.
+
+    Time left is the running stage's own: what comes after it has not shown its pace yet.
+    """
+    if snapshot.started is None:
+        return "", ""
+    if snapshot.phase is Phase.FINISHED:
+        return duration_text((snapshot.finished or now) - snapshot.started), "in all"
+    passed = duration_text(now - snapshot.started)
+    current = snapshot.current
+    left = current.seconds_left if current is not None else None
+    if left is None or current is None or current.last_time is None:
+        return passed, "so far"
+    left = max(0.0, left - (now - current.last_time))
+    return duration_text(left), f"left in this stage, {passed} so far"
+
+
+class _Column(QWidget):
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        self.bar = ProgressBar()
+        self.title = ElidedLabel("", "small")
+        self.detail = ElidedLabel("", "note")
+        column.addWidget(self.bar)
+        column.addSpacing(4)
+        column.addWidget(self.title)
+        column.addWidget(self.detail)
+
+    def show_state(self, state: StageState, ended: FinishReason | None) -> None:
+        """`ended` is why the job is over, None while it runs."""
+        detail = stage_detail(state)
+        stopped = ended is not None and state.started is not None and state.finished is None
+        if stopped:
+            detail = "cancelled here" if ended is FinishReason.CANCELLED else "stopped here"
+        running = state.started is not None and state.finished is None and not stopped
+        self.title.setText(state.stage.title)
+        self.title.set_role("smallstrong" if running else "small" if state.started is not None else "note")
+        self.detail.setText(detail)
+        fraction = state.fraction
+        if stopped:
+            self.bar.set_tone(Tone.NEUTRAL if ended is FinishReason.CANCELLED else Tone.FAILED)
+            fraction = 1.0 if fraction is None else max(fraction, 0.04)
+        else:
+            self.bar.set_tone(Tone.DONE if state.finished is not None else Tone.ACCENT)
+        self.bar.set_fraction(fraction)
+        left = "" if state.seconds_left is None or stopped else f", {duration_text(state.seconds_left)} left"
+        words = f"{state.stage.title}: {detail}{left}" if detail else f"{state.stage.title}: not started"
+        self.setToolTip(literal(words))
+        self.setAccessibleName(words)
+
+
+class StageList(QWidget):
+    """Shows the stages of a snapshot in a row, and the time left or taken at its end."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("stages")
+        self.setAccessibleName("Stages")
+        self._snapshot: JobSnapshot | None = None
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(16)
+        self._columns: list[_Column] = []
+        self._row = QHBoxLayout()
+        self._row.setSpacing(8)
+        row.addLayout(self._row, 1)
+        figures = QVBoxLayout()
+        figures.setSpacing(0)
+        self._time = PlainLabel("", "title", wrap=False)
+        self._time.setObjectName("stages.time")
+        self._note = PlainLabel("", "note", selectable=False)
+        for label in (self._time, self._note):
+            label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
+            figures.addWidget(label)
+        figures.addStretch(1)
+        self._time.setMinimumWidth(112)
+        self._note.setFixedWidth(112)
+        row.addLayout(figures)
+
+    def show_snapshot(self, snapshot: JobSnapshot, now: float) -> None:
+        """Replaces what is shown."""
+        self._snapshot = snapshot
+        while len(self._columns) < len(snapshot.stages):
+            column = _Column(self)
+            self._columns.append(column)
+            self._row.addWidget(column)
+        current = snapshot.current
+        for index, column in enumerate(self._columns):
+            shown = index < len(snapshot.stages)
+            column.setVisible(shown)
+            if not shown:
+                self._row.setStretch(index, 0)
+                continue
+            state = snapshot.stages[index]
+            column.show_state(state, snapshot.reason)
+            self._row.setStretch(index, _RUNNING_STRETCH if state is current else _STRETCH)
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Lets the time go on between two snapshots."""
+        if self._snapshot is None:
+            return
+        figure, note = time_words(self._snapshot, now)
+        self._time.setText(figure)
+        self._note.setText(note)
+
+    def details(self) -> tuple[tuple[str, str], ...]:
+        """Title and detail of each stage, as shown."""
+        return tuple((column.title.text(), column.detail.text()) for column in self._columns if not column.isHidden())
