@@ -168,11 +168,11 @@ def _level_of(figure: str, value: Range) -> Level:
 def _sentence(fidelity: Fidelity, level: Level, original_bytes: int | None, compressed_bytes: int | None) -> str:
     size = ""
     if original_bytes and compressed_bytes:
-        size = f", at {compressed_bytes / original_bytes:.0%} of its size"
+        size = f", at {compressed_bytes / original_bytes * 100:.0f} % of its size"
     ratio, kl = fidelity.perplexity_ratio.value, fidelity.kl_interval.value
     parts = [
-        f"{_OPENINGS[level]}{size}: perplexity {_change(ratio)}, the same next token {fidelity.same_top1.value:.1%} of "
-        f"the time, mean KL divergence {kl:.2g} nats per token."
+        f"{_OPENINGS[level]}{size}: perplexity {_change(ratio)}, the same next token "
+        f"{fidelity.same_top1.value * 100:.1f} % of the time, mean KL divergence {kl:.2g} nats per token."
     ]
     better = _undecided_better(fidelity, level)
     if better is not None:

@@ -84,7 +84,7 @@ def run(command: Evaluate, report: Reporter) -> Json:
             def tell(done: int, share: int = share, total: int = len(plan) * groups) -> None:
                 report.progress(SCORE.id, share + done, total)
 
-            parts.append(score(original, others, rows, plan, tell))
+            parts.append(score(original, others, rows, plan, after_batch=tell, check=report.check))
             scored += [_without_model(other) for other in others]
     tokens = ScoredTokens(
         text=np.concatenate([np.full(row.scored, row.text, dtype=np.int64) for row in rows]),

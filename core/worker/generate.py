@@ -50,8 +50,8 @@ def load(command: Load, report: Reporter) -> tuple[Loaded, dict[str, Json]]:
 def run(command: Generate, report: Reporter, loaded: Loaded | None) -> Json:
     """Answer the prompt, with a `token` event for each token; the result is a Generation as JSON.
 
-    Raises BitpressError `nothing-loaded`, `prompt-too-long`, `empty-prompt`, `chat-template`; JobCancelledError
-    between two tokens.
+    Raises BitpressError `nothing-loaded`, `prompt-too-long`, `empty-prompt`, `chat-template`, `not-a-number`;
+    JobCancelledError between two tokens.
     """
     if loaded is None:
         raise BitpressError("nothing-loaded", "No model is loaded in this process.", "Load a model, then ask again.")
@@ -115,6 +115,13 @@ def _steps(
     fed = torch.tensor([ids], device=loaded.device)
     for _ in range(limit):
         logits = forward(fed)[0].float()
+        # The largest is not a number where any is, and a draw from such logits would take a GPU's whole context down.
+        if not bool(torch.isfinite(logits.max())):
+            raise BitpressError(
+                "not-a-number",
+                f"{loaded.path} gives probabilities that are not numbers, so it cannot answer.",
+                "The weights may be damaged; prove the artifact again, or compress it with other settings.",
+            )
         token = choose(logits)
         yield weighed(logits, token, command.alternatives)
         fed = token.view(1, 1)

@@ -49,10 +49,13 @@ def score(
     others: Sequence[Loaded],
     rows: Sequence[Row],
     batches: Sequence[Sequence[int]],
+    *,
     after_batch: Callable[[int], None],
+    check: Callable[[], None],
 ) -> Scores:
     """Score all rows; `batches` are indices of rows, and `after_batch` hears how many are done.
 
+    `check` is called between forward passes and may raise: a batch of a slow model takes seconds.
     Raises BitpressError `not-a-number` where a model's logits are not finite.
     """
     device = original.device
@@ -69,7 +72,11 @@ def score(
         ids = ids.to(device)
         keep = length + 1 - min(rows[index].first for index in batch)
         reference = _logits(original.model, ids, keep)
-        compared = [_logits(other.model, ids, keep) for other in others]
+        compared = []
+        for other in others:
+            check()
+            compared.append(_logits(other.model, ids, keep))
+        check()
         skipped = length - reference.shape[1]
         for place, index in enumerate(batch):
             row = rows[index]

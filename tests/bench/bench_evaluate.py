@@ -53,7 +53,7 @@ def measure(original_path: str, other_path: str, tokens: int, pairs: int) -> dic
         return divergence / total
 
     def ours() -> float:
-        scores = score(original, (other,), rows, plan, lambda done: None)
+        scores = score(original, (other,), rows, plan, after_batch=lambda done: None, check=lambda: None)
         known = ScoredTokens(
             text=np.zeros(total, dtype=np.int64),
             document=np.concatenate([np.full(row.scored, row.document, dtype=np.int64) for row in rows]),

@@ -60,8 +60,8 @@ def test_that_a_better_level_that_is_not_ruled_out_is_named() -> None:
 def test_that_the_sentence_gives_the_figures_and_the_size() -> None:
     found = verdict(measured(1.004, 0.0042, 0.971), original_bytes=269_000_000, compressed_bytes=164_000_000)
     assert found.sentence == (
-        "Practically the original, at 61% of its size: perplexity 0.4 % higher, the same next token 97.1% of the time, "
-        "mean KL divergence 0.0042 nats per token."
+        "Practically the original, at 61 % of its size: perplexity 0.4 % higher, the same next token 97.1 % of the "
+        "time, mean KL divergence 0.0042 nats per token."
     )
     assert "size" not in verdict(measured(1.004, 0.0042, 0.971)).sentence
     assert "perplexity unchanged" in verdict(measured(1.0, 0.0, 1.0)).sentence

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from transformers import AutoTokenizer
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from core.errors import BitpressError
-from core.jobs.protocol import AnyEvent, Generate, Load, Token
+from core.jobs.protocol import AnyEvent, Finished, Generate, Load, Shutdown, Token, Unload, decode_event, encode
 from core.measure.results import Generation, Sampling
 from core.worker import generate
 from core.worker.decoding import TextStream, chooser, prompt_ids, weighed
@@ -200,6 +202,43 @@ def test_that_asking_without_a_model_or_with_too_long_a_prompt_is_refused(loaded
     with pytest.raises(BitpressError) as caught:
         answer(loaded, Sampling(chat=False), "")
     assert caught.value.problem.code == "empty-prompt"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_that_a_model_of_broken_numbers_does_not_answer(starter: Path, tmp_path: Path, temperature: float) -> None:
+    folder = write_tiny_llama(tmp_path / "model", starter)
+    loaded, _ = generate.load(Load(job="job", model=str(folder), device="cpu"), reporter(Memory()))
+    loaded.model.model.norm.weight.data[0] = float("nan")
+    with pytest.raises(BitpressError) as caught:
+        answer(loaded, Sampling(max_tokens=5, temperature=temperature))
+    assert caught.value.problem.code == "not-a-number"
+
+
+def test_that_a_worker_process_loads_answers_and_ends_with_one_result_each(starter: Path, tmp_path: Path) -> None:
+    folder = write_tiny_llama(tmp_path / "model", starter)
+    commands = (
+        Load(job="load", model=str(folder), device="cpu"),
+        Generate(job="ask", prompt="日本語", sampling=Sampling(max_tokens=8, temperature=1.0, seed=1)),
+        Unload(job="drop"),
+        Generate(job="ask again", prompt=PROMPT),
+    )
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "core.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"".join(encode(command) for command in (*commands, Shutdown())))
+        process.stdin.flush()
+        events = [decode_event(line) for line in process.stdout]
+    assert process.returncode == 0
+    ended = {event.job: event for event in events if isinstance(event, Finished)}
+    assert list(ended) == ["load", "ask", "drop", "ask again"]
+    found = Generation.model_validate(ended["ask"].result)
+    tokens = [event for event in events if isinstance(event, Token)]
+    assert [token.id for token in found.tokens] == [token.id for token in tokens]
+    assert found.text == "".join(token.text for token in tokens)
+    assert ended["ask again"].problem is not None
+    assert ended["ask again"].problem.code == "nothing-loaded"
 
 
 def test_that_an_answer_ends_where_the_context_ends(loaded: Loaded) -> None:
