@@ -68,7 +68,8 @@ class Sources:
     judge: Callable[[Fidelity, int | None, int | None], Judgement]
     """Of a fidelity and the sizes of original and compressed model in bytes."""
     command_line: Callable[[Run], str]
-    python_script: Callable[[Run], str]
+    python_script: Callable[[Run, Path], str]
+    """Of a run and its folder, where the calibration tokens lie."""
     serve_command: Callable[[Run], str]
 
     @classmethod
@@ -234,7 +235,7 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         versions={**run.versions, **_versions(result.get("versions"))},
         hashes=_hashes(result),
         command_line=facts.command_line(run),
-        python_script=facts.python_script(run),
+        python_script=facts.python_script(run, folder),
         serve_command=facts.serve_command(run),
         warnings=timeline.warnings(events),
     )
