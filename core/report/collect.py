@@ -14,10 +14,10 @@ from pydantic import BaseModel, ValidationError
 
 from core.calibration.spec import CalibrationFacts
 from core.errors import BitpressError
-from core.jobs.protocol import FinishReason
+from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
-from core.measure.results import ProofResult
+from core.measure.results import Fidelity, ProofResult
 from core.methods.method import Method, ModifierSpec
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
@@ -26,8 +26,11 @@ from core.report import measured, timeline
 from core.report.data import (
     Chapter,
     Hash,
+    Judgement,
+    LimitKept,
     MethodFacts,
     ModelFacts,
+    Quality,
     Reference,
     ReportData,
     RunReport,
@@ -38,18 +41,19 @@ from core.telemetry.sample import Sample
 from core.value import Json
 
 _Value = TypeVar("_Value", bound=BaseModel)
+_Item = TypeVar("_Item")
 
 
 class Runs(Protocol):
     """What a report needs of the run store."""
 
-    def get(self, run_id: int) -> Run:
+    def get(self, run: int, /) -> Run:
         """The run; raises BitpressError for an unknown number."""
 
     def runs(self, kind: RunKind | None = None, limit: int | None = None) -> tuple[Run, ...]:
         """Kept runs."""
 
-    def about(self, path: str) -> tuple[Run, ...]:
+    def about(self, path: str, /) -> tuple[Run, ...]:
         """Measurement runs in which the model with that path takes part."""
 
 
@@ -60,12 +64,20 @@ class Sources:
     inspect: Callable[[Path], LocalModel]
     find_method: Callable[[str], Method]
     read_samples: Callable[[Path], Sequence[Sample]]
+    read_events: Callable[[Path], Sequence[AnyEvent]]
+    judge: Callable[[Fidelity, int | None, int | None], Judgement]
+    """Of a fidelity and the sizes of original and compressed model in bytes."""
     command_line: Callable[[Run], str]
     python_script: Callable[[Run, Path], str]
+<<<<<<< HEAD
+=======
+    """Of a run and its folder, where the calibration tokens lie."""
+>>>>>>> report
     serve_command: Callable[[Run], str]
 
     @classmethod
     def real(cls) -> Sources:
+        from core.jobs import journal
         from core.methods import catalogue
         from core.models.inspect import inspect
         from core.report import reproduce
@@ -75,6 +87,8 @@ class Sources:
             inspect=inspect,
             find_method=catalogue.find,
             read_samples=recording.read_samples,
+            read_events=journal.read_events,
+            judge=_judge,
             command_line=reproduce.command_line,
             python_script=reproduce.python_script,
             serve_command=reproduce.serve_command,
@@ -197,7 +211,7 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
     result: dict[str, Json] = run.result
     output = _output(run) or ""
     folder = around.home.run_folder(run.id)
-    events = tuple(timeline.read_events(folder / "events.jsonl"))
+    events = _softly(facts.read_events, folder)
     measurements = around.store.about(output) if output else ()
     compressed = _model(output, facts, Path(output).name or label)
     kept_bytes = _number(result.get("bytes"))
@@ -217,9 +231,9 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         expected_modules=_length(result.get("expected_modules")),
         ignored_modules=_names(result.get("ignored_modules")),
         proof=_value(ProofResult, result.get("proof")),
-        quality=measured.quality(measurements, run.models[0], output, preferred, moment),
+        quality=_judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run),
         speed=measured.speed(measurements, run.models[0], output, preferred, moment),
-        telemetry=timeline.timeline(_samples(facts, folder), events),
+        telemetry=timeline.timeline(_softly(facts.read_samples, folder), events),
         layer_errors=timeline.layer_errors(events),
         versions={**run.versions, **_versions(result.get("versions"))},
         hashes=_hashes(result),
@@ -230,11 +244,31 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
     )
 
 
-def _samples(facts: Sources, folder: Path) -> Sequence[Sample]:
+def _softly(read: Callable[[Path], Sequence[_Item]], folder: Path) -> Sequence[_Item]:
+    """What the run's folder holds; nothing where the folder is gone."""
     try:
-        return facts.read_samples(folder)
+        return read(folder)
     except OSError:
         return ()
+
+
+def _judged(found: Quality | None, facts: Sources, run: Run) -> Quality | None:
+    """The quality with its judgement in words."""
+    if found is None:
+        return None
+    original, compressed = _number(run.result.get("original_bytes")), _number(run.result.get("bytes"))
+    return found.model_copy(update={"judgement": facts.judge(found.fidelity, original, compressed)})
+
+
+def _judge(fidelity: Fidelity, original_bytes: int | None, compressed_bytes: int | None) -> Judgement:
+    from core.measure.verdict import verdict
+
+    found = verdict(fidelity, original_bytes, compressed_bytes)
+    return Judgement(
+        level=found.level,
+        sentence=found.sentence,
+        limits=tuple(LimitKept(title=row.title, limit=row.limit, standing=row.standing) for row in found.rows),
+    )
 
 
 def _model(path: str, facts: Sources, name: str) -> ModelFacts:
@@ -328,8 +362,9 @@ def _general_warnings(original: ModelFacts, reports: Sequence[RunReport]) -> tup
 
 
 def _seconds(run: Run) -> float | None:
-    if (kept := _number(run.result.get("seconds"))) is not None:
-        return kept
+    kept = run.result.get("seconds")
+    if isinstance(kept, int | float):
+        return float(kept)
     return (run.finished - run.started).total_seconds() if run.started and run.finished else None
 
 

@@ -112,6 +112,24 @@ class MethodFacts(Received):
     known: bool = True
 
 
+class LimitKept(Received):
+    """One figure against the limit that was set for it."""
+
+    title: str
+    limit: float
+    standing: str
+    """within, beyond or inconclusive, by the whole 95 % interval."""
+
+
+class Judgement(Received):
+    """How close the model is to its original, in a word and in a sentence."""
+
+    level: str
+    """near-lossless, production, aggressive, damaged or inconclusive."""
+    sentence: str
+    limits: tuple[LimitKept, ...] = ()
+
+
 class TextQuality(Received):
     """The figures on one text; `perplexity` is the original's."""
 
@@ -135,6 +153,7 @@ class Quality(Received):
     texts: tuple[TextQuality, ...]
     conditions: Conditions
     seconds: float
+    judgement: Judgement | None = None
 
 
 class Speed(Received):

@@ -108,8 +108,13 @@ def _table(table: Table) -> str:
         for kind, column in zip(kinds, table.columns, strict=True)
     )
     body = "".join(f"<tr>{_row(row, kinds)}</tr>" for row in table.rows)
+    total = sum(column.share for column in table.columns)
+    widths = "".join(f'<col style="width: {column.share / total:.1%}">' for column in table.columns)
     caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
-    return f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    columns = f"<colgroup>{widths}</colgroup>"
+    return (
+        f'<div class="wide"><table>{caption}{columns}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _row(row: tuple[Cell, ...], kinds: list[str]) -> str:

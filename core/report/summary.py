@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from core.report.data import Level, ModelFacts, Quality, RunReport, Speed, Verdict
 from core.report.wording import NO_BREAK, counted, interval, nats, percent, significant, size, spelled, whole
 
+GOOD = ("near-lossless", "production")
+"""Levels of closeness that need no second thought."""
 NOT_SERVING = "Here transformers decompresses the weights before it computes: this is not serving speed."
 
 
@@ -23,18 +25,22 @@ def title_of(original: ModelFacts, runs: Sequence[RunReport]) -> str:
 
 
 def verdict_of(original: ModelFacts, runs: Sequence[RunReport]) -> Verdict:
-    """One sentence to take home, the sentences behind it, and how good it looks.
-
-    It fails where a run or a proof failed, and asks for attention where a proof or the quality is missing.
-    """
-    level = Level.DONE
-    if any(run.proof is None or run.quality is None for run in runs):
-        level = Level.ATTENTION
-    if any(_failed(run) for run in runs):
-        level = Level.FAILED
+    """One sentence to take home, the sentences behind it, and how good it looks: as good as the worst of the runs."""
+    levels = [level_of(run) for run in runs]
+    level = next(level for level in (Level.FAILED, Level.ATTENTION, Level.DONE) if level in levels)
     if len(runs) == 1:
         return Verdict(level=level, headline=_headline(runs[0]), sentences=tuple(_sentences(original, runs[0])))
     return Verdict(level=level, headline=_choice(runs), sentences=tuple(_line(run) for run in runs))
+
+
+def level_of(run: RunReport) -> Level:
+    """Failed where run or proof failed or the model is damaged; attention where something is missing or noticeable."""
+    judgement = run.quality.judgement if run.quality else None
+    if _failed(run) or (judgement and judgement.level == "damaged"):
+        return Level.FAILED
+    if run.proof is None or run.quality is None or (judgement and judgement.level not in GOOD):
+        return Level.ATTENTION
+    return Level.DONE
 
 
 def _failed(run: RunReport) -> bool:
@@ -62,6 +68,8 @@ def _headline(run: RunReport) -> str:
         return f"{run.label} {_smaller(run)}, but its proof did not pass: do not use it."
     if run.quality is None:
         return f"{run.label} {_smaller(run)}. Its quality was not measured."
+    if run.quality.judgement:
+        return run.quality.judgement.sentence
     same = percent(run.quality.fidelity.same_top1.value)
     return f"{run.label} {_smaller(run)}, and picks the same most likely token {same} of the time."
 
@@ -69,8 +77,8 @@ def _headline(run: RunReport) -> str:
 def _sentences(original: ModelFacts, run: RunReport) -> list[str]:
     said = []
     if run.bytes and run.original_bytes:
-        said.append(f"On disk it takes {size(run.bytes)} instead of {size(run.original_bytes)}.")
-    said.append(_quality(run.quality) if run.quality else "Quality was not measured.")
+        said.append(f"{run.label} {_smaller(run)}: {size(run.bytes)} on disk instead of {size(run.original_bytes)}.")
+    said.append(_quality(run.quality) if run.quality else _unmeasured(run))
     said.append(_speed(run.speed) if run.speed else "Speed and memory were not measured.")
     said.append(_proof(run))
     return said
@@ -82,6 +90,15 @@ def _quality(quality: Quality) -> str:
         f"Over {whole(quality.tokens)} held-out tokens the mean KL divergence from the original is "
         f"{nats(fidelity.kl_interval.value)} nats per token (95{NO_BREAK}% interval {interval(fidelity.kl_interval)}), "
         f"and the perplexity is {significant(fidelity.perplexity_ratio.value, 4)} times the original's."
+    )
+
+
+def _unmeasured(run: RunReport) -> str:
+    if run.proof is None or run.proof.kl is None:
+        return "Quality was not measured."
+    return (
+        "Quality was not measured; the short text of the proof gave a mean KL divergence of "
+        f"{nats(run.proof.kl)} nats per token."
     )
 
 
@@ -146,7 +163,9 @@ def _line(run: RunReport) -> str:
     if _failed(run):
         return f"{run.label} {_smaller(run)}{taken}. {_proof(run)}"
     if run.quality is None:
-        return f"{run.label} {_smaller(run)}{taken}. Its quality was not measured."
+        return f"{run.label} {_smaller(run)}{taken}. {_unmeasured(run)}"
+    if run.quality.judgement:
+        return f"{run.label}: {run.quality.judgement.sentence}"
     fidelity = run.quality.fidelity
     return (
         f"{run.label} {_smaller(run)}{taken}; mean KL divergence {nats(fidelity.kl_interval.value)} nats per token, "

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean
 
-from core.jobs.protocol import Accepted, AnyEvent, Metric, StageFinished, StageStarted, Warned, decode_event
+from core.jobs.protocol import Accepted, AnyEvent, Metric, StageFinished, StageStarted, Warned
 from core.report.data import Device, LayerError, Series, StageBand, Telemetry
 from core.telemetry.sample import GpuSample, Sample
 
@@ -28,17 +27,6 @@ class _Curve:
     unit: str
     read: Reading
     limit: float | None = None
-
-
-def read_events(path: Path) -> Iterator[AnyEvent]:
-    """The events of a run's `events.jsonl`; lines that are no event are passed over, a missing file is empty."""
-    try:
-        with path.open("rb") as lines:
-            for line in lines:
-                if (event := decode_event(line)) is not None:
-                    yield event
-    except OSError:
-        return
 
 
 def layer_errors(events: Iterable[AnyEvent]) -> tuple[LayerError, ...]:

@@ -73,6 +73,9 @@ class Tasks:
 
                 return generate.run(command, report, self._loaded)
             case Unload():
+                from core.worker.loading import release
+
                 self._loaded = None
+                release()
                 return None
         raise AssertionError(f"not a task: {command.type}")

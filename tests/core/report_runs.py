@@ -18,6 +18,7 @@ from core.jobs.protocol import (
     StageFinished,
     StageStarted,
     Warned,
+    decode_event,
     encode,
 )
 from core.jobs.run import Run, RunKind
@@ -42,7 +43,7 @@ from core.methods.method import Kind, Method, ModifierSpec, Parameter, Source, S
 from core.models.local_model import LocalModel, Origin, Remark, TensorGroup, Weights
 from core.paths import Home
 from core.report.collect import Sources, collect
-from core.report.data import ReportData
+from core.report.data import Judgement, LimitKept, ReportData
 from core.telemetry.sample import GpuSample, HostSample, Sample
 from core.value import Range
 
@@ -147,6 +148,8 @@ def proof(*, passed: bool = True) -> ProofResult:
             ProofCheck(name="generation", passed=True, detail="200 tokens, no loop; 71 % distinct, original 69 %"),
         ),
         kl=0.0061,
+        text="The sea is wide and blue.",
+        original_text="The sea is wide and deep.",
     )
 
 
@@ -444,10 +447,16 @@ def sources(*, gpu: bool = True, inspect_model: object = inspect) -> Sources:
         inspect=inspect_model,  # type: ignore[arg-type]
         find_method=method,
         read_samples=lambda _: samples(1_000.0, gpu=gpu),
+        read_events=read_events,
+        judge=judge,
         command_line=lambda run: (
             f"bitpress compress '{run.models[0]}' --method {run.method} --set group_size=64 --seed 0"
         ),
+<<<<<<< HEAD
         python_script=lambda run, folder: SCRIPT.format(model=run.models[0], output=run.output),
+=======
+        python_script=lambda run, _: SCRIPT.format(model=run.models[0], output=run.output),
+>>>>>>> report
         serve_command=lambda run: f"vllm serve '{run.output}' --max-model-len 8192",
     )
 
@@ -466,6 +475,25 @@ oneshot(model=model, tokenizer=tokenizer, recipe=recipe, dataset=samples, num_ca
 model.save_pretrained(OUTPUT, save_compressed=True)
 tokenizer.save_pretrained(OUTPUT)
 """
+
+
+def read_events(folder: Path) -> tuple[AnyEvent, ...]:
+    lines = (folder / "events.jsonl").read_bytes().splitlines()
+    return tuple(event for line in lines if (event := decode_event(line)) is not None)
+
+
+def judge(found: Fidelity, original: int | None, compressed: int | None) -> Judgement:
+    """A judgement in the form of the real one."""
+    within = found.kl_interval.high < 0.1
+    return Judgement(
+        level="production" if within else "damaged",
+        sentence=f"{'Close to' if within else 'Clearly worse than'} the original (test data), at "
+        f"{(compressed or 0) / (original or 1):.0%} of its size.",
+        limits=(
+            LimitKept(title="Perplexity over the original's", limit=1.1, standing="within"),
+            LimitKept(title="KL divergence, nats per token", limit=0.1, standing="within" if within else "beyond"),
+        ),
+    )
 
 
 def write_events(home: Home, run: int, made: Sequence[AnyEvent]) -> None:

@@ -21,7 +21,7 @@ from core.report.tables import as_csv, as_json
 HOSTILE = (
     '=HYPERLINK("http://evil.example")<img src=x onerror=alert(1)> ](javascript:x) | `a` \x1b[2J\u202e\u200b\ud800'
 )
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "col"}
 
 
 @pytest.fixture

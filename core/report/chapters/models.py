@@ -10,6 +10,7 @@ from core.report.chapters.columns import DASH, Numbered, numbered, side_tables
 from core.report.data import Level, ModelFacts, ReportData
 from core.report.wording import counted, parameters, size, whole, yes_no
 
+MOST_NAMES = 24
 Reading = Callable[[LocalModel], str]
 
 
@@ -38,12 +39,18 @@ def _where(data: ReportData, index: int, model: ModelFacts) -> list[tuple[str, C
         if run.expected_modules is not None:
             rows.append(("Compressed modules", Cell(text=whole(run.expected_modules))))
         if run.ignored_modules:
-            rows.append(("Left as they were", Cell(text=", ".join(run.ignored_modules), mono=True)))
+            rows.append(("Left as they were", Cell(text=_listed(run.ignored_modules), mono=True)))
     if model.model:
         for group in model.model.dtypes:
             said = f"{counted(group.tensors, 'tensor')}, {parameters(group.elements)} elements, {size(group.bytes)}"
             rows.append((f"Stored as {group.dtype}", Cell(text=said)))
     return rows
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """The names, or the first of them where a page could not hold them; the JSON export has all."""
+    more = len(names) - MOST_NAMES
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:MOST_NAMES])} and {whole(more)} more"
 
 
 def _rows(data: ReportData, runs: Sequence[Numbered]) -> list[tuple[Cell, ...]]:

@@ -10,6 +10,7 @@ from core.report.blocks import Block, Callout, Cell, Chart, Column, Facts, Headi
 from core.report.chapters.columns import Numbered, numbered
 from core.report.chapters.conditions import condition_rows
 from core.report.data import Level, Quality, ReportData, RunReport
+from core.report.summary import level_of
 from core.report.wording import clock, interval, nats, percent, seconds, share_interval, significant, whole
 
 MEASURE_QUALITY = "Evaluate the model on the Benchmarks page, or with `bitpress evaluate`, and make the report again."
@@ -32,7 +33,13 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
                 "how far its expectation of the next token was from the original's: 0 is no difference."
             )
         )
-        made += [_overall(measured), _percentiles(measured), *_charts(data, measured), *_texts(measured)]
+        made += [
+            _overall(measured),
+            *_limits(measured),
+            _percentiles(measured),
+            *_charts(data, measured),
+            *_texts(measured),
+        ]
         made += _conditions(measured)
     made.append(Heading(text="Proof of the saved models"))
     for pair in runs:
@@ -86,6 +93,41 @@ def _overall(measured: Measured) -> Table:
             ),
         ),
     )
+
+
+STANDINGS = {"within": Level.DONE, "beyond": Level.FAILED, "inconclusive": Level.ATTENTION}
+
+
+def _limits(measured: Measured) -> list[Block]:
+    """Every figure against the limit of the level that the model reaches."""
+    judged = [(index, run, q, q.judgement) for index, run, q in measured if q.judgement and q.judgement.limits]
+    if not judged:
+        return []
+    titles = list(dict.fromkeys(limit.title for *_, judgement in judged for limit in judgement.limits))
+    rows = [
+        (
+            Cell(text="Level"),
+            *(Cell(text=judgement.level, level=level_of(run)) for _, run, _, judgement in judged),
+        )
+    ]
+    for title in titles:
+        cells = []
+        for *_, judgement in judged:
+            limit = next((one for one in judgement.limits if one.title == title), None)
+            if limit is None:
+                cells.append(Cell(text="–"))
+                continue
+            level = STANDINGS.get(limit.standing, Level.NEUTRAL)
+            cells.append(Cell(text=limit.standing, note=f"limit {significant(limit.limit, 3)}", level=level))
+        rows.append((Cell(text=title), *cells))
+    return [
+        Table(
+            columns=_columns("Against Bitpress's limits", [(index, run, q) for index, run, q, _ in judged]),
+            rows=tuple(rows),
+            caption="The limits of the best level that all three figures keep with their whole interval, or of the "
+            "widest level where none is reached.",
+        )
+    ]
 
 
 def _percentiles(measured: Measured) -> Table:

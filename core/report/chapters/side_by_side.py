@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.measure.results import Sampling
 from core.report.blocks import Answer, Answers, Block, Callout, Paragraph, Quote
+from core.report.chapters.columns import Numbered, numbered
 from core.report.data import Level, ReportData, SideBySide, SideText
 from core.report.wording import clock, counted, memory, milliseconds, rate
 
@@ -15,9 +16,29 @@ IN_A_ROW = 3
 
 def blocks(data: ReportData) -> tuple[Block, ...]:
     """Every comparison in turn."""
-    if not data.comparisons:
-        return (Callout(level=Level.ATTENTION, title="No prompt was compared", lines=(MEASURE,)),)
-    return tuple(block for comparison in data.comparisons for block in _one(data, comparison))
+    made = [block for comparison in data.comparisons for block in _one(data, comparison)]
+    compared = {side.run for comparison in data.comparisons for side in comparison.outputs}
+    missing = [(index, run) for index, run in numbered(data) if run.id not in compared]
+    if missing:
+        names = ", ".join(run.label for _, run in missing)
+        made.append(Callout(level=Level.ATTENTION, title=f"No prompt was compared: {names}", lines=(MEASURE,)))
+    return (*made, *(block for pair in missing for block in _from_the_proof(pair)))
+
+
+def _from_the_proof(pair: Numbered) -> list[Block]:
+    """What both models generated when the artifact was proved, where nothing better is there."""
+    index, run = pair
+    if run.proof is None or not (run.proof.text and run.proof.original_text):
+        return []
+    return [
+        Paragraph(text=f"What both generated in the proof of {run.label}:"),
+        Answers(
+            answers=(
+                Answer(title="Original", series=0, same=run.proof.original_text),
+                Answer(title=run.label, series=index, same=run.proof.text),
+            )
+        ),
+    ]
 
 
 def _one(data: ReportData, comparison: SideBySide) -> list[Block]:
