@@ -69,10 +69,7 @@ class Sources:
     """Of a fidelity and the sizes of original and compressed model in bytes."""
     command_line: Callable[[Run], str]
     python_script: Callable[[Run, Path], str]
-<<<<<<< HEAD
-=======
     """Of a run and its folder, where the calibration tokens lie."""
->>>>>>> report
     serve_command: Callable[[Run], str]
 
     @classmethod

@@ -452,11 +452,7 @@ def sources(*, gpu: bool = True, inspect_model: object = inspect) -> Sources:
         command_line=lambda run: (
             f"bitpress compress '{run.models[0]}' --method {run.method} --set group_size=64 --seed 0"
         ),
-<<<<<<< HEAD
-        python_script=lambda run, folder: SCRIPT.format(model=run.models[0], output=run.output),
-=======
         python_script=lambda run, _: SCRIPT.format(model=run.models[0], output=run.output),
->>>>>>> report
         serve_command=lambda run: f"vllm serve '{run.output}' --max-model-len 8192",
     )
 
