@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from ui.models.model_words import short_path
-from ui.widgets.buttons import link_button, quiet_button
+from ui.widgets.buttons import link_button
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
@@ -28,7 +28,10 @@ _FILTER = "Text (*.txt *.md *.jsonl *.csv *.parquet);;All files (*)"
 
 
 class CalibrationForm(QWidget):
-    """value(), set_value(), value_changed over a CalibrationSpec; `preview_requested` asks to see the samples."""
+    """value(), set_value(), value_changed over a CalibrationSpec; `preview_requested` asks to see the samples.
+
+    `preview_button` is made here and placed by the page.
+    """
 
     value_changed = Signal(object)
     preview_requested = Signal()
@@ -54,8 +57,8 @@ class CalibrationForm(QWidget):
         self._column.setPlaceholderText("found by itself")
         self._column.editingFinished.connect(self._changed)
         self._column_label = PlainLabel("Column", "small", selectable=False)
-        self._preview = quiet_button("Preview…", "calibration.preview")
-        self._preview.clicked.connect(self.preview_requested)
+        self.preview_button = link_button("Preview…", "calibration.preview")
+        self.preview_button.clicked.connect(self.preview_requested)
         NoWheel(self._kind)
         self._lay_out()
         self.set_value(CalibrationSpec())
@@ -90,27 +93,32 @@ class CalibrationForm(QWidget):
         source = QHBoxLayout()
         source.addWidget(self._shown_path, 1)
         source.addWidget(self._other)
+        reading = QHBoxLayout()
+        reading.addWidget(self._column_label, 1)
+        reading.addWidget(self._column)
+        self._column.setFixedWidth(128)
         grid = QGridLayout()
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(8)
-        grid.setColumnStretch(0, 1)
-        rows: tuple[tuple[PlainLabel, QWidget], ...] = (
-            (self._column_label, self._column),
-            (PlainLabel("Samples", "small", selectable=False), self._samples),
-            (PlainLabel("Longest sample", "small", selectable=False), self._length),
-            (PlainLabel("Seed", "small", selectable=False), self._seed),
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(4)
+        fields: tuple[tuple[str, QWidget], ...] = (
+            ("Samples", self._samples),
+            ("Tokens each", self._length),
+            ("Seed", self._seed),
         )
-        for row, (label, field) in enumerate(rows):
-            field.setFixedWidth(128)
-            grid.addWidget(label, row, 0)
-            grid.addWidget(field, row, 1)
+        for place, (title, field) in enumerate(fields):
+            label = PlainLabel(title, "note", wrap=False, selectable=False)
+            label.setBuddy(field)
+            field.setMinimumWidth(64)
+            grid.addWidget(label, 0, place)
+            grid.addWidget(field, 1, place)
+            grid.setColumnStretch(place, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(8)
         column.addWidget(self._kind)
         column.addLayout(source)
+        column.addLayout(reading)
         column.addLayout(grid)
-        column.addWidget(self._preview, 0, Qt.AlignmentFlag.AlignLeft)
 
     def _spin(self, name: str, title: str, low: int, high: int) -> QSpinBox:
         field = QSpinBox()

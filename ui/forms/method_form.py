@@ -13,6 +13,7 @@ from core.value import Json
 from ui.forms.parameter_field import ParameterField
 from ui.forms.recipe_view import RecipeView
 from ui.widgets.buttons import link_button
+from ui.widgets.elided import literal
 from ui.widgets.plain import PlainLabel
 
 
@@ -108,7 +109,7 @@ class MethodForm(QWidget):
         parameters = [parameter for parameter in method.parameters if parameter.level is level]
         for row, parameter in enumerate(parameters):
             label = PlainLabel(parameter.title, "small", selectable=False)
-            label.setToolTip(parameter.help)
+            label.setToolTip(literal(parameter.help))
             field = ParameterField(parameter)
             label.setBuddy(field)
             field.value_changed.connect(lambda value, name=parameter.name: self._changed(name, value))

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from core.methods.method import Kind, Parameter
 from core.value import Json
+from ui.widgets.elided import literal
 from ui.widgets.no_wheel import NoWheel
 
 _INTEGER_LIMIT = 2**31 - 1
@@ -43,7 +44,7 @@ class ParameterField(QWidget):
         self._editor.setObjectName(f"parameter.{parameter.name}")
         self._editor.setAccessibleName(parameter.title)
         self._editor.setAccessibleDescription(parameter.help)
-        self._editor.setToolTip(parameter.help)
+        self._editor.setToolTip(literal(parameter.help))
         self.setFocusProxy(self._editor)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

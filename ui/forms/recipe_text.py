@@ -30,7 +30,15 @@ def recipe_text(recipe: Recipe) -> str:
     """The recipe as YAML, in the order of its fields."""
     import yaml
 
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=60)
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        # PyYAML writes some line separators bare, and reads them back as spaces.
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=60)
 
 
 def read_recipe(text: str, method: Method) -> Recipe | RecipeFault:

@@ -139,14 +139,17 @@ def _arranged(
         if model.made_from in paths and model.made_from != str(model.path):
             children.setdefault(model.made_from, []).append(model)
     below = {str(child.path) for made in children.values() for child in made}
+    seen: set[str] = set()
     words = text.casefold().split()
     rows: list[tuple[LocalModel, int]] = []
-    for model in ordered:
-        if str(model.path) in below:
+    # A folder can be edited so that two artifacts claim to come from each other: those follow on the first level.
+    for model in (*(m for m in ordered if str(m.path) not in below), *ordered):
+        if str(model.path) in seen:
             continue
         mine = _matches(model, words)
         # An artifact that was made from an artifact stands below the same original.
         made = _descendants(model, children)
+        seen |= {str(one.path) for one in (model, *made)}
         shown = [child for child in made if mine or _matches(child, words)]
         if mine or shown:
             rows.append((model, 0))

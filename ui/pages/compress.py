@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 from typing_extensions import override
@@ -28,10 +28,12 @@ from ui.widgets.bar import ProgressBar
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.card import Card
 from ui.widgets.column import ScrollColumn
+from ui.widgets.elided import literal
 from ui.widgets.method_card import MethodCard
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
 
+_HEADLINE = 120
 _CALIBRATION_KEYS = frozenset(CalibrationSpec.model_fields)
 
 
@@ -67,6 +69,7 @@ class CompressPage(Page):
         self._calibration.preview_requested.connect(lambda: self._emit(self.preview_requested))
         self._no_data = PlainLabel("This method needs no calibration data.", "note")
         self._no_data.setObjectName("compress.no_data")
+        self._no_data.hide()
         self._start = StartCard()
         self._start.fix_requested.connect(self.apply_fix)
         self._start.output_chosen.connect(self._set_output)
@@ -108,6 +111,7 @@ class CompressPage(Page):
         self._ticked &= set(self._cards)
         if self._current not in self._cards and methods:
             self._current = methods[0].id
+        self._order_cards()
         self._show_current()
         self._changed()
 
@@ -168,14 +172,14 @@ class CompressPage(Page):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         narrow = event.size().width() < 1180
-        self._model.setFixedWidth(200 if narrow else 232)
+        self._model.setFixedWidth(212 if narrow else 240)
         self._right.setFixedWidth(296 if narrow else 336)
 
     def _make_actions(self) -> None:
         self._reason = PlainLabel("", "failed")
         self._reason.setObjectName("compress.reason")
         self._reason.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._reason.setFixedWidth(420)
+        self._reason.setFixedWidth(440)
         self._queue = quiet_button("Add to queue", "compress.queue")
         self._queue.clicked.connect(lambda: self._emit(self.queue_requested))
         self._run = primary_button("Run now", "compress.run")
@@ -201,6 +205,7 @@ class CompressPage(Page):
         parameters = Card()
         parameters.body.addWidget(self._form)
         calibration = Card("Calibration data")
+        calibration.header.addWidget(self._calibration.preview_button)
         calibration.body.addWidget(self._no_data)
         calibration.body.addWidget(self._calibration)
         self._right = ScrollColumn()
@@ -290,6 +295,12 @@ class CompressPage(Page):
             card = self._cards[identity]
             if self._middle.body.indexOf(card) != place:
                 self._middle.body.insertWidget(place, card)
+        # The keyboard goes through the cards as the eye does: after the goals, before the parameters.
+        before: QWidget = self._model.last_field
+        for identity in self._card_order():
+            for field in self._cards[identity].tab_stops:
+                QWidget.setTabOrder(before, field)
+                before = field
 
     def _show_current(self) -> None:
         for identity, card in self._cards.items():
@@ -300,13 +311,14 @@ class CompressPage(Page):
             self._form.show_changed(bool(self._overrides.get(method.id)))
             self._no_data.setVisible(not method.needs_calibration)
             self._calibration.setVisible(method.needs_calibration)
-            runs_in = " ".join(method.runs_in)
+            self._calibration.preview_button.setVisible(method.needs_calibration)
+            runs_in = "\n".join(("Runs in", *method.runs_in)) if method.runs_in else ""
             reason = plan.reason if plan else ""
             self._about.setText("\n\n".join(part for part in (reason, method.explanation, runs_in) if part))
         if plan is not None:
             with QSignalBlocker(self._form):
                 self._form.show_recipe(plan.recipe)
-        self._start.show_plan(plan, self._why_not())
+        self._start.show_plan(plan)
         self._show_run()
 
     def _why_not(self) -> str:
@@ -329,18 +341,26 @@ class CompressPage(Page):
 
     def _show_run(self) -> None:
         why_not = self._why_not()
+        self._start.show_waiting(why_not if self._plan() is None else "")
         count = len(self._ticked)
         self._run.setText(f"Run {count} now" if count > 1 else "Run now")
         self._run.setEnabled(not why_not)
         self._queue.setEnabled(not why_not)
-        self._reason.setText(why_not)
+        self._reason.setText(_headline(why_not))
+        self._reason.setToolTip(literal(why_not))
         self._reason.set_role("note" if self._busy or self.choice() is None else "failed")
 
-    def _emit(self, signal: object) -> None:
+    def _emit(self, signal: SignalInstance) -> None:
         choice = self.choice()
         if choice is not None:
-            signal.emit(choice)  # type: ignore[attr-defined]
+            signal.emit(choice)
 
     @property
     def goal(self) -> Goal:
         return self._model.goal
+
+
+def _headline(why_not: str) -> str:
+    """The first sentence, as far as two lines hold it; the findings tell the rest."""
+    first = why_not.split(". ", maxsplit=1)[0].rstrip(".")
+    return first if len(first) <= _HEADLINE else f"{first[: _HEADLINE - 1].rstrip()}…"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtGui import QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QButtonGroup, QComboBox, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QComboBox, QPushButton, QVBoxLayout, QWidget
 
 from core.models.local_model import LocalModel
 from core.plan.machine import Machine
@@ -15,6 +15,7 @@ from ui.humanize import bytes_text, count_text
 from ui.models.model_words import why_not_compress
 from ui.pages.compress_words import GOALS, machine_lines
 from ui.widgets.card import Card
+from ui.widgets.elided_combo import ElidedCombo
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
 
@@ -34,7 +35,7 @@ class ModelCard(Card):
         super().__init__(parent=parent)
         self._models: tuple[LocalModel, ...] = ()
         self._items = QStandardItemModel(self)
-        self._combo = QComboBox()
+        self._combo = ElidedCombo()
         self._combo.setObjectName("compress.model")
         self._combo.setAccessibleName("Model")
         self._combo.setModel(self._items)
@@ -51,6 +52,8 @@ class ModelCard(Card):
         self.body.addWidget(self._facts)
         self.body.addSpacing(12)
         self.body.addWidget(PlainLabel("What is it for?", "section", selectable=False))
+        goals = QVBoxLayout()
+        goals.setSpacing(2)
         for place, (goal, title, help_text) in enumerate(GOALS):
             button = ChoiceButton(title)
             button.setObjectName(f"compress.goal.{goal.value}")
@@ -59,7 +62,8 @@ class ModelCard(Card):
             button.setCheckable(True)
             button.setChecked(place == 0)
             self._goals.addButton(button, place)
-            self.body.addWidget(button)
+            goals.addWidget(button)
+        self.body.addLayout(goals)
         self._goals.idToggled.connect(self._toggled)
         self.body.addSpacing(12)
         self.body.addWidget(PlainLabel("Hardware", "section", selectable=False))
@@ -77,6 +81,11 @@ class ModelCard(Card):
     @property
     def goal(self) -> Goal:
         return GOALS[self._goals.checkedId()][0]
+
+    @property
+    def last_field(self) -> QWidget:
+        """Where the keyboard leaves the column."""
+        return self._goals.buttons()[-1]
 
     @property
     def why_empty(self) -> str:

@@ -45,15 +45,19 @@ class StartCard(Card):
         row.addWidget(self._reset)
         for widget in (self._waiting, self._findings, self._facts):
             self.body.addWidget(widget)
+        self.body.addSpacing(8)
         self.body.addWidget(PlainLabel("Result goes to", "section", selectable=False))
         self.body.addLayout(row)
         self.show_output(None, several=False)
         self.show_plan(None)
 
-    def show_plan(self, plan: MethodPlan | None, waiting: str = "") -> None:
-        """Findings and estimates of a planned method, or a sentence while there are none."""
-        self._waiting.setText(waiting)
-        self._waiting.setVisible(plan is None and bool(waiting))
+    def show_waiting(self, text: str) -> None:
+        """A sentence while there is no plan."""
+        self._waiting.setText(text)
+        self._waiting.setVisible(bool(text))
+
+    def show_plan(self, plan: MethodPlan | None) -> None:
+        """Findings and estimates of a planned method."""
         lines = []
         for finding in plan.findings if plan else ():
             word, tone = SEVERITY[finding.severity]

@@ -30,13 +30,13 @@ def machine_lines(machine: Machine) -> tuple[str, ...]:
     """The hardware in a few short lines."""
     lines: list[str] = []
     for gpu in machine.gpus:
-        lines.append(f"{gpu.name} · {memory_text(gpu.memory_total)}")
+        lines.append(f"{gpu.name.removeprefix('NVIDIA ')} · {_whole(gpu.memory_total)}")
         if gpu.capability:
             lines.append(f"compute capability {gpu.capability[0]}.{gpu.capability[1]}")
     if not machine.gpus:
         lines.append(machine.no_gpu_reason or "There is no NVIDIA GPU here.")
     lines.append(f"{machine.cpu_name} · {machine.cores} cores")
-    lines.append(f"{memory_text(machine.memory_total)} RAM, {memory_text(machine.memory_available)} free")
+    lines.append(f"{_whole(machine.memory_total)} RAM, {memory_text(machine.memory_available)} free")
     return tuple(lines)
 
 
@@ -49,6 +49,10 @@ def need_facts(estimates: Estimates) -> tuple[tuple[str, str], ...]:
     rows.append(("Disk while it runs", bytes_text(estimates.disk_bytes)))
     rows.append(("On disk at the end", bytes_text(estimates.artifact_bytes)))
     return tuple(rows)
+
+
+def _whole(count: int) -> str:
+    return memory_text(count).replace(".0 ", " ")
 
 
 def _range(span: Range, text: Callable[[float], str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal, SignalInstance
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from typing_extensions import override
 
@@ -154,6 +154,6 @@ class ModelDetails(Card):
         self._why_not.setText(why_not if model.usable and not fetch and not importable else "")
         self._why_not.setVisible(bool(self._why_not.text()))
 
-    def _emit(self, signal: object) -> None:
+    def _emit(self, signal: SignalInstance) -> None:
         if self._model is not None:
-            signal.emit(self._model)  # type: ignore[attr-defined]
+            signal.emit(self._model)

@@ -63,7 +63,7 @@ class ModelsPage(Page):
         self._table = ModelTable(self)
         self._view = ModelTableView(self._table)
         self._view.selectionModel().currentRowChanged.connect(self._row_changed)
-        self._view.activated.connect(lambda index: self._activate(self._table.model_at(index.row())))
+        self._view.opened.connect(lambda row: self._activate(self._table.model_at(row)))
         self._view.customContextMenuRequested.connect(self._show_menu)
         self._details = ModelDetails()
         self._details.setFixedWidth(_DETAILS_WIDTH)
@@ -158,7 +158,7 @@ class ModelsPage(Page):
         self._stack = QStackedWidget()
         for widget in (self._view, empty, self._no_match):
             self._stack.addWidget(widget)
-        table = Card(margin=1)
+        table = Card(margin=0)
         table.body.addWidget(self._stack)
         left = QVBoxLayout()
         left.setSpacing(12)

@@ -13,11 +13,12 @@ from core.value import Range
 from ui.humanize import UNKNOWN, bytes_text, duration_text, memory_text
 from ui.tone import Tone
 from ui.widgets.card import Card
+from ui.widgets.elided import literal
 from ui.widgets.plain import PlainLabel
 from ui.widgets.tag import Tag
 
 _WIDE = 620
-_FIGURE_WIDTH = 72
+_FIGURE_WIDTH = 80
 
 
 class MethodCard(Card):
@@ -33,7 +34,7 @@ class MethodCard(Card):
         self.setObjectName(f"method.{method.id}")
         self.setAccessibleName(method.title)
         self.setAccessibleDescription(method.explanation)
-        self.setToolTip(method.explanation)
+        self.setToolTip(literal(method.explanation))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._tick = QCheckBox()
@@ -48,19 +49,17 @@ class MethodCard(Card):
         self._figures = [_Figure(name) for name in ("on disk", "to run", "to make")]
         self._data = PlainLabel("needs data" if method.needs_calibration else "no data", "note", wrap=False)
         self._data.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._data.setFixedWidth(_FIGURE_WIDTH)
         words = QVBoxLayout()
         words.setSpacing(2)
         words.addWidget(self._title)
         words.addWidget(self._summary)
         self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(12)
+        self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(6)
         self._grid.addWidget(self._tick, 0, 0)
         self._grid.addLayout(words, 0, 1)
         for place, figure in enumerate(self._figures):
             self._grid.addWidget(figure, 0, 3 + place)
-        self._grid.addWidget(self._data, 0, 6)
         self._grid.setColumnStretch(1, 1)
         self.body.addLayout(self._grid)
         self._place_tag(wide=False)
@@ -69,6 +68,11 @@ class MethodCard(Card):
     @property
     def is_ticked(self) -> bool:
         return self._tick.isChecked()
+
+    @property
+    def tab_stops(self) -> tuple[QWidget, ...]:
+        """Where the keyboard stops in the card, in order."""
+        return self, self._tick
 
     def set_ticked(self, on: bool) -> None:
         """Tick or untick the box."""
@@ -115,11 +119,14 @@ class MethodCard(Card):
             super().keyPressEvent(event)
 
     def _place_tag(self, *, wide: bool) -> None:
-        """Beside the words where there is room, else below them."""
+        """Tag and need for data beside the words where there is room, else below them."""
         if wide:
             self._grid.addWidget(self._tag, 0, 2, Qt.AlignmentFlag.AlignVCenter)
+            self._grid.addWidget(self._data, 0, 6)
+            self._data.setMinimumWidth(_FIGURE_WIDTH)
         else:
             self._grid.addWidget(self._tag, 1, 1, Qt.AlignmentFlag.AlignLeft)
+            self._grid.addWidget(self._data, 1, 3, 1, 3)
 
 
 class _Figure(QWidget):
@@ -132,14 +139,16 @@ class _Figure(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
+        column.addStretch(1)
         for part in (self._value, label):
             part.setAlignment(Qt.AlignmentFlag.AlignRight)
             column.addWidget(part)
+        column.addStretch(1)
 
     def show_text(self, text: str, hint: str = "") -> None:
         self._value.setText(text)
         self._value.setAccessibleName(f"{text} {self._name}")
-        self.setToolTip(hint)
+        self.setToolTip(literal(hint))
 
 
 def range_text(seconds: Range) -> str:

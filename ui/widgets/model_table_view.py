@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -77,7 +77,12 @@ class TagDelegate(QStyledItemDelegate):
 
 
 class ModelTableView(QTableView):
-    """Rows are chosen as a whole; Enter and double click activate."""
+    """Rows are chosen as a whole; `opened` tells the row on Enter and double click.
+
+    Qt's own `activated` comes with a single click on some desktops.
+    """
+
+    opened = Signal(int)
 
     def __init__(self, table: ModelTable, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -103,6 +108,14 @@ class ModelTableView(QTableView):
         header.setMinimumSectionSize(40)
         self.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)
         table.modelReset.connect(self.fit_columns)
+        self.doubleClicked.connect(lambda index: self.opened.emit(index.row()))
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self.opened.emit(self.currentIndex().row())
+        else:
+            super().keyPressEvent(event)
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:

@@ -30,6 +30,7 @@ class Page(QWidget):
         words.addWidget(self._subtitle)
         self._header = QHBoxLayout()
         self._header.setSpacing(12)
+        self._header.addStrut(32)  # titles stand at the same height on pages with and without buttons
         self._header.addLayout(words)
         self._header.addStretch(1)
         outer.addLayout(self._header)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QLabel, QWidget
 from typing_extensions import override
 
 
@@ -30,14 +30,13 @@ class PlainLabel(QLabel):
         if selectable:
             self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        if wrap:
-            self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
 
     @override
     def minimumSizeHint(self) -> QSize:
-        # Qt's guess for wrapping text keeps narrow columns from being narrow.
+        # Qt's guess for wrapping text is too wide for a narrow column and too high for a wide one; the layout asks for
+        # the true height by heightForWidth.
         hint = super().minimumSizeHint()
-        return QSize(min(hint.width(), 48), hint.height()) if self.wordWrap() else hint
+        return QSize(min(hint.width(), 48), self.fontMetrics().lineSpacing()) if self.wordWrap() else hint
 
     def set_role(self, role: str) -> None:
         """Change the look."""

@@ -140,9 +140,9 @@ class Strip(QFrame):
         name = gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce ")
         self._set(self._device, f"{name} · 1 of {count}" if count > 1 else name)
         self._set(self._first_name, "VRAM")
-        known = gpu.memory_used is not None and gpu.memory_total
-        self._first_line.add(100 * gpu.memory_used / gpu.memory_total if known else None)  # type: ignore[operator]
-        self._set(self._first, memory_pair_text(gpu.memory_used, gpu.memory_total) if known else "")  # type: ignore[arg-type]
+        used, total = gpu.memory_used, gpu.memory_total
+        self._first_line.add(None if used is None or not total else 100 * used / total)
+        self._set(self._first, "" if used is None or not total else memory_pair_text(used, total))
         self._set(self._second_name, "load")
         self._second_line.add(gpu.load)
         self._set(self._second, "" if gpu.load is None else f"{gpu.load:.0f} %")
