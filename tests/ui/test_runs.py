@@ -18,13 +18,10 @@ from core.jobs.protocol import FinishReason, Hello, Warned
 from core.jobs.run import RunKind
 from core.jobs.snapshot import Phase
 from ui.pages.runs import RunsPage
-from ui.singletons import keep_singletons
 from ui.widgets.error_plot import ErrorPlot
 from ui.widgets.run_list import Heading, RunList, RunRow
 from ui.widgets.stage_list import StageList
 from ui.widgets.telemetry_plot import LoadPlot, TelemetryPlot
-
-keep_singletons()  # PySide6 6.12 on Python 3.11: a few hundred painted plots would end the test process
 
 
 @pytest.fixture
