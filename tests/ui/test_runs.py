@@ -226,6 +226,12 @@ def test_that_without_a_gpu_memory_and_processor_are_drawn_and_the_reason_is_sai
     assert load.plot.series().columns()[1][0] == [50.0, 50.0]
 
 
+def test_that_a_finished_run_is_summed_up_by_its_mean_load(page: RunsPage) -> None:
+    page.show_runs((a_run(3),))
+    page.show_samples(3, (a_sample(0, gpu=False), a_sample(1, gpu=False)))
+    assert words(page, "runs.load.note") == "mean 50 %"
+
+
 def test_that_a_reading_the_driver_lacks_is_a_gap(page: RunsPage) -> None:
     page.show_runs((a_run(3, Phase.RUNNING),))
     page.show_samples(3, (a_sample(0), a_sample(1, ours=None), a_sample(2)))

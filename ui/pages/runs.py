@@ -342,6 +342,8 @@ class RunsPage(QWidget):
         if self._memory is None or self._load is None:
             return
         samples = tuple(self._samples)
+        run = self._run()
+        self._load.live = run is not None and run.phase is not Phase.FINISHED
         self._memory.show_samples(samples)
         self._load.show_samples(samples)
         self._mark_stages()
