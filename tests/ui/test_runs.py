@@ -226,6 +226,13 @@ def test_that_without_a_gpu_memory_and_processor_are_drawn_and_the_reason_is_sai
     assert load.plot.series().columns()[1][0] == [50.0, 50.0]
 
 
+def test_that_the_expected_peak_stands_beside_the_measured_one(page: RunsPage) -> None:
+    page.show_runs((a_run(3, Phase.RUNNING),))
+    page.show_samples(3, (a_sample(0),))
+    page.show_prediction(3, 3 * GIB, 5 * GIB)
+    assert words(page, "runs.memory.note") == "peak 4.0 GiB of 24 GiB · predicted 3.0 GiB to 5.0 GiB"
+
+
 def test_that_a_finished_run_is_summed_up_by_its_mean_load(page: RunsPage) -> None:
     page.show_runs((a_run(3),))
     page.show_samples(3, (a_sample(0, gpu=False), a_sample(1, gpu=False)))

@@ -137,6 +137,7 @@ class TelemetryPlot(SamplePlot):
     def show_prediction(self, low_bytes: float | None, high_bytes: float | None) -> None:
         """The range that was expected for this job's peak, told beside the measured one."""
         self._predicted = None if low_bytes is None or high_bytes is None else (low_bytes, high_bytes)
+        self._settled()
 
     def values(self, sample: Sample) -> Values:
         if self._gpu is None:
