@@ -50,6 +50,7 @@ def test_that_the_time_axis_grows_in_few_steps() -> None:
 def test_that_time_ticks_are_round_and_few() -> None:
     assert time_ticks(600.0) == (0.0, 120.0, 240.0, 360.0, 480.0, 600.0)
     assert len(time_ticks(43_200.0)) <= 7
+    assert time_ticks(3600.0, 3) == (0.0, 1800.0, 3600.0)
 
 
 def test_that_clocks_read_like_clocks() -> None:

@@ -18,13 +18,10 @@ from core.jobs.protocol import FinishReason, Hello, Warned
 from core.jobs.run import RunKind
 from core.jobs.snapshot import Phase
 from ui.pages.runs import RunsPage
-from ui.singletons import keep_singletons
 from ui.widgets.error_plot import ErrorPlot
 from ui.widgets.run_list import Heading, RunList, RunRow
 from ui.widgets.stage_list import StageList
 from ui.widgets.telemetry_plot import LoadPlot, TelemetryPlot
-
-keep_singletons()  # PySide6 6.12 on Python 3.11: a few hundred painted plots would end the test process
 
 
 @pytest.fixture
@@ -227,6 +224,19 @@ def test_that_without_a_gpu_memory_and_processor_are_drawn_and_the_reason_is_sai
     load = page.findChild(LoadPlot)
     assert load is not None
     assert load.plot.series().columns()[1][0] == [50.0, 50.0]
+
+
+def test_that_the_expected_peak_stands_beside_the_measured_one(page: RunsPage) -> None:
+    page.show_runs((a_run(3, Phase.RUNNING),))
+    page.show_samples(3, (a_sample(0),))
+    page.show_prediction(3, 3 * GIB, 5 * GIB)
+    assert words(page, "runs.memory.note") == "peak 4.0 GiB of 24 GiB · predicted 3.0 GiB to 5.0 GiB"
+
+
+def test_that_a_finished_run_is_summed_up_by_its_mean_load(page: RunsPage) -> None:
+    page.show_runs((a_run(3),))
+    page.show_samples(3, (a_sample(0, gpu=False), a_sample(1, gpu=False)))
+    assert words(page, "runs.load.note") == "mean 50 %"
 
 
 def test_that_a_reading_the_driver_lacks_is_a_gap(page: RunsPage) -> None:

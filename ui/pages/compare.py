@@ -252,6 +252,7 @@ class ComparePage(Page):
         self._columns.remove(column)
         self._row.removeWidget(column)
         column.hide()
+        column.setParent(None)
         column.deleteLater()
 
     def _add_column(self) -> None:

@@ -71,6 +71,7 @@ class RunsPage(QWidget):
         self._current: int | None = None
         self._samples: list[Sample] = []
         self._no_gpu = _NO_GPU
+        self._predicted: tuple[float | None, float | None] = (None, None)
         self._memory: TelemetryPlot | None = None
         self._load: LoadPlot | None = None
         self._errors: ErrorPlot | None = None
@@ -148,6 +149,13 @@ class RunsPage(QWidget):
         self._load.append(sample)
         self._mark_stages()
         self._note_gpu()
+
+    def show_prediction(self, run_id: int, low_bytes: float | None, high_bytes: float | None) -> None:
+        """The peak of memory that was expected of the selected run; of any other run it is ignored."""
+        if run_id == self._current:
+            self._predicted = (low_bytes, high_bytes)
+            if self._memory is not None:
+                self._memory.show_prediction(low_bytes, high_bytes)
 
     def show_no_gpu(self, reason: str) -> None:
         """One line saying why no GPU is drawn."""
@@ -246,6 +254,7 @@ class RunsPage(QWidget):
     def _chosen(self, run_id: int) -> None:
         self._current = run_id
         self._samples = []
+        self._predicted = (None, None)
         self._log.clear_log()
         for plot in (self._memory, self._load):
             if plot is not None:
@@ -342,6 +351,9 @@ class RunsPage(QWidget):
         if self._memory is None or self._load is None:
             return
         samples = tuple(self._samples)
+        run = self._run()
+        self._load.live = run is not None and run.phase is not Phase.FINISHED
+        self._memory.show_prediction(*self._predicted)
         self._memory.show_samples(samples)
         self._load.show_samples(samples)
         self._mark_stages()

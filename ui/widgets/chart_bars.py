@@ -14,7 +14,7 @@ from core.value import Range
 from ui.theme import Theme
 from ui.widgets.chart_frame import ChartFrame, series_colour
 
-_LINE = 22.0
+_LINE = 40.0
 _HEADING = 24.0
 
 
@@ -73,7 +73,7 @@ class BarChart(ChartFrame):
         room = max(24.0, self.width() - names - values - 4)
         most = max((max(bar.value.high, bar.value.value) for bar in bars if bar.value is not None), default=1.0) or 1.0
         spare = self.height() - self._height(0.0)
-        line = max(14.0, min(_LINE + 6, spare / len(bars)))
+        line = max(14.0, min(_LINE, spare / len(bars)))
         top = 2.0
         for group in self._groups:
             if group.title:
@@ -94,7 +94,7 @@ class BarChart(ChartFrame):
         painter.drawText(QPointF(0, base), name)
         end = scale.origin
         if bar.value is not None:
-            thick = min(14.0, row.height() - 4)
+            thick = min(22.0, max(10.0, row.height() * 0.56))
             length = max(1.0, bar.value.value * scale.pixels)
             area = QRectF(scale.origin, row.center().y() - thick / 2, length, thick)
             painter.fillRect(area, series_colour(theme, bar.series))

@@ -57,6 +57,7 @@ class ChartFrame(QWidget):
         painter.setFont(label_font(self.font()))
         self._spots.clear()
         if self._empty:
+            painter.setFont(small_font(self.font()))
             painter.setPen(QColor(theme.quiet))
             flags = int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap)
             painter.drawText(QRectF(self.rect()).adjusted(24, 8, -24, -8), flags, self._empty)

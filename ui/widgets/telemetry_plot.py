@@ -43,6 +43,8 @@ class SamplePlot(Card):
         self._origin: float | None = None
         self._gpu: int | None = None
         self._last: Sample | None = None
+        self.live = True
+        """Whether the job still runs: the header then tells the last reading, else what sums up the run."""
         self.legend = Legend()
         self.note = ElidedLabel("", "note")
         self.note.setObjectName(f"{name}.note")
@@ -135,6 +137,7 @@ class TelemetryPlot(SamplePlot):
     def show_prediction(self, low_bytes: float | None, high_bytes: float | None) -> None:
         """The range that was expected for this job's peak, told beside the measured one."""
         self._predicted = None if low_bytes is None or high_bytes is None else (low_bytes, high_bytes)
+        self._settled()
 
     def values(self, sample: Sample) -> Values:
         if self._gpu is None:
@@ -200,16 +203,26 @@ class LoadPlot(SamplePlot):
         if gpu is None:
             self.legend.show_entries(())
             return
+        series = self.plot.series()
+        load = gpu.load if self.live else series.mean(0)
+        share = series.mean(1)
+        power = gpu.power if self.live else None
+        if not self.live and share is not None and gpu.power_limit:
+            power = share / 100 * gpu.power_limit
+        mean = "" if self.live else "mean "
         entries: list[tuple[str, int | None]] = []
-        if gpu.load is not None:
-            entries.append((f"load {_percent(gpu.load)}", 2))
-        if gpu.power is not None:
+        if load is not None:
+            entries.append((f"load {mean}{_percent(load)}", 2))
+        if power is not None:
             limit = f" of {gpu.power_limit:.0f}" if gpu.power_limit else ""
-            entries.append((f"power {gpu.power:.0f}{limit} W", 1))
+            entries.append((f"power {mean}{power:.0f}{limit} W", 1))
         self.legend.show_entries(tuple(entries))
 
     def describe(self, sample: Sample) -> str:
         if self._gpu is None:
+            if not self.live:
+                mean = self.plot.series().mean(0)
+                return "" if mean is None else f"mean {_percent(mean)}"
             words = f"now {_percent(sample.host.cpu)}"
             if sample.host.worker_cpu is not None:
                 words += f" · this job {sample.host.worker_cpu / 100:.1f} cores"
@@ -217,7 +230,7 @@ class LoadPlot(SamplePlot):
         gpu = self.gpu_reading(sample)
         if gpu is None or (gpu.load is None and gpu.power is None):
             return "no reading"
-        return f"{gpu.temperature:.0f} °C" if gpu.temperature is not None else ""
+        return f"{gpu.temperature:.0f} °C" if self.live and gpu.temperature is not None else ""
 
 
 def _number(value: float | None) -> float | None:

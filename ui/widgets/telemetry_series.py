@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.telemetry.sample import GpuSample, Sample
 
-MOST_POINTS = 1_200
+MOST_POINTS = 600
 """More points than a plot is wide cannot be told apart; past twice this many, neighbours are merged."""
 
 
@@ -63,6 +63,11 @@ class TelemetrySeries:
     def peak(self, line: int) -> float | None:
         """The largest value that the line ever had."""
         return self._peaks[line]
+
+    def mean(self, line: int) -> float | None:
+        """The mean of the readings that the line has; None without any."""
+        values = [value for reading in self._readings if (value := reading.values[line]) is not None]
+        return sum(values) / len(values) if values else None
 
     def columns(self) -> tuple[list[float], tuple[list[float | None], ...]]:
         """Seconds, and the values of each line."""

@@ -144,7 +144,7 @@ class TimePlot(QWidget):
         layout.addWidget(self._plot)
         self._plot.viewport().setMouseTracking(True)
         self._plot.viewport().installEventFilter(self)
-        self._plot.getViewBox().sigResized.connect(self._decorate)
+        self._plot.getViewBox().sigResized.connect(self._resized)
         self.set_ceiling(1.0)
         self._set_span(time_span(0))
         self._paint()
@@ -178,7 +178,7 @@ class TimePlot(QWidget):
         self._left.fixed = tuple(ceiling * part / parts for part in range(parts + 1))
         top = self._value_text(ceiling).replace(".0 ", " ")
         self._left.text = lambda value: top if value == ceiling else f"{value / unit:g}"
-        self._plot.setYRange(0.0, ceiling, padding=0.05)
+        self._fit_ticks()
         self._decorate()
 
     def set_limit(self, limit: tuple[float, str] | None) -> None:
@@ -208,12 +208,22 @@ class TimePlot(QWidget):
         if span == self._span:
             return
         self._span = span
-        self._bottom.fixed = time_ticks(span)
-        room = 0.03 if self._mark_titles else 0.07  # for the last tick's text
-        self._plot.setXRange(-0.002 * span, (1.0 + room) * span, padding=0.0)
+        self._fit_ticks()
         self._decorate()
 
-    def _decorate(self, *_: object) -> None:
+    def _resized(self, *_: object) -> None:
+        self._fit_ticks()
+        self._decorate()
+
+    def _fit_ticks(self) -> None:
+        """As many ticks as there is room for, and room for half of the last ones' texts."""
+        box = self._plot.getViewBox()
+        width, height = max(120.0, box.width()), max(60.0, box.height())
+        self._plot.setYRange(-9 / height * self._ceiling, (1.0 + 10 / height) * self._ceiling, padding=0.0)
+        self._bottom.fixed = time_ticks(self._span, max(2, int(width // 90)))
+        self._plot.setXRange(-0.002 * self._span, (1.0 + 26 / width) * self._span, padding=0.0)
+
+    def _decorate(self) -> None:
         theme = theme_of(self)
         for item in self._decorations:
             self._plot.removeItem(item)

@@ -1,0 +1,61 @@
+"""Asks what to measure."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
+
+from core.measure.results import BenchmarkSuite, EvaluationSuite
+from ui.forms.suite_form import SuiteForm
+from ui.widgets.buttons import primary_button, quiet_button
+from ui.widgets.plain import PlainLabel
+
+
+class MeasureDialog(QDialog):
+    """`started` carries the EvaluationSuite and the BenchmarkSuite; the dialog closes itself."""
+
+    started = Signal(object, object)
+
+    def __init__(
+        self, models: str, evaluation: EvaluationSuite, benchmark: BenchmarkSuite, parent: QWidget | None = None
+    ) -> None:
+        """`models` says in words what is measured."""
+        super().__init__(parent)
+        self.setObjectName("benchmarks.measure_dialog")
+        self.setWindowTitle("Measure")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setMinimumWidth(480)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(24, 20, 24, 20)
+        column.setSpacing(12)
+        column.addWidget(PlainLabel("Measure", "heading", selectable=False))
+        column.addWidget(PlainLabel(models, "quiet"))
+        self._form = SuiteForm()
+        self._form.set_value(evaluation, benchmark)
+        self._form.changed.connect(self._check)
+        column.addWidget(self._form)
+        self._problem = PlainLabel("", "failed")
+        self._problem.setObjectName("benchmarks.measure.problem")
+        column.addWidget(self._problem)
+        self._start = primary_button("Measure", "benchmarks.measure.start")
+        self._start.setDefault(True)
+        self._start.clicked.connect(self._press_start)
+        cancel = quiet_button("Cancel", "benchmarks.measure.cancel")
+        cancel.clicked.connect(self.reject)
+        row = QHBoxLayout()
+        row.setSpacing(8)
+        row.addStretch(1)
+        row.addWidget(cancel)
+        row.addWidget(self._start)
+        column.addLayout(row)
+        self._check()
+
+    def _check(self) -> None:
+        problem = self._form.problem()
+        self._problem.setText(problem)
+        self._problem.setVisible(bool(problem))
+        self._start.setEnabled(not problem)
+
+    def _press_start(self) -> None:
+        self.started.emit(self._form.evaluation(), self._form.benchmark())
+        self.accept()
