@@ -77,7 +77,7 @@ class BenchmarksBinding:
                 self._choose(original, others)
         finally:
             self._runs = frozenset()
-            self._page.show_busy(None, None)
+            self._page.show_busy("", None)
             await self._shell.read_runs()
 
     def _heard(self, run_id: int, snapshot: JobSnapshot, _event: AnyEvent | None) -> None:
@@ -111,6 +111,10 @@ class BenchmarksBinding:
             fidelity=fidelity,
             perplexity=fidelity.perplexity if fidelity else perplexity,
             evaluation_conditions=evaluation.conditions if evaluation else None,
+            evaluation_tokens=evaluation.tokens if evaluation else None,
+            evaluation_documents=evaluation.documents if evaluation else None,
+            evaluation_window=evaluation.window if evaluation else None,
+            evaluation_texts=tuple(text.text for text in evaluation.texts) if evaluation else (),
         )
 
     def _show_verdict(self, rows: list[BenchmarkRow]) -> None:
