@@ -105,12 +105,15 @@ def divergence_distribution(runs: Sequence[tuple[int, RunReport]]) -> str:
     """Share of tokens with at most that KL divergence, a step curve for each run, over a logarithmic axis."""
     with _figure(2.3) as (figure, render):
         axes = _area(figure)
+        shown: list[float] = []
         for index, run in runs:
             histogram = run.quality.fidelity.histogram if run.quality else ()
             total = sum(count for _, count in histogram)
             if not total:
                 continue
             edges = [edge for edge, _ in histogram if edge > 0]
+            counted = [edge for edge, count in histogram if edge > 0 and count]
+            shown += counted[:1] + counted[-1:]
             running, shares = 0, []
             for edge, count in histogram:
                 running += count
@@ -118,6 +121,8 @@ def divergence_distribution(runs: Sequence[tuple[int, RunReport]]) -> str:
                     shares.append(running / total * 100)
             axes.step(edges, shares, where="post", color=colour(index), label=shortened(one_line(run.label), LABEL))
         axes.set_xscale("log")
+        if shown:
+            axes.set_xlim(min(shown) / 2, max(shown) * 2)
         axes.set_ylim(0, 101)
         _dress(axes, "KL divergence of a token, nats", "% of tokens at or below", grid="both")
         axes.xaxis.set_major_formatter(_decimal)

@@ -9,6 +9,9 @@ from core.report.wording import NO_BREAK, counted, interval, nats, percent, sign
 
 GOOD = ("near-lossless", "production")
 """Levels of closeness that need no second thought."""
+SCATTER = 1.5
+"""Largest repeat over smallest from which on a median says little."""
+SCATTERED = "The repeats lie far apart: measure again while the machine does nothing else."
 NOT_SERVING = "Here transformers decompresses the weights before it computes: this is not serving speed."
 
 
@@ -109,11 +112,23 @@ def _speed(speed: Speed) -> str:
     conditions = speed.compressed.conditions
     where = f"in {conditions.engine} on {conditions.device} at batch {case.batch}"
     honest = f" {NOT_SERVING}" if conditions.engine == "transformers" else ""
+    if scattered(speed):
+        honest = f" {SCATTERED}{honest}"
     beside = next((one for one in speed.original.cases if one.batch == case.batch), None) if speed.original else None
     if beside is None or not beside.tokens_per_second.value:
         return f"It gives {significant(case.tokens_per_second.value, 3)} tokens per second {where}.{honest}"
     ratio = case.tokens_per_second.value / beside.tokens_per_second.value
     return f"It gives {significant(ratio, 2)} times the original's tokens per second {where}.{honest}"
+
+
+def scattered(speed: Speed) -> bool:
+    """Whether any repeat of either model took more than SCATTER times another of the same case."""
+    cases = (*speed.compressed.cases, *(speed.original.cases if speed.original else ()))
+    return any(
+        quantity.high > SCATTER * quantity.low
+        for case in cases
+        for quantity in (case.ttft_ms, case.itl_ms, case.tokens_per_second)
+    )
 
 
 def _proof(run: RunReport) -> str:

@@ -1,3 +1,4 @@
+import shlex
 from datetime import timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
@@ -29,9 +30,18 @@ from core.jobs.run import RunKind
 from core.jobs.snapshot import Phase
 from core.measure.results import plain
 from core.paths import Home
+from core.report.blocks import Code
+from core.report.chapters.reproduce import blocks
 from core.report.collect import collect
 from core.report.data import Chapter, Level
+from core.report.summary import SCATTERED
 from core.report.timeline import POINTS
+
+
+def _fields() -> dict[str, object]:
+    made = sources()
+    return {name: getattr(made, name) for name in made.__slots__}
+
 
 FP8 = "fp8-dynamic"
 INT4 = "gptq-w4a16"
@@ -221,8 +231,7 @@ def test_that_energy_is_the_area_under_the_power_curve(home: Home) -> None:
 def test_that_stages_alone_make_a_timeline(home: Home) -> None:
     store = MadeUpStore((compress_run(1, INT4),))
     write_events(home, 1, events(50.0))
-    bare = sources()
-    without = type(bare)(**{**{name: getattr(bare, name) for name in bare.__slots__}, "read_samples": lambda _: ()})
+    without = type(sources())(**{**_fields(), "read_samples": lambda _: ()})
     telemetry = collect([1], store, home, sources=without, now=NOW).runs[0].telemetry
     assert telemetry is not None
     assert (telemetry.devices, telemetry.seconds, len(telemetry.stages)) == ((), 310.0, 5)
@@ -244,6 +253,26 @@ def test_that_tokens_which_do_not_add_up_to_the_text_mark_nothing(home: Home) ->
     report = collect([1], MadeUpStore((compress_run(1, INT4), changed)), home, sources=sources(), now=NOW)
     side = report.comparisons[0].outputs[1]
     assert (side.same, side.mark, side.rest) == ("something else", "", "")
+
+
+def test_that_repeats_which_lie_far_apart_are_said(home: Home) -> None:
+    run = benchmark_run(2, [INT4])
+    models = [dict(model) for model in run.result["models"]]
+    first = {**models[0]["cases"][0], "itl_ms": {"value": 216.0, "low": 40.2, "high": 392.0}}
+    models[0]["cases"] = [first, *models[0]["cases"][1:]]
+    noisy = run.model_copy(update={"result": {"models": models}})
+    for measured, said in ((run, False), (noisy, True)):
+        report = collect([1], MadeUpStore((compress_run(1, INT4), measured)), home, sources=sources(), now=NOW)
+        assert any(SCATTERED in sentence for sentence in report.verdict.sentences) is said
+
+
+def test_that_a_long_command_is_wrapped_at_its_options_and_means_the_same(home: Home) -> None:
+    command = shlex.join(["bitpress", "compress", "/a b --c/" + "x" * 80, "--set", "ignore=re:.*", "--seed", "0"])
+    told = type(sources())(**{**_fields(), "command_line": lambda _: command})
+    report = collect([1], MadeUpStore((compress_run(1, INT4),)), home, sources=told, now=NOW)
+    code = next(block for block in blocks(report) if isinstance(block, Code) and block.label == "Command line")
+    assert code.text.splitlines()[1:] == ["  --set 'ignore=re:.*' \\", "  --seed 0"]
+    assert shlex.split(code.text.replace("\\\n", "")) == shlex.split(command)
 
 
 def test_that_times_are_shown_in_the_readers_zone(home: Home) -> None:

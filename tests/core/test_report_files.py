@@ -2,6 +2,8 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -176,3 +178,13 @@ def test_that_a_place_which_cannot_be_written_is_refused_and_the_old_file_stays(
     with pytest.raises(BitpressError):
         export(one_run(home), tmp_path / "report.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home", "report.csv"]
+
+
+def test_that_importing_the_report_loads_no_library_that_is_slow() -> None:
+    code = (
+        "import sys, core.report.collect, core.report.export, core.report.html, core.report.pdf, core.report.card;"
+        "print({'matplotlib', 'typst', 'yaml', 'numpy', 'torch', 'PySide6'} & set(sys.modules))"
+    )
+    root = Path(__file__).parents[2]
+    told = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "set()"

@@ -31,7 +31,7 @@ def _one(pair: Numbered) -> list[Block]:
         made.append(
             Table(
                 columns=(
-                    Column(title="Parameter", share=1.8),
+                    Column(title="Parameter", share=3.4),
                     Column(title="Value", figures=True, share=1.2),
                     Column(title="Name for --set", share=1.4),
                 ),

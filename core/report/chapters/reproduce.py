@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 from core.report.blocks import Block, Code, Heading, Paragraph
 from core.report.chapters.columns import numbered
 from core.report.data import ReportData
+
+LONGEST = 88
+"""Characters of a command that fit on one line of the page."""
 
 
 def blocks(data: ReportData) -> tuple[Block, ...]:
@@ -20,10 +25,27 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
         made += [
             Code(text=text, label=label)
             for label, text in (
-                ("Command line", run.command_line),
+                ("Command line", _wrapped(run.command_line)),
+                ("Serve it", _wrapped(run.serve_command)),
                 ("Python", run.python_script),
-                ("Serve it", run.serve_command),
             )
             if text
         ]
     return tuple(made)
+
+
+def _wrapped(command: str) -> str:
+    """A long command with each option on its own line, so that no line breaks inside one; the shell reads the same."""
+    if len(command) <= LONGEST or "\n" in command:
+        return command
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return command
+    lines = [""]
+    for word in map(shlex.quote, words):
+        if word.startswith("--"):
+            lines.append(f"  {word}")
+        else:
+            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return " \\\n".join(lines)

@@ -8,7 +8,7 @@ from core.report.blocks import Block, Callout, Cell, Chart, Column, Facts, Headi
 from core.report.chapters.columns import Numbered, numbered
 from core.report.chapters.conditions import condition_rows
 from core.report.data import Level, ReportData
-from core.report.summary import NOT_SERVING
+from core.report.summary import NOT_SERVING, SCATTERED, scattered
 from core.report.wording import clock, memory, milliseconds, rate, seconds, significant, size
 from core.value import Range
 
@@ -29,6 +29,8 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
         if any(benchmark.conditions.engine == "transformers" for _, _, benchmark in rows):
             told = "An engine with kernels for the format, such as vLLM, shows other figures."
             made.append(Callout(level=Level.NEUTRAL, title=NOT_SERVING, lines=(told,)))
+        if any(run.speed and scattered(run.speed) for _, run in runs):
+            made.append(Callout(level=Level.ATTENTION, title=SCATTERED))
         if mixed := _from_several(runs):
             made.append(Paragraph(text=mixed))
         for case in _cases(rows):

@@ -24,21 +24,19 @@ def _one(pair: Numbered) -> list[Block]:
         return [*made, Paragraph(text="Nothing was recorded during this run.")]
     if len(telemetry.devices) == 1:
         made.append(Paragraph(text=NO_GPU))
+    readings = f"{counted(telemetry.samples, 'reading')} over {seconds(telemetry.seconds)}"
     for device in telemetry.devices:
         made.append(
             Chart(
                 svg=charts.telemetry_chart(telemetry, device),
                 alternative=f"Curves of {device.name} over {seconds(telemetry.seconds)}: {_peaks(device)}.",
-                caption=f"{device.name}. The bands are the stages, numbered as in the table below.",
+                caption=f"{device.name}, {readings}. The bands are the stages, numbered as in the table below.",
             )
         )
     if telemetry.stages:
         made.append(_stages(telemetry))
     if telemetry.devices:
         made.append(_devices(telemetry))
-        made.append(
-            Paragraph(text=f"{counted(telemetry.samples, 'reading')} over {seconds(telemetry.seconds)}.", quiet=True)
-        )
     return made
 
 
