@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from ui.pages.benchmark_row import BenchmarkRow
-from ui.pages.benchmarks import BenchmarksPage
-
 from app.measurement import start_benchmark, start_evaluation
 from app.shell import Shell
 from app.starter import completed
@@ -16,6 +13,8 @@ from core.jobs.snapshot import JobSnapshot
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
 from core.measure.verdict import Level, verdict
 from core.models.local_model import LocalModel
+from ui.pages.benchmark_row import BenchmarkRow
+from ui.pages.benchmarks import BenchmarksPage
 from ui.tone import Tone
 
 TONES = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from ui.pages.compare import ComparePage
-
 from app.measurement import start_comparison
 from app.shell import Shell
 from core.jobs.comparison import answer_column
@@ -14,6 +12,7 @@ from core.jobs.protocol import AnyEvent, Finished, StageStarted, Token
 from core.jobs.snapshot import JobSnapshot
 from core.measure.results import Comparison, Sampling
 from core.models.local_model import LocalModel
+from ui.pages.compare import ComparePage
 
 
 class CompareBinding:

@@ -6,13 +6,13 @@ import asyncio
 from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog
-from ui.pages.reports import ReportsPage
 
 from app.shell import Shell
 from core.jobs.run import Run, RunKind
 from core.report.collect import collect
 from core.report.data import CHAPTER_TITLES
 from core.report.export import export
+from ui.pages.reports import ReportsPage
 
 NAMES = {".pdf": "PDF", ".html": "HTML page", ".json": "JSON", ".csv": "CSV table", ".md": "Model card"}
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ui.pages.settings import SettingsPage
-
 from app.shell import Shell
 from core.settings import Settings, save_settings
+from ui.pages.settings import SettingsPage
 
 
 class SettingsBinding:
