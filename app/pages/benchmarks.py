@@ -45,6 +45,8 @@ class BenchmarksBinding:
         shell.on_event.append(self._heard)
         shell.going["benchmarks"] = self._receive
         self._show_models(shell.models)
+        if (original := page.original()) is not None:
+            self._choose(original, page.others())
 
     def _show_models(self, models: tuple[LocalModel, ...]) -> None:
         self._page.show_models(tuple(model for model in models if model.usable and model.weights == "safetensors"))

@@ -31,6 +31,11 @@ class ReportsBinding:
         shell.on_runs.append(self._show_runs)
         shell.going["reports"] = self._receive
         self._show_runs(shell.runs)
+        newest = next(
+            (run.id for run in shell.runs if run.kind is RunKind.COMPRESS and run.reason == "completed"), None
+        )
+        if newest is not None:
+            page.choose((newest,))
 
     def _show_runs(self, runs: tuple[Run, ...]) -> None:
         self._page.show_runs(tuple(run for run in runs if run.kind is RunKind.COMPRESS and run.reason == "completed"))

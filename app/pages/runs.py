@@ -16,6 +16,7 @@ from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.jobs.work import LOG_FILE
 from core.methods.recipe import Recipe
+from core.plan.read_machine import read_machine
 from core.report.reproduce import command_line, python_script
 from core.telemetry.recording import read_samples
 from core.telemetry.sample import Sample
@@ -47,9 +48,15 @@ class RunsBinding:
         shell.on_event.append(self._heard)
         shell.on_sample.append(self._sampled)
         shell.going["runs"] = self._receive
+        shell.tasks.start("no-gpu", self._say_why_no_gpu())
         page.show_runs(shell.runs)
         if shell.runs and self._selected is None:
             page.select(shell.runs[0].id)
+
+    async def _say_why_no_gpu(self) -> None:
+        machine = await asyncio.to_thread(read_machine, self._shell.engine.home.root)
+        if machine.no_gpu_reason:
+            self._page.show_no_gpu(machine.no_gpu_reason)
 
     def _receive(self, thing: object) -> None:
         if isinstance(thing, int):
@@ -76,6 +83,15 @@ class RunsBinding:
         if live is not None:
             self._page.show_snapshot(run_id, live)
         self._page.show_samples(run_id, samples)
+        self._show_prediction(run)
+
+    def _show_prediction(self, run: Run | None) -> None:
+        """What preflight expected of the memory, beside what is read."""
+        needs = run.settings.get("estimates") if run is not None else None
+        if run is None or not needs:
+            return
+        expected = needs["device_bytes"] if needs["device_bytes"]["high"] else needs["host_bytes"]
+        self._page.show_prediction(run.id, int(expected["low"]), int(expected["high"]))
 
     async def _log(self, run_id: int) -> None:
         path = self._shell.engine.home.run_folder(run_id) / LOG_FILE
