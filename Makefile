@@ -48,7 +48,7 @@ bench: .venv/installed-dev
 	$(BIN)/python -P tests/bench/all.py
 
 gpu: .venv/installed-dev
-	$(PYTEST) -m gpu tests/gpu
+	$(PYTEST) -m gpu -s tests/gpu
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts .test-home

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog
@@ -11,8 +12,14 @@ from app.folders import show_in_folder
 from app.shell import Shell
 from app.starter import ensure_starter, import_gguf
 from core.models.local_model import LocalModel, Origin, Weights
+from core.models.survey_store import kept_survey
+from core.plan.fit import Fit, fits
+from core.plan.read_machine import read_machine
 from core.settings import save_settings
 from ui.pages.models import ModelsPage
+from ui.tone import Tone
+
+TONES = {Fit.YES: Tone.DONE, Fit.TIGHT: Tone.ATTENTION, Fit.NO: Tone.FAILED}
 
 
 class ModelsBinding:
@@ -29,8 +36,18 @@ class ModelsBinding:
         page.compress_requested.connect(lambda model: shell.go("compress", model))
         page.compare_requested.connect(lambda model: shell.go("compare", model))
         page.show_in_folder_requested.connect(lambda model: show_in_folder(model.path))
+        page.selection_changed.connect(lambda model: shell.tasks.replace("fits", self._show_fits(model)))
         shell.on_models.append(page.show_models)
         page.show_models(shell.models)
+
+    async def _show_fits(self, model: LocalModel | None) -> None:
+        if model is None or model.weights is not Weights.SAFETENSORS:
+            return
+        home = self._shell.engine.home
+        machine = await asyncio.to_thread(read_machine, home.root)
+        survey = await asyncio.to_thread(kept_survey, home, model.path)
+        lines = fits(model, survey, machine)
+        self._page.show_fits(model.path, tuple((TONES[fit], sentence) for fit, sentence in lines))
 
     def _add_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self._page, "Add a folder with models")

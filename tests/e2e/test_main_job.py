@@ -41,3 +41,12 @@ def play(scenario: str, display: str, home: Home, *arguments: str) -> subprocess
         check=False,
         timeout=1100,
     )
+
+
+@pytest.mark.model
+@pytest.mark.window
+@pytest.mark.timeout(600)
+def test_that_the_window_survives_a_killed_worker_and_a_cancelled_job(home_with_starter: Home) -> None:
+    with xvfb() as display:
+        done = play("scenario_broken_job.py", display, home_with_starter, str(PICTURES))
+    assert done.returncode == 0, done.stdout + done.stderr
