@@ -35,6 +35,8 @@ def run_window() -> int:
     keep_constants_alive()
     application = QApplication(sys.argv[:1])
     application.setApplicationName("Bitpress")
+    # The loop must outlive the window: workers are ended and the store is closed after it is gone.
+    application.setQuitOnLastWindowClosed(False)
     application.setDesktopFileName("bitpress")
     home = Home.from_environment()
     use_theme(load_settings(home.settings_file).theme)

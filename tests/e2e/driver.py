@@ -83,6 +83,7 @@ def drive(scenario: Callable[[Driver], Coroutine[Any, Any, None]], pictures: Pat
 
     keep_constants_alive()
     application = QApplication(sys.argv[:1])
+    application.setQuitOnLastWindowClosed(False)
     use_theme(theme)  # type: ignore[arg-type]
     factories = PageFactories()
     window = MainWindow(factories.all())

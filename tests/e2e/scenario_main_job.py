@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -72,6 +73,7 @@ async def scenario(driver: Driver) -> None:
         await driver.click("reports.export_pdf")
         await driver.until(PDF.exists, "the PDF is written", 120)
     await driver.until(lambda: driver.find("reports.pages").isVisible(), "the preview is there", 60)
+    await asyncio.sleep(1.5)  # QtPdf draws its pages a moment later, and says nothing when it has.
     driver.picture("7-reports")
 
 
