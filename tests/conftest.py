@@ -12,6 +12,8 @@ import pytest
 from core.paths import Home
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+# Before torch is imported: spinning threads make a step many times slower beside any other busy program.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ROOT = Path(__file__).resolve().parent.parent
 
