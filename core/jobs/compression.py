@@ -66,8 +66,9 @@ def compression(wanted: Compression) -> Work:
 
     The result is the compress worker's with `output`, `seconds` (the whole run), `compress_seconds`,
     `proof_seconds`, `stages` ({id: seconds}), `bytes`, `original_bytes` and `proof`. A passed proof publishes the
-    artifact at `output`; a failed one keeps it at `output` + `.unproved` and fails the run with `proof-failed`;
-    anything else leaves nothing behind. Fails with `output-exists` before anything starts.
+    artifact at `output`. A failed one keeps it at `output` + `.unproved` and fails the run with `proof-failed`; a proof
+    that breaks down keeps it as well and fails with its own problem. Anything else leaves nothing behind. Fails with
+    `output-exists` before anything starts.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
@@ -106,15 +107,19 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
             stages[PROOF_PREFIX + event.stage] = event.seconds
         if not isinstance(event, Finished):
             yield as_part(event, PROOF_PREFIX)
-        elif event.reason is not FinishReason.COMPLETED:
+        elif event.reason is FinishReason.CANCELLED:
             yield event
+            return
+        elif event.problem is not None:
+            manifest = _manifest(context, wanted, pressed, None)
+            yield _unproved(event, event.problem, await asyncio.to_thread(_keep, staging, wanted, manifest))
             return
         else:
             proof = ProofResult.model_validate(event.result)
     proved_at = time.monotonic()
 
     context.check()
-    place = await asyncio.to_thread(_keep, staging, wanted, _manifest(context, wanted, pressed, proof))
+    place = await asyncio.to_thread(_keep, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
     finished = completed(
         context,
         {
@@ -146,6 +151,12 @@ def proof_problem(proof: ProofResult, place: Path) -> Problem:
     )
 
 
+def _unproved(event: Finished, problem: Problem, place: Path) -> Finished:
+    """The end of a run whose proof could not be carried through: hours of work are kept, under a name that says so."""
+    hint = f"What was made is kept as {place}, unproved: `bitpress prove {place}` tries again. {problem.hint}".strip()
+    return event.model_copy(update={"problem": problem.model_copy(update={"hint": hint})})
+
+
 def _compress_command(context: WorkContext, wanted: Compression, staging: Path) -> Compress:
     return Compress(
         job=context.job,
@@ -173,7 +184,7 @@ def _prove_command(context: WorkContext, wanted: Compression, staging: Path, pre
     )
 
 
-def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, proof: ProofResult) -> Manifest:
+def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, proved: bool | None) -> Manifest:
     return Manifest(
         app_version=wanted.app_version,
         run=context.run.id,
@@ -182,7 +193,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, proof
         original_sha256=wanted.original_sha256,
         recipe=wanted.recipe,
         method_title=wanted.method.title,
-        proved=proof.passed,
+        proved=proved,
         versions=pressed.versions,
         tensors_sha256=pressed.tensors_sha256,
         created=datetime.now(UTC),

@@ -222,8 +222,7 @@ def test_that_an_artifact_that_fails_its_proof_is_kept_aside_and_named_as_unprov
     assert run.result["proof"]["passed"] is False
 
 
-@pytest.mark.parametrize("identity", ["save", "prove-load"])
-@pytest.mark.parametrize("act", [kill, cancel])
+@pytest.mark.parametrize(("identity", "act"), [("save", kill), ("save", cancel), ("prove-load", cancel)])
 def test_that_a_killed_or_cancelled_job_leaves_nothing(
     tmp_path: Path, place: Path, identity: str, act: Callable[..., Any]
 ) -> None:
@@ -239,6 +238,16 @@ def test_that_a_killed_or_cancelled_job_leaves_nothing(
         assert "SIGKILL" in snapshot.problem.message
     else:
         assert snapshot.reason is FinishReason.CANCELLED
+
+
+def test_that_hours_of_work_outlive_a_proof_that_is_killed(tmp_path: Path, place: Path) -> None:
+    script = {"compress": pressing(), "prove": proving(PASSED, {"sleep": 60})}
+    snapshot, _, _ = perform(tmp_path, compression(wanted(place / "a")), script, during("prove-load", kill))
+    assert snapshot.problem is not None
+    assert "SIGKILL" in snapshot.problem.message
+    assert "a.unproved" in snapshot.problem.hint
+    assert left_in(place) == {"a.unproved"}
+    assert manifest_of(place / "a.unproved").proved is None
 
 
 def test_that_a_job_whose_worker_fails_leaves_nothing_and_says_why(tmp_path: Path, place: Path) -> None:
