@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from app.ask_worker import ask_worker
 from app.engine import Engine, free_name
+from app.installed_version import installed_version
 from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.errors import BitpressError
 from core.jobs.compression import Compression, compression
@@ -117,7 +117,7 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
         answers=answers,
         original_sha256=planned.survey.fingerprint if planned.survey else None,
         device=engine.settings.device,
-        app_version=version("bitpress"),
+        app_version=installed_version(),
     )
     return await engine.queue.submit(new, compression(wanted))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import follow, serve
 from app.engine import Engine
 from core.calibration.spec import SELF_CHAT, CalibrationSpec
+from core.errors import BitpressError
 from core.plan.finding import Severity
 
 if TYPE_CHECKING:
@@ -114,6 +116,7 @@ def compress(
         from app.compression import start_compression
 
         if device is not None:
+            check_device(device)
             engine.settings = engine.settings.model_copy(update={"device": device})
         planned = await _planned(
             engine,
@@ -208,6 +211,14 @@ async def _planned(
         output=output_folder.absolute() if output_folder else None,
         seed=seed,
     )
+
+
+def check_device(name: str) -> None:
+    """Raises BitpressError `bad-device` for what names none; whether it is there only a worker knows."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
+        raise BitpressError(
+            "bad-device", f"{name!r} names no device.", "Write auto, cpu, cuda, or cuda:0, cuda:1 ... for one of them."
+        )
 
 
 def _say_plan(output: Output, planned: Planned) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Any
 
 import typer
 
 from app.cli import compress, demo, measure, models, runs
-from app.cli.output import WRONG_USAGE
+from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
+from app.installed_version import installed_version
+from core.errors import Problem
+
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What a parser raises for every kind of wrong usage: click's class, or typer's own copy of it, by its version."""
 
 app = typer.Typer(
     name="bitpress",
@@ -42,23 +49,28 @@ def options(
 ) -> None:
     """Compress language models on your own machine, and know what it cost them."""
     if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"bitpress {installed('bitpress')}")
+        typer.echo(f"bitpress {installed_version() or '(not installed)'}")
         raise typer.Exit
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives the exit status of the design."""
-    import click
-
+    as_json = "--json" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        # A character that the terminal cannot show, or a name that is no text, must not end a job.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8" if as_json else None, errors="backslashreplace")
     try:
-        status = app(list(arguments), standalone_mode=False)
-    except click.UsageError as error:
-        error.show(file=sys.stderr)
+        status = app(list(arguments), standalone_mode=False, prog_name="bitpress")
+    except USAGE_ERROR as error:
+        if as_json:
+            hint = f"`{error.ctx.command_path if error.ctx else 'bitpress'} --help` shows how it is used."
+            Output(as_json).problem(Problem(code="wrong-usage", message=error.format_message(), hint=hint))
+        else:
+            error.show(file=sys.stderr)
         return WRONG_USAGE
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return int(stop.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    return status if isinstance(status, int) else 0
+    except (typer.Abort, KeyboardInterrupt):
+        return CANCELLED
+    return status if isinstance(status, int) else DONE

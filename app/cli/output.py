@@ -23,6 +23,8 @@ from core.jobs.snapshot import JobSnapshot
 
 DONE, FAILED, WRONG_USAGE, BLOCKED, CANCELLED = 0, 1, 2, 3, 130
 """Exit statuses."""
+FAULTS = frozenset({"unexpected", "worker-died"})
+"""Problems whose details are worth printing: nobody foresaw them."""
 
 
 def literal(text: str) -> str:
@@ -49,7 +51,7 @@ class Output:
     _bar: bool = field(default=False)
     _noted: str = field(default="")
 
-    def line(self, kind: str, **fields: Any) -> None:
+    def line(self, kind: str, /, **fields: Any) -> None:
         """One JSON object, only with --json."""
         if self.as_json:
             self._write(json.dumps({"type": kind, **fields}, ensure_ascii=False))
@@ -76,9 +78,12 @@ class Output:
         """The last line with --json."""
         self.line("result", **fields)
 
-    def problem(self, problem: Problem) -> int:
-        """The last line of a job that failed; gives the exit status."""
+    def problem(self, problem: Problem) -> None:
+        """What a person or script has to know; the last line that is printed."""
         self.end_bar()
+        if problem.code in FAULTS and problem.details:
+            sys.stderr.write(f"{literal(problem.details)}\n")
+            sys.stderr.flush()
         if self.as_json:
             self.line("error", code=problem.code, message=problem.message, hint=problem.hint)
         else:
@@ -86,7 +91,6 @@ class Output:
             if problem.hint:
                 sys.stderr.write(f"What to do: {literal(problem.hint)}\n")
             sys.stderr.flush()
-        return FAILED
 
     def event(self, snapshot: JobSnapshot, event: AnyEvent | None) -> None:
         """What a running job tells."""

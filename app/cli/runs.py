@@ -55,8 +55,9 @@ def report(
 
     async def command(engine: Engine) -> int:
         from core.report.collect import collect
-        from core.report.export import export
+        from core.report.export import export, writer
 
+        writer(output_file)
         export(collect(runs, engine.store, engine.home), output_file.absolute())
         output.result({"output": str(output_file.absolute())})
         output.say(str(output_file.absolute()))

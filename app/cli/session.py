@@ -3,70 +3,107 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 
-from app.cli.output import BLOCKED, CANCELLED, DONE, Output
+from app.cli.output import BLOCKED, CANCELLED, FAILED, WRONG_USAGE, Output
 from app.engine import Engine
-from core.errors import BitpressError
+from core.errors import BitpressError, Problem
 from core.jobs.protocol import FinishReason
+from core.jobs.queue import problem_of
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.paths import Home
 
-BLOCKING_CODES = frozenset({"blocked", "gate-failed"})
-"""Problems that end with the exit status of a blocked plan or a gate that did not pass."""
+STATUSES = {
+    # What was typed cannot be meant, whatever the models and the machine are like.
+    "unknown-method": WRONG_USAGE,
+    "unknown-parameter": WRONG_USAGE,
+    "bad-parameter": WRONG_USAGE,
+    "bad-setting": WRONG_USAGE,
+    "bad-device": WRONG_USAGE,
+    "unknown-engine": WRONG_USAGE,
+    "unknown-gate": WRONG_USAGE,
+    "unknown-format": WRONG_USAGE,
+    # Found before anything ran.
+    "blocked": BLOCKED,
+    "output-exists": BLOCKED,
+    "cancelled": CANCELLED,
+}
+"""Exit statuses by the problem's code; every other problem is a failure."""
+
+_CANCELLED = Problem(
+    code="cancelled",
+    message="It was cancelled; nothing was left behind.",
+    hint="Run it again to start over.",
+)
 
 
 def serve(output: Output, command: Callable[[Engine], Awaitable[int]]) -> int:
-    """Run an asynchronous command with an engine; every BitpressError ends as words and a status."""
+    """Run an asynchronous command with an engine; whatever goes wrong ends as words and a status."""
     try:
         return asyncio.run(_with_engine(command))
-    except BitpressError as error:
-        status = output.problem(error.problem)
-        if error.problem.code in BLOCKING_CODES:
-            return BLOCKED
-        return CANCELLED if error.problem.code == "cancelled" else status
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return CANCELLED
+        return _told(output, _CANCELLED)
+    except BrokenPipeError:
+        # Whoever read the output has enough. The interpreter would complain again when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        return _told(output, problem_of(error))
+
+
+def _told(output: Output, problem: Problem) -> int:
+    output.problem(problem)
+    return STATUSES.get(problem.code, FAILED)
 
 
 async def _with_engine(command: Callable[[Engine], Awaitable[int]]) -> int:
     engine = Engine.open(Home.from_environment(), nice=0)
     try:
+        _cancel_on_signals()
         await engine.queue.recover()
         return await command(engine)
     finally:
         await engine.close()
 
 
+def _cancel_on_signals() -> None:
+    """Let Ctrl+C and SIGTERM cancel this task, once: what it has begun is then taken back in peace."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def cancel() -> None:
+        for number in signals:
+            loop.add_signal_handler(number, lambda: None)
+        if task is not None:
+            task.cancel()
+
+    for number in signals:
+        loop.add_signal_handler(number, cancel)
+
+
 async def follow(engine: Engine, run: Run, output: Output) -> JobSnapshot:
-    """Print a run's events until it is over; Ctrl+C and SIGTERM cancel it. Raises the run's problem."""
+    """Print a run's events until it is over; being cancelled cancels the run first. Raises the run's problem."""
 
     def heard(run_id: int, snapshot: JobSnapshot, event: object) -> None:
         if run_id == run.id:
             output.event(snapshot, event)  # type: ignore[arg-type]
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, lambda: loop.create_task(engine.queue.cancel(run.id)))
     unsubscribe = engine.queue.subscribe(heard)
     try:
         snapshot = await engine.queue.wait(run.id)
+    except asyncio.CancelledError:
+        await engine.queue.cancel(run.id)
+        snapshot = await engine.queue.wait(run.id)
     finally:
         unsubscribe()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
     output.end_bar()
     if snapshot.problem is not None:
         raise BitpressError.of(snapshot.problem)
     if snapshot.reason is FinishReason.CANCELLED:
-        raise BitpressError(
-            "cancelled", "The job was cancelled; nothing was left behind.", "Run it again to start over."
-        )
+        raise BitpressError(_CANCELLED.code, _CANCELLED.message, _CANCELLED.hint)
     return snapshot
-
-
-def done(_: object = None) -> int:
-    """The exit status of success."""
-    return DONE

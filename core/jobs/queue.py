@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import shutil
 import time
 import traceback
@@ -24,6 +23,7 @@ from core.jobs.store import RunStore
 from core.jobs.work import Work, WorkCancelledError, WorkContext
 from core.models.artifact import staging_beside
 from core.paths import Home
+from core.system_errors import system_problem
 from core.telemetry.recording import Recording
 from core.telemetry.sampler import Sampler
 
@@ -289,20 +289,8 @@ def problem_of(error: Exception) -> Problem:
     details = "".join(traceback.format_exception(error))
     if isinstance(error, BitpressError):
         return error.problem.model_copy(update={"details": error.problem.details or details})
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Problem(
-            code="disk-full",
-            message=f"The disk is full: {error.filename or 'the output folder'} could not be written.",
-            hint="Free some space or choose another output folder, then run it again. Nothing half written was kept.",
-            details=details,
-        )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return Problem(
-            code="not-writable",
-            message=f"{error.filename or 'A file'} may not be read or written: {error.strerror}.",
-            hint="Choose a folder that you may write to, or change its permissions.",
-            details=details,
-        )
+    if (refused := system_problem(error, details)) is not None:
+        return refused
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return Problem(
         code="unexpected",

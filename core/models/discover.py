@@ -12,6 +12,7 @@ from core.errors import BitpressError
 from core.models import starter
 from core.models.gguf_file import MAGIC
 from core.models.inspect import inspect, model_name
+from core.models.local_files import is_text
 from core.models.local_model import LocalModel, Origin, Remark, Weights
 from core.paths import Home
 
@@ -38,6 +39,9 @@ def discover(home: Home, folders: Sequence[Path], hub_cache: bool) -> tuple[Loca
     for found in _everywhere(home, folders, hub_cache):
         real = found.path.resolve()
         if real in seen or real == starter.starter_path(home).resolve():
+            continue
+        if not is_text(found.path):
+            # A list that is printed as JSON has no way to name it; asked for by its path, it says why.
             continue
         seen.add(real)
         models.append(_entry(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from core.errors import BitpressError
 from core.models.artifact import Manifest, read_manifest
 from core.models.config_facts import ConfigFacts, check_weights, config_facts
 from core.models.gguf_file import inspect_gguf
-from core.models.local_files import holds, hub_repository, read_json, read_start, shown
+from core.models.local_files import holds, hub_repository, is_text, read_json, read_start, shown
 from core.models.local_model import LocalModel, Origin, Remark, TensorGroup, Weights
 from core.models.quantized import PLAIN_LABELS, logical_parameters, precision_label, quantization_label
 from core.models.safetensors_header import INDEX_FILE, SINGLE_FILE, TensorEntry, merged, read_headers
@@ -27,9 +28,17 @@ def inspect(path: Path, origin: Origin = Origin.FOLDER) -> LocalModel:
     """A model folder or a .gguf file as a value.
 
     Raises BitpressError: `no-such-model`, `no-config`, `bad-config`, `config-mismatch`, `truncated-weights`,
-    `bad-weights`, `bad-index`, `missing-shard`, `no-index`, `outside-folder`, `bad-gguf`, `not-readable`.
+    `bad-weights`, `bad-index`, `missing-shard`, `no-index`, `outside-folder`, `bad-gguf`, `not-readable`,
+    `path-not-text`.
     """
     path = path.expanduser().absolute()
+    if not is_text(path):
+        raise BitpressError(
+            "path-not-text",
+            f"The name of {os.fsencode(path).decode('utf-8', 'backslashreplace')} is not UTF-8, so it cannot be kept "
+            "or passed on.",
+            "Rename the folder or file.",
+        )
     if path.is_file() and path.suffix.lower() == ".gguf":
         return inspect_gguf(path, origin)
     if not path.is_dir():

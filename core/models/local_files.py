@@ -52,6 +52,15 @@ def read_json(folder: Path, name: str, code: str) -> dict[str, Json] | None:
     return found
 
 
+def is_text(path: Path) -> bool:
+    """Whether the path can be written as text: Linux allows names of any bytes, and JSON and the protocol do not."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_start(folder: Path, name: str) -> str:
     """The first 64 KiB of a text file of the folder; empty where it is absent or unreadable."""
     try:

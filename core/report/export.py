@@ -52,12 +52,8 @@ FORMATS: dict[str, Callable[[ReportData], bytes]] = {
 """What writes a file, by its suffix."""
 
 
-def export(data: ReportData, path: Path) -> None:
-    """Write the report, replacing a file of that name only once the new one is whole.
-
-    Raises BitpressError `unknown-format` for another suffix than those of FORMATS, and `not-writable` where the file
-    cannot be written.
-    """
+def writer(path: Path) -> Callable[[ReportData], bytes]:
+    """What writes a file of this name. Raises BitpressError `unknown-format` for a suffix that FORMATS has not."""
     write = FORMATS.get(path.suffix.lower())
     if write is None:
         raise BitpressError(
@@ -65,7 +61,16 @@ def export(data: ReportData, path: Path) -> None:
             f"A report cannot be written as {path.suffix or 'a file without a suffix'}.",
             f"End the file's name with one of {', '.join(FORMATS)}.",
         )
-    content = write(data)
+    return write
+
+
+def export(data: ReportData, path: Path) -> None:
+    """Write the report, replacing a file of that name only once the new one is whole.
+
+    Raises BitpressError `unknown-format` for another suffix than those of FORMATS, and `not-writable` where the file
+    cannot be written.
+    """
+    content = writer(path)(data)
     staged = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

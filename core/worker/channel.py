@@ -6,7 +6,8 @@ import os
 import sys
 import threading
 import time
-from typing import BinaryIO
+from io import FileIO, TextIOWrapper
+from typing import Any, BinaryIO
 
 from core.jobs.protocol import AnyEvent, encode
 
@@ -26,6 +27,16 @@ class EventPipe:
             self._stream.flush()
 
 
+class _Log(FileIO):
+    """The log, which loses what the disk has no room for: what a library wants to mention must not end a job."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
 def reserve_stdout() -> BinaryIO:
     """Keep fd 1 for the protocol and point stdout at stderr.
 
@@ -33,5 +44,7 @@ def reserve_stdout() -> BinaryIO:
     """
     private = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = sys.stderr
+    sys.stdout = sys.stderr = TextIOWrapper(
+        _Log(2, "wb", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
     return os.fdopen(private, "wb", buffering=0)

@@ -61,8 +61,11 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         report.progress("load", 0, None, "libraries")
         from llmcompressor import oneshot
 
-        from core.worker.loading import load
+        from core.worker.loading import load, pick_device
 
+        if command.device.startswith("cuda"):
+            # Said now, not by the proof when the work is done. Only the chosen one is seen.
+            pick_device("cuda")
         recipe = build(command.modifiers, progress)
         report.progress("load", 0, None, "weights")
         # On the CPU also where a GPU computes: llmcompressor brings one layer after another to it.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import errno
+import os
+import re
 import traceback
 
 from core.errors import BitpressError, Problem
+from core.system_errors import system_problem
+
+_IN_WORDS = re.compile(r"\(os error (\d+)\)")
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -13,20 +17,8 @@ def problem_of(error: BaseException) -> Problem:
     details = "".join(traceback.format_exception(error))
     if isinstance(error, BitpressError):
         return error.problem.model_copy(update={"details": error.problem.details or details})
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return Problem(
-            code="disk-full",
-            message=f"The disk is full: {error.filename or 'the output folder'} could not be written.",
-            hint="Free some space or choose another output folder, then run it again. Nothing half written was kept.",
-            details=details,
-        )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return Problem(
-            code="not-writable",
-            message=f"{error.filename or 'A file'} may not be read or written: {error.strerror}.",
-            hint="Choose a folder that you may write to, or change its permissions.",
-            details=details,
-        )
+    if (refused := system_problem(as_system_error(error), details)) is not None:
+        return refused
     if type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower():
         return Problem(
             code="out-of-memory",
@@ -48,3 +40,10 @@ def problem_of(error: BaseException) -> Problem:
         hint="The details show where it happened. If the model is unusual, try another method.",
         details=details,
     )
+
+
+def as_system_error(error: BaseException) -> BaseException:
+    """The OSError that safetensors and tokenizers, written in Rust, report as text in exceptions of their own."""
+    if not isinstance(error, OSError) and (found := _IN_WORDS.search(str(error))):
+        return OSError(int(found[1]), os.strerror(int(found[1])))
+    return error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
 
 _VERBATIM = (
@@ -44,11 +44,12 @@ def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> t
         model.save_pretrained(str(output), save_compressed=True)
         tokenizer.save_pretrained(str(output))
     except Exception as error:
-        # safetensors reports the system's errors as text in an exception of its own.
-        for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            if f"(os error {number})" in str(error):
-                raise OSError(number, errno.errorcode[number], str(output)) from error
-        raise
+        refused = as_system_error(error)
+        if isinstance(refused, OSError) and refused.filename is None:
+            refused.filename = str(output)
+        if refused is error:
+            raise
+        raise refused from error
     for name in _VERBATIM:
         if (original / name).is_file():
             shutil.copyfile(original / name, output / name)
