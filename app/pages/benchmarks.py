@@ -105,7 +105,7 @@ class BenchmarksBinding:
         perplexity = evaluation.original_perplexity if evaluation and path == original else None
         return BenchmarkRow(
             path=path,
-            name=model.name,
+            name=model.label,
             is_original=path == original,
             bytes=model.bytes,
             benchmark=newest_benchmark(kept, path),

@@ -112,6 +112,7 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
         shards=len(headers) or len(pickles),
         made_from=manifest.made_from if manifest is not None else None,
         made_by_run=manifest.run if manifest is not None else None,
+        made_by=shown(manifest.method_title, 80) if manifest is not None else "",
         proved=manifest.proved if manifest is not None else None,
         remarks=tuple(
             _remarks(

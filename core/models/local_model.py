@@ -75,8 +75,17 @@ class LocalModel(Value):
     made_from: str | None = None
     """Path of the model that it was compressed from, where Bitpress made it."""
     made_by_run: int | None = None
+    made_by: str = ""
+    """Title of the method that made it, where Bitpress did."""
     proved: bool | None = None
     remarks: tuple[Remark, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What it is called beside its original: by method and run, not by a name that repeats the original's."""
+        if not self.made_by or self.made_by_run is None:
+            return self.name
+        return f"{self.made_by}, run {self.made_by_run}"
 
     @property
     def usable(self) -> bool:

@@ -39,7 +39,7 @@ class Column:
 
 
 COLUMNS = (
-    Column("Name", lambda m: m.name, lambda m: m.name.casefold(), tags=name_tags),
+    Column("Name", lambda m: m.label, lambda m: m.label.casefold(), tags=name_tags),
     Column("Architecture", architecture_text, lambda m: architecture_text(m).casefold(), quiet=True),
     Column("Parameters", lambda m: count_text(m.parameters), lambda m: m.parameters or -1, number=True),
     Column("Precision", lambda m: m.precision or UNKNOWN, lambda m: m.precision, tags=precision_tags),
@@ -167,7 +167,7 @@ def _descendants(model: LocalModel, children: dict[str, list[LocalModel]]) -> li
 
 def _matches(model: LocalModel, words: list[str]) -> bool:
     tags = (word for word, _ in (*name_tags(model), *precision_tags(model)))
-    text = " ".join((model.name, model.architecture, model.precision, from_text(model), *tags)).casefold()
+    text = " ".join((model.name, model.label, model.architecture, model.precision, from_text(model), *tags)).casefold()
     return all(word in text for word in words)
 
 

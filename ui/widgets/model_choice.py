@@ -75,7 +75,7 @@ class ModelChoice(QWidget):
         original = self.original()
         rest = [model for model in self._models if str(model.path) != original]
         rest.sort(key=lambda model: (model.made_from != original, model.name))
-        choices = tuple(Choice(str(model.path), model.name, f"{model.name}\n{model.path}") for model in rest)
+        choices = tuple(Choice(str(model.path), model.label, f"{model.name}\n{model.path}") for model in rest)
         made = tuple(str(model.path) for model in rest if model.made_from == original)
         self._others.show_choices(choices, made if chosen is None else chosen)
 
