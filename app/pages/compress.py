@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from app.ask_worker import ask_worker
 from app.compression import answers_folder, plan_compression, start_compression, survey_of
@@ -11,8 +12,9 @@ from app.shell import Shell
 from app.starter import ensure_starter
 from core.calibration.spec import SELF_CHAT
 from core.jobs.protocol import PreviewCalibration
-from core.jobs.run import RunKind
+from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS
+from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Origin, Weights
 from core.plan.plan_methods import plan_methods
 from core.plan.read_machine import read_machine
@@ -38,6 +40,8 @@ class CompressBinding:
     def _receive(self, thing: object) -> None:
         if isinstance(thing, LocalModel):
             self._page.select_model(thing.path)
+        elif isinstance(thing, Run) and thing.kind is RunKind.COMPRESS:
+            self._page.show_recipe(Path(thing.models[0]), Recipe.model_validate(thing.settings["recipe"]))
 
     def _show_models(self, models: tuple[LocalModel, ...]) -> None:
         self._page.show_models(

@@ -191,6 +191,20 @@ def test_that_an_edited_parameter_travels_and_can_be_taken_back(qtbot: QtBot) ->
     assert block.value() == 128
 
 
+def test_that_a_recipe_that_was_run_before_is_taken_over_whole(qtbot: QtBot) -> None:
+    page = planned(qtbot)
+    before = page.choice()
+    assert before is not None
+    recipe = a_plan(GPTQ, 0).recipe
+    changed = recipe.model_copy(update={"parameters": {**recipe.parameters, "block_size": 64}, "seed": 7})
+    page.show_recipe(before.model, changed)
+    choice = page.choice()
+    assert choice is not None
+    assert choice.current == GPTQ.id
+    assert choice.seed == 7
+    assert choice.overrides[GPTQ.id]["block_size"] == 64
+
+
 def test_that_plans_are_not_told_back_as_changes(qtbot: QtBot) -> None:
     page = planned(qtbot)
     with qtbot.assertNotEmitted(page.choice_changed):

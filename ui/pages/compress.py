@@ -90,6 +90,19 @@ class CompressPage(Page):
         """Choose a model."""
         self._model.select(path)
 
+    def show_recipe(self, model: Path, recipe: Recipe) -> None:
+        """Begin from a recipe that was run before: its model, method, parameters and data."""
+        self._model.select(model)
+        self._overrides[recipe.method] = dict(recipe.parameters)
+        self._seed = recipe.seed
+        if recipe.calibration is not None:
+            self._calibration.set_value(recipe.calibration)
+        self._picked = True
+        if recipe.method in self._cards:
+            self._current = recipe.method
+        self._show_current()
+        self._changed()
+
     def show_machine(self, machine: Machine) -> None:
         """The hardware that the plans are made for."""
         self._model.show_machine(machine)
