@@ -8,9 +8,12 @@ import sys
 def main() -> int:
     """Run, and give back the exit status. Nothing heavy is imported before it is known what is wanted."""
     if len(sys.argv) > 1:
-        from app.cli.main import run
+        try:
+            from app.cli.main import run
 
-        return run(sys.argv[1:])
+            return run(sys.argv[1:])
+        except KeyboardInterrupt:
+            return 130
     from app.window import run_window
 
     return run_window()

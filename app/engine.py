@@ -22,6 +22,9 @@ from core.telemetry.sampler import Sampler, machine_sampler
 RESIDENT_SHARE = 0.4
 """Share of the free memory that models kept loaded between comparisons may hold."""
 
+NAME_BYTES = 200
+"""Longest name of an artifact in UTF-8; disks take 255, and numbers, `.partial-12` and `.unproved` come on top."""
+
 
 @dataclass(slots=True)
 class Engine:
@@ -77,7 +80,8 @@ class Engine:
 
 def free_name(folder: Path, name: str) -> Path:
     """`folder/name`, or the first of `name-2`, `name-3` ... that is free; no name leads out of the folder."""
-    safe = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ") or "model"
+    safe = "".join(c if c.isalnum() or c in "-_. " else "_" for c in name).strip(". ")
+    safe = safe.encode()[:NAME_BYTES].decode(errors="ignore").strip(". ") or "model"
     candidate, number = folder / safe, 2
     while os.path.lexists(candidate):
         candidate, number = folder / f"{safe}-{number}", number + 1

@@ -13,15 +13,25 @@ from app.starter import ensure_starter
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.measure.results import EvaluationResult, EvaluationSuite
-from core.measure.verdict import verdict
+from core.measure.verdict import gate_named, gate_verdict, verdict
+from core.methods.catalogue import find
 from core.models.inspect import inspect
 from core.models.local_model import LocalModel, Origin
 
 
 async def run_sweep(
-    engine: Engine, output: Output, *, model: str, methods: list[str], samples: int
+    engine: Engine, output: Output, *, model: str, methods: list[str], samples: int, gate: str | None = None
 ) -> list[dict[str, Any]]:
-    """One row per method: {method, run, output, bytes, seconds, kl, perplexity_ratio, same_top1, level, problem}."""
+    """One row per method: {method, run, output, bytes, seconds, kl, perplexity_ratio, same_top1, level, problem}.
+
+    With a gate also `gate`: {name, verdict}, where the method was measured. Raises BitpressError `unknown-method`,
+    `unknown-gate` or `bad-setting` before anything runs.
+    """
+    if not methods:
+        raise BitpressError("bad-setting", "No method is named.", "Name some of `bitpress methods`, with commas.")
+    for method in methods:
+        find(method)
+    wanted = gate_named(gate) if gate else None
     original = (
         await ensure_starter(engine, lambda text, _: output.note(text)) if model == "starter" else engine.model(model)
     )
@@ -59,5 +69,7 @@ async def run_sweep(
             same_top1=fidelity.same_top1.value,
             level=str(judged.level),
         )
+        if wanted is not None:
+            row["gate"] = {"name": str(wanted.level), "verdict": gate_verdict(fidelity, wanted)}
         output.say(f"{row['method']:<26} {row['bytes'] / 1e6:8.1f} MB  {judged.sentence}")
     return rows

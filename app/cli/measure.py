@@ -160,6 +160,7 @@ def sweep(
     model: Annotated[str, typer.Argument(help="The model to compress by every method.")],
     methods: Annotated[str, typer.Option("--methods", help="Entries of `bitpress methods`, with commas.")],
     samples: Annotated[int, typer.Option("--samples", min=1, help="Calibration samples.")] = 128,
+    gate: Gate = None,
     as_json: Json = False,
 ) -> int:
     """Compress one model by several methods, measure all of them on the same text, and print the table."""
@@ -174,8 +175,11 @@ def sweep(
             model=model,
             methods=[name.strip() for name in methods.split(",") if name.strip()],
             samples=samples,
+            gate=gate,
         )
         output.result({"rows": rows})
-        return FAILED if all(row["output"] is None for row in rows) else DONE
+        if all(row["output"] is None for row in rows):
+            return FAILED
+        return BLOCKED if gate and any(row.get("gate", {}).get("verdict") != "pass" for row in rows) else DONE
 
     return serve(output, command)

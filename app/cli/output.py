@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,22 +26,24 @@ DONE, FAILED, WRONG_USAGE, BLOCKED, CANCELLED = 0, 1, 2, 3, 130
 """Exit statuses."""
 FAULTS = frozenset({"unexpected", "worker-died"})
 """Problems whose details are worth printing: nobody foresaw them."""
+_HARMLESS = "\n\t\u200c\u200d"
+"""Beside line ends the joiners, without which Persian and many emoji fall apart."""
 
 
 def literal(text: str) -> str:
-    """The text with control characters made visible, so that no model can steer the terminal."""
+    """The text with all that steers made visible, so that no model can move the cursor or turn the writing around.
+
+    Escape sequences begin with a control character; bidirectional overrides, isolates and marks are format characters.
+    Spaces of every width stay.
+    """
     return "".join(_visible(character) for character in text)
 
 
 def _visible(character: str) -> str:
-    if character in "\n\t" or (character.isprintable() and not _steers(character)):
+    if character in _HARMLESS or character.isprintable() or unicodedata.category(character) == "Zs":
         return character
-    return f"\\x{ord(character):02x}"
-
-
-def _steers(character: str) -> bool:
-    """Bidirectional overrides and isolates reorder what stands around them."""
-    return "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 @dataclass(slots=True)

@@ -10,6 +10,9 @@ from core.models.local_model import LocalModel
 from core.plan.finding import Finding, Severity
 from core.plan.read_machine import existing_parent
 
+NAME_BYTES = 220
+"""Longest name of an output folder; disks take 255, and a suffix comes on top while it is written."""
+
 
 def output_findings(model: LocalModel, output: Path | None) -> Iterator[Finding]:
     """Findings about the output folder, which must not exist yet; none where no folder is named."""
@@ -24,6 +27,14 @@ def output_findings(model: LocalModel, output: Path | None) -> Iterator[Finding]
             message=f"{output} exists already, and nothing is ever overwritten. Choose another name; {free.name} is "
             "free.",
             fix={"output": str(free)},
+        )
+        return
+    if len(os.fsencode(output.name)) > NAME_BYTES:
+        yield Finding(
+            code="output-name-too-long",
+            severity=Severity.BLOCKS,
+            message=f"The name of the output folder has {len(os.fsencode(output.name))} bytes and may have "
+            f"{NAME_BYTES}. Choose a shorter one.",
         )
         return
     if model.path.is_dir() and output.is_relative_to(model.path.absolute()):

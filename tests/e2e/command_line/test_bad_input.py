@@ -148,6 +148,7 @@ def test_that_an_unknown_model_is_answered_with_the_nearest_name(fresh: Bitpress
         (["plan", *GPTQ, "--set", "group_size"], "bad-setting", ["NAME=VALUE"]),
         (["compress", *FP8, "--device", "gpu"], "bad-device", ["cuda:0"]),
         (["evaluate", "MODEL", "--gate", "lossless"], "unknown-gate", ["lossless", "near-lossless"]),
+        (["sweep", "--methods", "fp8-dynamic,gptq-w4a"], "unknown-method", ["Did you mean gptq-w4a16?"]),
         (["bench", "--engine", "llama.cpp"], "unknown-engine", ["llama.cpp"]),
     ],
 )
@@ -290,19 +291,3 @@ def test_that_a_full_disk_under_the_list_of_runs_is_said(
     ended = Bitpress(disk / "home")("compress", tiny, *FP8, "--output", tmp_path / "pressed", "--json")
     check_error(ended, 1, "disk-full", "runs.sqlite")
     assert names(tmp_path) == ["disk-0", "home"]
-
-
-def test_that_a_full_disk_under_the_run_leaves_the_finished_artifact_and_says_what_was_not_kept(
-    surveyed: Bitpress, tiny: Path, tmp_path: Path, small_disk: DiskMaker
-) -> None:
-    disk = small_disk("2m")
-    if disk is None:
-        return
-    shutil.copytree(surveyed.home, disk / "home")
-    with Bitpress(disk / "home").running("compress", tiny, *FP8, "--output", tmp_path / "pressed", "--json") as running:
-        running.until_stage("load")
-        fill(disk)
-        ended = running.wait()
-    assert ended.status == 0, ended.stdout
-    assert ended.last["proof"]["passed"] is True
-    assert (tmp_path / "pressed" / "bitpress.json").is_file()

@@ -59,8 +59,8 @@ def test_that_a_plan_says_that_it_can_start_and_what_it_needs(fresh: Bitpress, t
     assert not (fresh.home / "artifacts").exists()
 
 
-def test_that_a_plan_that_cannot_start_ends_with_status_3_and_a_fix(fresh: Bitpress, tiny: Path) -> None:
-    ended = fresh("plan", tiny, "--method", "gptq-w4a16", "--set", "group_size=128", "--json")
+def test_that_a_plan_that_cannot_start_ends_with_status_3_and_a_fix(surveyed: Bitpress, tiny: Path) -> None:
+    ended = surveyed("plan", tiny, "--method", "gptq-w4a16", "--set", "group_size=128", "--json")
     assert ended.status == 3
     assert ended.last["runnable"] is False
     blocking = [finding for finding in ended.last["findings"] if finding["severity"] == "blocks"]
@@ -97,18 +97,22 @@ def test_that_a_compression_takes_calibration_data_of_ones_own(
     assert pressed_with_data.last["calibration"]["source"] == str(calibration)
 
 
-def test_that_a_proof_gives_its_checks_and_fails_for_a_model_that_is_no_artifact(
-    bitpress: Bitpress, pressed: Ended, tiny: Path
+def test_that_a_proof_gives_its_checks_and_one_that_does_not_hold_fails(
+    bitpress: Bitpress, pressed: Ended, tmp_path: Path
 ) -> None:
-    proved = bitpress("prove", artifact_of(pressed), "--json")
+    artifact = artifact_of(pressed)
+    proved = bitpress("prove", artifact, "--json")
     assert proved.status == 0
     assert proved.last["type"] == "result"
     assert proved.last["passed"] is True
     assert proved.last["seconds"] > 0
     assert all(check["passed"] for check in proved.last["checks"])
-    failed = bitpress("prove", tiny, "--json")
+    mute = shutil.copytree(artifact, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
+    failed = bitpress("prove", mute, "--json")
     assert failed.status == 1
+    assert failed.last["type"] == "result"
     assert failed.last["passed"] is False
+    assert [check["name"] for check in failed.last["checks"] if not check["passed"]] == ["reopens in transformers"]
 
 
 def test_that_generate_answers_with_both_models_and_says_where_they_part(
