@@ -45,7 +45,7 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	@sh packaging/system-libraries.sh test
-	$(BIN)/python -P tests/bench/all.py
+	$(BIN)/python tests/bench/all.py
 
 gpu: .venv/installed-dev
 	$(PYTEST) -m gpu -s tests/gpu

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from _starter import starter_folder
+
 FOLDER = Path(__file__).parent
 BENCHES = ("first_paint", "event_loop", "generate", "evaluate", "job")
+ON_THE_STARTER = ("generate", "evaluate")
+"""Benchmarks that take a model folder."""
 
 
 def main() -> int:
@@ -15,7 +19,9 @@ def main() -> int:
     missed = 0
     for name in sys.argv[1:] or BENCHES:
         print(f"== {name}", flush=True)
-        missed += subprocess.run([sys.executable, "-P", str(FOLDER / f"bench_{name}.py")], check=False).returncode != 0
+        arguments = [str(starter_folder())] if name in ON_THE_STARTER else []
+        command = [sys.executable, str(FOLDER / f"bench_{name}.py"), *arguments]
+        missed += subprocess.run(command, check=False).returncode != 0
     return missed
 
 
