@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QApplication
 
 from app.page_factories import PageFactories
@@ -54,14 +55,22 @@ def run_window() -> int:
 async def serve(window: MainWindow, factories: PageFactories) -> int:
     """Open the engine, bind the pages, and wait until the window is closed."""
     closed = asyncio.Event()
-    window.closing.connect(lambda event: closed.set() if event.isAccepted() else None)
+
+    def close(event: QCloseEvent) -> None:
+        if event.isAccepted():
+            closed.set()
+
+    window.closing.connect(close)
     shell = await _opened(window)
     if shell is None:
         return 1
     from app.live import Live
 
     await shell.engine.queue.recover()
+    window.closing.disconnect(close)
     live = Live(shell)
+    # After Live, which may ask and then ignore the event.
+    window.closing.connect(close)
     factories.bind(window, shell)
     try:
         await closed.wait()
