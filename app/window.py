@@ -45,6 +45,8 @@ def run_window() -> int:
     window = MainWindow(factories.all())
     window.show_page("models")
     window.show()
+    # Painted before anything else is imported: what follows takes as long as all that came before.
+    application.processEvents()
 
     from qasync import QEventLoop
 

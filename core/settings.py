@@ -37,7 +37,7 @@ class Settings(Received):
         ge=0,
         le=1024,
         title="Processor threads",
-        description="0 lets torch decide; a change counts from the next start on. It changes GPTQ's result in the last bits.",
+        description="0 lets torch decide. A change counts from the next start on, and changes GPTQ's last bits.",
     )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
