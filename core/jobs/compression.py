@@ -19,6 +19,7 @@ from core.jobs.protocol import (
     Prove,
     StageFinished,
 )
+from core.jobs.snapshot import PROOF_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
 from core.measure.results import ProofResult
 from core.methods.method import Method
@@ -28,8 +29,6 @@ from core.value import Json, Received
 
 TOKENS_FILE = "calibration_tokens.json"
 """In the run's folder: the calibration samples as the model saw them."""
-PROOF_PREFIX = "prove-"
-"""Before the names of the proof's stages, so that no two stages of a run share a name."""
 KL_BOUND = 1.0
 """Nats per token; the methods here stay under 0.35 on the starter model, and noise lies above 5."""
 

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QSpinBox,
     QWidget,
 )
+from typing_extensions import override
 
 from core.methods.method import Kind, Parameter
 from core.value import Json
@@ -23,6 +24,16 @@ from ui.widgets.no_wheel import NoWheel
 
 _INTEGER_LIMIT = 2**31 - 1
 _LINES = 4
+
+
+class _NumberBox(QDoubleSpinBox):
+    """Shows as many decimals as the number has: 0.8, not 0.8000."""
+
+    @override
+    def textFromValue(self, value: float) -> str:
+        text = super().textFromValue(value)
+        point = self.locale().decimalPoint()
+        return text.rstrip("0").removesuffix(point) if point in text else text
 
 
 class ParameterField(QWidget):
@@ -79,7 +90,7 @@ class ParameterField(QWidget):
         return field, field.value, lambda value: field.setValue(int(value))
 
     def _number(self) -> tuple[QWidget, Callable[[], Json], Callable[[Json], None]]:
-        field = QDoubleSpinBox()
+        field = _NumberBox()
         low, high = self.parameter.minimum, self.parameter.maximum
         top = 1e9 if high is None else float(high)
         field.setDecimals(4 if top <= 1 else 3)

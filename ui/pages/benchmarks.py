@@ -24,6 +24,7 @@ from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.card import Card
 from ui.widgets.chart_bars import BarChart
 from ui.widgets.chart_scatter import ScatterChart
+from ui.widgets.column import ScrollColumn
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.empty import EmptyState
 from ui.widgets.model_choice import ModelChoice
@@ -127,7 +128,9 @@ class BenchmarksPage(Page):
         self._bars = BarChart()
         self._bars.setObjectName("benchmarks.bars")
         right.body.addWidget(self._tabs)
-        right.body.addWidget(self._bars, 1)
+        scrolled = ScrollColumn()
+        scrolled.body.addWidget(self._bars)
+        right.body.addWidget(scrolled, 1)
         right.body.addWidget(self._better)
         charts.addWidget(left, 11)
         charts.addWidget(right, 9)

@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run
-from core.jobs.snapshot import JobSnapshot, Phase
+from core.jobs.snapshot import JobSnapshot, Phase, with_one_proof
 from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
 from ui.pages.run_words import figures, proof_of, running_fraction, state_words, subtitle
@@ -394,7 +394,7 @@ class RunsPage(QWidget):
         snapshot = self._snapshots.get(self._current or 0)
         for plot in (self._memory, self._load):
             if plot is not None and snapshot is not None:
-                plot.show_stages(snapshot.stages)
+                plot.show_stages(with_one_proof(snapshot.stages))
 
     def _note_gpu(self) -> None:
         without = self._memory is not None and bool(self._samples) and self._memory.gpu is None

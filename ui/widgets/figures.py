@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from ui.widgets.elided import literal
+from ui.widgets.elided import ElidedLabel, literal
 from ui.widgets.plain import PlainLabel
 
 Figure = tuple[str, str]
@@ -30,16 +30,16 @@ class FigureRow(QWidget):
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(0)
             value = PlainLabel("", "heading", wrap=False)
-            caption = PlainLabel("", "note", wrap=False, selectable=False)
+            caption = ElidedLabel("", "note")
             column.addWidget(value)
             column.addWidget(caption)
             self._row.insertWidget(len(self._cells), cell)
             self._cells.append((cell, value, caption))
-        for index, (cell, value, caption) in enumerate(self._cells):
+        for index, (cell, value, note) in enumerate(self._cells):
             cell.setVisible(index < len(figures))
             if index < len(figures):
                 value.setText(figures[index][0])
-                caption.setText(figures[index][1])
+                note.setText(figures[index][1])
                 value.setAccessibleName(f"{figures[index][1]}: {figures[index][0]}")
         self.setToolTip(literal(hint))
         self.setAccessibleDescription(hint)

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from core.jobs.protocol import FinishReason
-from core.jobs.snapshot import JobSnapshot, Phase, StageState
+from core.jobs.snapshot import JobSnapshot, Phase, StageState, with_one_proof
 from ui.humanize import duration_text
 from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
@@ -45,6 +45,10 @@ def time_words(snapshot: JobSnapshot, now: float) -> tuple[str, str]:
         return passed, "so far"
     left = max(0.0, left - (now - current.last_time))
     return duration_text(left), f"left in this stage, {passed} so far"
+
+
+def _runs(state: StageState) -> bool:
+    return state.started is not None and state.finished is None
 
 
 class _Column(QWidget):
@@ -115,20 +119,20 @@ class StageList(QWidget):
     def show_snapshot(self, snapshot: JobSnapshot, now: float) -> None:
         """Replaces what is shown."""
         self._snapshot = snapshot
-        while len(self._columns) < len(snapshot.stages):
+        stages = with_one_proof(snapshot.stages)
+        while len(self._columns) < len(stages):
             column = _Column(self)
             self._columns.append(column)
             self._row.addWidget(column)
-        current = snapshot.current
         for index, column in enumerate(self._columns):
-            shown = index < len(snapshot.stages)
+            shown = index < len(stages)
             column.setVisible(shown)
             if not shown:
                 self._row.setStretch(index, 0)
                 continue
-            state = snapshot.stages[index]
+            state = stages[index]
             column.show_state(state, snapshot.reason)
-            self._row.setStretch(index, _RUNNING_STRETCH if state is current else _STRETCH)
+            self._row.setStretch(index, _RUNNING_STRETCH if _runs(state) else _STRETCH)
         self.tick(now)
 
     def tick(self, now: float) -> None:
