@@ -152,7 +152,13 @@ def _evaluation_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ..
         evaluation = EvaluationResult.model_validate(result)
     except ValueError:
         return ()
-    found = [(significant(other.kl.mean), f"mean KL, {shortened(other.name, 24)}") for other in evaluation.others[:3]]
+    # Artifacts are usually named after their original, which says nothing here.
+    original = evaluation.original.rstrip("/").rpartition("/")[2]
+    names = [other.name.removeprefix(original).lstrip("-_ ") or other.name for other in evaluation.others]
+    found = [
+        (significant(other.kl.mean), f"mean KL, {shortened(name, 24)}")
+        for other, name in zip(evaluation.others[:3], names, strict=False)
+    ]
     return (*found, (number_text(evaluation.tokens), "tokens scored"))
 
 

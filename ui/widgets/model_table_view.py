@@ -26,6 +26,8 @@ _SIDE = 12
 _INDENT = 20
 _GAP = 6
 _NAME_MINIMUM = 200
+_HEADER_ROOM = 28
+"""Padding of a title and the sort mark, in pixels."""
 _FROM_MAXIMUM = 200
 _GIVES_WAY = (CONTEXT, FROM, ARCHITECTURE)
 """Shown in this order as far as there is room; the details tell the same."""
@@ -122,12 +124,16 @@ class ModelTableView(QTableView):
         super().resizeEvent(event)
         self.fit_columns()
 
+    def _header_width(self, column: int) -> int:
+        """What the title needs. Qt's own hint is 0 for a hidden column, which is measured before it is shown."""
+        title = str(self.model().headerData(column, Qt.Orientation.Horizontal))
+        return self.horizontalHeader().fontMetrics().horizontalAdvance(title) + _HEADER_ROOM
+
     def fit_columns(self) -> None:
         """Give each column what its content needs, the name the rest; hide what there is no room for."""
         header = self.horizontalHeader()
         wanted = {
-            column: max(header.sectionSizeHint(column), self.sizeHintForColumn(column))
-            for column in range(header.count())
+            column: max(self._header_width(column), self.sizeHintForColumn(column)) for column in range(header.count())
         }
         wanted[FROM] = min(wanted[FROM], _FROM_MAXIMUM)
         name = min(max(_NAME_MINIMUM, wanted[NAME]), 340)

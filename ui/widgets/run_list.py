@@ -158,8 +158,9 @@ def _paint_ground(painter: QPainter, theme: Theme, area: QRectF, option: QStyleO
 def _paint_run(painter: QPainter, theme: Theme, inner: QRectF, row: RunRow, font: QFont) -> None:
     width = inner.width()
     if row.tag:
+        # Beside the title alone: the line below needs the whole width for the model and the time.
         tag = tag_size(row.tag, font).width()
-        middle = inner.top() + (inner.height() - (_BAR_ROOM if row.bar else 0)) / 2
+        middle = inner.top() + QFontMetricsF(font).height() / 2
         paint_tag(painter, QPointF(inner.right() - tag, middle), row.tag, row.tone, theme=theme, font=font)
         width -= tag + 8
     title = QFont(font)
@@ -173,7 +174,8 @@ def _paint_run(painter: QPainter, theme: Theme, inner: QRectF, row: RunRow, font
     painter.setFont(small_font(font))
     painter.setPen(QColor(theme.quiet))
     suffix = f" · {row.when}" if row.when else ""
-    detail = small.elidedText(row.detail, Qt.TextElideMode.ElideRight, width - small.horizontalAdvance(suffix))
+    room = inner.width() - small.horizontalAdvance(suffix)
+    detail = small.elidedText(row.detail, Qt.TextElideMode.ElideRight, room)
     painter.drawText(QPointF(inner.left(), base + large.descent() + 2 + small.ascent()), detail + suffix)
     if row.bar:
         groove = QRectF(inner.left(), inner.bottom() - _BAR, inner.width(), _BAR)
