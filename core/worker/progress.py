@@ -81,7 +81,9 @@ class OutputEnergy:
         bias = getattr(module, "bias", None)
         if bias is not None:
             heard = heard - bias
-        energy = torch.linalg.vector_norm(heard, dtype=torch.float32) ** 2
+        # A dot product of the flat output: on the CPU several times faster than a norm that converts as it goes.
+        flat = heard.float().flatten()
+        energy = torch.dot(flat, flat)
         self._sums[name] = self._sums.get(name, 0.0) + energy
         # GPTQ counts a three-dimensional input by its batch and anything flatter as one sample.
         self._samples[name] = self._samples.get(name, 0) + (heard.shape[0] if heard.dim() >= 3 else 1)
