@@ -23,7 +23,7 @@ from core.worker.calibrate import chat_ids, render_chat
 from core.worker.loading import Loaded, load
 from core.worker.reporter import Reporter
 
-MAX_TOKENS = 160
+MAX_TOKENS = 128
 """Tokens of an answer. Longer answers cost time in proportion and add little: the layers see the same kind of text."""
 
 BATCH = 32
@@ -109,7 +109,8 @@ def answer(
     Fewer come back only where the prompts run out. Raises BitpressError `calibration-empty` where the model answers
     nothing at all.
     """
-    order = [prompt for prompt in in_order(available, seed) if _takes(loaded.tokenizer, prompt)]
+    lengths = {prompt.id: _length(loaded.tokenizer, prompt) for prompt in available}
+    order = [prompt for prompt in in_order(available, seed) if lengths[prompt.id]]
     kept = kept_answers(folder, seed, max_tokens)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +124,9 @@ def answer(
         def progress(done: float, detail: str, before: int = len(usable), left: int = len(missing)) -> None:
             report.progress(STAGE.id, before + done, before + left, detail)
 
-        for made in _answer_batch(loaded, missing[:batch], seed=seed, max_tokens=max_tokens, progress=progress):
+        # Prompts of one length lose nothing to padding; the longest come first, as they need the most memory.
+        now = sorted(missing, key=lambda prompt: -lengths[prompt.id])[:batch]
+        for made in _answer_batch(loaded, now, seed=seed, max_tokens=max_tokens, progress=progress):
             kept[made.id] = made
             if folder is not None:
                 _keep(folder / FILE, made)
@@ -266,13 +269,12 @@ class Drawn:
         return torch.full_like(scores, float("-inf")).scatter_(1, token, 0.0)
 
 
-def _takes(tokenizer: Any, prompt: Prompt) -> bool:
-    """Some templates know no system message; such prompts are passed over."""
+def _length(tokenizer: Any, prompt: Prompt) -> int:
+    """Tokens of the rendered prompt; 0 where the template refuses it (some know no system message)."""
     try:
-        render_chat(tokenizer, prompt.messages, answer_next=True)
+        return len(chat_ids(tokenizer, render_chat(tokenizer, prompt.messages, answer_next=True)))
     except BitpressError:
-        return False
-    return True
+        return 0
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:
