@@ -11,8 +11,8 @@ from ui.tone import Tone
 from ui.widgets.buttons import link_button, quiet_button
 from ui.widgets.card import Card
 from ui.widgets.check_list import CheckList
+from ui.widgets.elided import ElidedLabel
 from ui.widgets.figures import Figure, FigureRow
-from ui.widgets.plain import PlainLabel
 from ui.widgets.tag import Tag
 
 
@@ -32,7 +32,7 @@ class ResultCard(Card):
         self.measure = quiet_button("Measure…", "runs.measure")
         self.measure.clicked.connect(self.measure_pressed)
         self._tag = Tag()
-        self._proof = PlainLabel("", "note", wrap=False)
+        self._proof = ElidedLabel("", "note")
         self._proof.setObjectName("runs.result.proof")
         self._unfold = link_button("Show checks", "runs.result.unfold")
         self._unfold.setCheckable(True)
