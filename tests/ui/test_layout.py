@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from model_values import CONDITIONS, a_benchmark, a_fidelity
 from PySide6.QtCore import QLocale, QPointF, Qt
-from PySide6.QtWidgets import QApplication, QLabel, QScrollArea, QWidget
+from PySide6.QtWidgets import QLabel, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 from run_values import START, a_run, told
 
-from core.jobs.protocol import Accepted, Finished, FinishReason, Hello, Stage, StageFinished, StageStarted
+from core.jobs.protocol import Accepted, FinishReason, Hello, Stage, StageFinished, StageStarted
 from core.jobs.run import RunKind
 from core.jobs.snapshot import JobSnapshot
 from core.measure.results import EvaluationResult
@@ -19,7 +19,6 @@ from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
 from ui.pages.run_words import part_of_name
 from ui.pages.runs import RunsPage
-from ui.theme import apply_theme
 from ui.widgets.chart_bars import Bar, BarChart, BarGroup
 from ui.widgets.chart_scatter import ScatterChart, ScatterPoint
 from ui.widgets.elided import ElidedLabel
@@ -128,7 +127,6 @@ def test_that_a_proof_that_stops_says_so(qtbot: QtBot) -> None:
     over = JobSnapshot(job="j", stages=running.stages, reason=FinishReason.CANCELLED)
     shown.show_snapshot(over, START)
     assert shown.details()[4] == ("Prove", "cancelled here")
-    assert Finished(reason=FinishReason.CANCELLED, time=START).reason is over.reason
 
 
 def test_that_the_titles_of_all_stages_are_whole_in_a_small_window(qtbot: QtBot) -> None:
@@ -170,8 +168,7 @@ def test_that_bars_keep_their_height_and_scroll_where_there_are_many(qtbot: QtBo
     assert footer.mapTo(page, footer.rect().topLeft()).y() >= area.mapTo(page, area.rect().bottomLeft()).y()
 
 
-def test_that_the_keyboard_reaches_only_what_can_scroll_and_shows_where_it_is(qtbot: QtBot, qapp: QApplication) -> None:
-    apply_theme(qapp, "light")
+def test_that_the_keyboard_reaches_only_what_can_scroll_and_shows_where_it_is(qtbot: QtBot) -> None:
     chart = BarChart()
     bar = Bar("big", Range(value=1.0, low=1.0, high=1.0), None, "big: 1")
     area = Scrolled(chart, "area")
@@ -182,12 +179,12 @@ def test_that_the_keyboard_reaches_only_what_can_scroll_and_shows_where_it_is(qt
     qtbot.wait(10)
     assert area.focusPolicy() is Qt.FocusPolicy.NoFocus
     chart.show_groups((BarGroup("", (bar,) * 40),), str)
-    qtbot.waitUntil(lambda: area.focusPolicy() is Qt.FocusPolicy.TabFocus)
+    qtbot.waitUntil(lambda: area.focusPolicy() is Qt.FocusPolicy.TabFocus and area.verticalScrollBar().isVisible())
     area.clearFocus()
+    qtbot.wait(10)
     plain = area.grab().toImage()
     area.setFocus(Qt.FocusReason.TabFocusReason)
-    qtbot.waitUntil(area.hasFocus)
-    assert area.grab().toImage() != plain
+    qtbot.waitUntil(lambda: area.grab().toImage() != plain)
     qtbot.keyClick(area, Qt.Key.Key_Down)
     assert area.verticalScrollBar().value() > 0
 
