@@ -207,7 +207,7 @@ def test_that_telemetry_marks_the_stages_and_draws_gpu_memory(page: RunsPage) ->
         (12.0, "Calibrate and compress"),
     ]
     assert memory.plot.series().peak(0) == 9 * GIB
-    assert words(page, "runs.memory.note") == "peak 9.0 GiB of 24 GiB"
+    assert words(page, "runs.memory.note") == "peak 9.0 of 24 GiB"
     assert not page.findChild(QWidget, "runs.gpu_note").isVisible()  # type: ignore[union-attr]
     errors = page.findChild(ErrorPlot)
     assert errors is not None
@@ -218,7 +218,7 @@ def test_that_without_a_gpu_memory_and_processor_are_drawn_and_the_reason_is_sai
     page.show_no_gpu("The NVIDIA driver is not installed.")
     page.show_runs((a_run(3, Phase.RUNNING),))
     page.show_samples(3, (a_sample(0, gpu=False), a_sample(1, gpu=False)))
-    assert words(page, "runs.memory.note") == "peak 2.0 GiB of 16 GiB"
+    assert words(page, "runs.memory.note") == "peak 2.0 of 16 GiB"
     assert words(page, "runs.load.note") == "now 50 % · this job 1.9 cores"
     assert words(page, "runs.gpu_note") == "The NVIDIA driver is not installed."
     load = page.findChild(LoadPlot)
@@ -230,7 +230,7 @@ def test_that_the_expected_peak_stands_beside_the_measured_one(page: RunsPage) -
     page.show_runs((a_run(3, Phase.RUNNING),))
     page.show_samples(3, (a_sample(0),))
     page.show_prediction(3, 3 * GIB, 5 * GIB)
-    assert words(page, "runs.memory.note") == "peak 4.0 GiB of 24 GiB · predicted 3.0 GiB to 5.0 GiB"
+    assert words(page, "runs.memory.note") == "peak 4.0 of 24 GiB · predicted 3.0 to 5.0 GiB"
 
 
 def test_that_a_finished_run_is_summed_up_by_its_mean_load(page: RunsPage) -> None:

@@ -21,6 +21,7 @@ from core.methods.method import Kind, Parameter
 from core.value import Json
 from ui.widgets.elided import literal
 from ui.widgets.no_wheel import NoWheel
+from ui.widgets.number_box import NumberBox
 
 _INTEGER_LIMIT = 2**31 - 1
 _LINES = 4
@@ -90,7 +91,7 @@ class ParameterField(QWidget):
         return field, field.value, lambda value: field.setValue(int(value))
 
     def _number(self) -> tuple[QWidget, Callable[[], Json], Callable[[Json], None]]:
-        field = _NumberBox()
+        field = NumberBox()
         low, high = self.parameter.minimum, self.parameter.maximum
         top = 1e9 if high is None else float(high)
         field.setDecimals(4 if top <= 1 else 3)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QPlainTextEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QPlainTextEdit, QSpinBox, QWidget
 
 from core.measure.results import Sampling
+from ui.widgets.number_box import NumberBox
 from ui.widgets.plain import PlainLabel
 
 _LARGEST_SEED = 2**31 - 1
@@ -23,12 +24,12 @@ class SamplingForm(QWidget):
         self._grid.setHorizontalSpacing(16)
         self._grid.setVerticalSpacing(8)
         self._max_tokens = _whole("compare.sampling.max_tokens", "Most tokens", 1, 32_768)
-        self._temperature = QDoubleSpinBox()
+        self._temperature = NumberBox()
         self._temperature.setObjectName("compare.sampling.temperature")
         self._temperature.setRange(0.0, 2.0)
         self._temperature.setSingleStep(0.1)
         self._temperature.setSpecialValueText("greedy")
-        self._top_p = QDoubleSpinBox()
+        self._top_p = NumberBox()
         self._top_p.setObjectName("compare.sampling.top_p")
         self._top_p.setRange(0.01, 1.0)
         self._top_p.setSingleStep(0.05)

@@ -18,7 +18,7 @@ from ui.pages.benchmark_words import (
     share_text,
     speed_text,
 )
-from ui.pages.run_words import significant
+from ui.pages.run_words import part_of_name, significant
 from ui.widgets.chart_bars import Bar, BarGroup
 from ui.widgets.chart_scatter import ScatterPoint
 
@@ -61,6 +61,7 @@ def scatter_points(rows: tuple[BenchmarkRow, ...]) -> tuple[ScatterPoint, ...]:
     """Every measured compressed model, and the original at zero where any is."""
     if not any(row.fidelity is not None for row in rows):
         return ()
+    original = _original_name(rows)
     points: list[ScatterPoint] = []
     for row, series in zip(rows, series_of(rows), strict=True):
         if row.fidelity is not None:
@@ -73,7 +74,9 @@ def scatter_points(rows: tuple[BenchmarkRow, ...]) -> tuple[ScatterPoint, ...]:
                 )
             )
             mean = row.fidelity.kl.mean
-            points.append(ScatterPoint(row.name, float(row.bytes), mean, kl.low, kl.high, series, hint))
+            points.append(
+                ScatterPoint(part_of_name(row.name, original), float(row.bytes), mean, kl.low, kl.high, series, hint)
+            )
         elif row.is_original:
             hint = f"{row.name}, {bytes_text(row.bytes)}\nthe original: no divergence"
             points.append(ScatterPoint("original", float(row.bytes), 0.0, 0.0, 0.0, None, hint))
@@ -90,6 +93,7 @@ def bar_groups(rows: tuple[BenchmarkRow, ...], measure: BarMeasure) -> tuple[Bar
 
 
 def _bars(rows: tuple[BenchmarkRow, ...], measure: BarMeasure, batch: int | None) -> tuple[Bar, ...]:
+    original = _original_name(rows)
     bars = []
     for row, series in zip(rows, series_of(rows), strict=True):
         value = _value(row, measure, batch)
@@ -97,8 +101,12 @@ def _bars(rows: tuple[BenchmarkRow, ...], measure: BarMeasure, batch: int | None
         hint = f"{row.name}: {words}"
         if value is not None and value.high > value.low:
             hint += f"\n{interval_words(value, measure.text, 'over the repeats')}"
-        bars.append(Bar(row.name, value, series, hint))
+        bars.append(Bar(part_of_name(row.name, original), value, series, hint))
     return tuple(bars)
+
+
+def _original_name(rows: tuple[BenchmarkRow, ...]) -> str:
+    return next((row.name for row in rows if row.is_original), "")
 
 
 def _value(row: BenchmarkRow, measure: BarMeasure, batch: int | None) -> Range | None:

@@ -31,7 +31,10 @@ from ui.widgets.model_choice import ModelChoice
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
 from ui.widgets.popup import PopupPanel
+from ui.widgets.scrolled import Scrolled
 
+_CHART = 280
+"""The least height of a chart's card in pixels; where the window has less, the page scrolls."""
 _NO_DIVERGENCE = "Divergence from the original is not measured yet. Measure… scores all models on the same tokens."
 _NO_SPEED = "Speed and memory are not measured yet. Measure… runs each model."
 
@@ -128,10 +131,10 @@ class BenchmarksPage(Page):
         self._bars = BarChart()
         self._bars.setObjectName("benchmarks.bars")
         right.body.addWidget(self._tabs)
-        scrolled = ScrollColumn()
-        scrolled.body.addWidget(self._bars)
-        right.body.addWidget(scrolled, 1)
+        right.body.addWidget(Scrolled(self._bars, "benchmarks.bars.scroll"), 1)
         right.body.addWidget(self._better)
+        for chart in (left, right):
+            chart.setMinimumHeight(_CHART)
         charts.addWidget(left, 11)
         charts.addWidget(right, 9)
         column.addLayout(charts, 1)
@@ -142,7 +145,7 @@ class BenchmarksPage(Page):
         self._conditions = PlainLabel("", "note")
         self._conditions.setObjectName("benchmarks.conditions")
         column.addWidget(self._conditions)
-        return whole
+        return Scrolled(whole, "benchmarks.scroll")
 
     # What is measured ----------------------------------------------------------------------------------------------
 

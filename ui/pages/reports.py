@@ -71,7 +71,7 @@ class ReportsPage(Page):
 
     def _make_side(self) -> Card:
         side = Card()
-        side.setFixedWidth(280)
+        side.setFixedWidth(304)
         self._runs = CheckColumn("reports.runs")
         self._runs.setAccessibleName("Runs in this report")
         self._runs.changed.connect(self._changed)

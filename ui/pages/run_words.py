@@ -15,6 +15,8 @@ from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
 from ui.tone import Tone
 
+_MOST_FIGURES = 6
+
 _DONE = {
     RunKind.IMPORT: "imported",
     RunKind.COMPRESS: "saved",
@@ -116,11 +118,11 @@ def figures(run: Run) -> tuple[tuple[str, str], ...]:
         return ()
     match run.kind:
         case RunKind.EVALUATE:
-            return _evaluation_figures(result)
+            return _evaluation_figures(run, result)
         case RunKind.BENCHMARK:
-            return _benchmark_figures(result)
+            return _benchmark_figures(run, result)
         case RunKind.COMPARE:
-            return _comparison_figures(result)
+            return _comparison_figures(run, result)
         case _:
             return _artifact_figures(run, result)
 
@@ -147,22 +149,19 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
     return tuple(found)
 
 
-def _evaluation_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+def _evaluation_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
     try:
         evaluation = EvaluationResult.model_validate(result)
     except ValueError:
         return ()
-    # Artifacts are usually named after their original, which says nothing here.
-    original = evaluation.original.rstrip("/").rpartition("/")[2]
-    names = [other.name.removeprefix(original).lstrip("-_ ") or other.name for other in evaluation.others]
     found = [
-        (significant(other.kl.mean), f"mean KL, {shortened(name, 24)}")
-        for other, name in zip(evaluation.others[:3], names, strict=False)
+        (significant(other.kl.mean), f"mean KL, {part_of_name(other.name, run.model_name)}")
+        for other in evaluation.others[:_MOST_FIGURES]
     ]
     return (*found, (number_text(evaluation.tokens), "tokens scored"))
 
 
-def _benchmark_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+def _benchmark_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
     models = result.get("models")
     found: list[tuple[str, str]] = []
     for model in models if isinstance(models, list) else ():
@@ -175,13 +174,13 @@ def _benchmark_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...
             found.append(
                 (
                     f"{case.tokens_per_second.value:.1f}",
-                    f"tokens/s, batch {case.batch}, {shortened(benchmark.name, 20)}",
+                    f"tokens/s, batch {case.batch}, {part_of_name(benchmark.name, run.model_name)}",
                 )
             )
-    return tuple(found[:4])
+    return tuple(found[:_MOST_FIGURES])
 
 
-def _comparison_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+def _comparison_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
     try:
         comparison = Comparison.model_validate(result)
     except ValueError:
@@ -190,9 +189,9 @@ def _comparison_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ..
     return tuple(
         (
             "same answer" if index is None else f"token {index + 1}",
-            shortened(output.name, 24) if index is None else f"where {shortened(output.name, 24)} parts",
+            name if index is None else f"where {name} parts",
         )
-        for output, index in pairs
+        for name, index in ((part_of_name(output.name, run.model_name), index) for output, index in pairs)
     )
 
 
@@ -202,6 +201,13 @@ def significant(value: float) -> str:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(digits, 6)}f}"
+
+
+def part_of_name(name: str, original: str) -> str:
+    """What tells a model from its original: `fp8-dynamic` of `Tiny-fp8-dynamic` made from `Tiny`; else the name."""
+    line = " ".join(name.split())
+    begin = f"{' '.join(original.split())}-"
+    return line[len(begin) :] if original and line.startswith(begin) and len(line) > len(begin) else line
 
 
 def shortened(text: str, most: int) -> str:

@@ -35,6 +35,7 @@ from ui.widgets.problem_card import ProblemCard
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_header import RunHeader
 from ui.widgets.run_list import Heading, RunList, RunRow
+from ui.widgets.shown_stages import shown_stages
 from ui.widgets.stage_list import StageList
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class RunsPage(QWidget):
         row.setContentsMargins(24, 20, 24, 20)
         row.setSpacing(16)
         side = Card(margin=8)
-        side.setFixedWidth(272)
+        side.setFixedWidth(300)
         side.body.addWidget(self._list)
         self._side = side
         row.addWidget(side)
@@ -208,8 +209,9 @@ class RunsPage(QWidget):
         self._result = ResultCard()
         self._result.compare_pressed.connect(lambda: self._tell(self.compare_requested))
         self._result.measure_pressed.connect(lambda: self._tell(self.measure_requested))
+        # What stretches below takes all that is left. With a greatest height these would be cut where their text wraps.
         for widget in (self._stage_card, self._problem, self._warnings, self._result):
-            widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+            widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
             body.addWidget(widget)
         self._add_lower_part(body)
         area = QScrollArea()
@@ -236,7 +238,7 @@ class RunsPage(QWidget):
         self._log_card.hide()
         body.addWidget(self._log_card, 1)
         self._filler = QWidget()
-        body.addWidget(self._filler, 0)
+        body.addWidget(self._filler, 1)
 
     def _connect_header(self) -> None:
         header = self._header
@@ -283,8 +285,7 @@ class RunsPage(QWidget):
             self._show_job(snapshot)
         else:
             self._show_warnings(())
-            if self._errors is not None:
-                self._errors.hide()
+            self._show_errors(False)
         self._arrange()
 
     def _show_job(self, snapshot: JobSnapshot) -> None:
@@ -371,30 +372,36 @@ class RunsPage(QWidget):
         from ui.widgets.telemetry_plot import LoadPlot, TelemetryPlot
 
         self._memory, self._load, self._errors = TelemetryPlot(), LoadPlot(), ErrorPlot()
-        self._memory.setMinimumHeight(220)
-        self._load.setMinimumHeight(196)
-        self._errors.setMinimumHeight(196)
+        self._memory.setMinimumHeight(204)
+        self._load.setMinimumHeight(188)
+        self._errors.setMinimumHeight(188)
         self._grid.addWidget(self._memory, 0, 0, 1, 2)
-        self._grid.addWidget(self._load, 1, 0)
         self._grid.addWidget(self._errors, 1, 1)
         self._grid.setRowStretch(0, 6)
         self._grid.setRowStretch(1, 5)
-        self._errors.hide()
+        self._grid.setColumnStretch(0, 1)
+        self._grid.setColumnStretch(1, 1)
+        self._show_errors(False)
 
     def _draw_errors(self, snapshot: JobSnapshot) -> None:
         if self._errors is None:
             return
         totals = [s.total for s in snapshot.stages if s.stage.unit == "layer" and s.total]
         self._errors.show_metrics(snapshot.metrics, int(max(totals)) if totals else None)
-        self._errors.setVisible(bool(self._errors.lines()))
-        self._grid.setColumnStretch(0, 1)
-        self._grid.setColumnStretch(1, 1 if self._errors.lines() else 0)
+        self._show_errors(bool(self._errors.lines()))
+
+    def _show_errors(self, shown: bool) -> None:
+        """The errors stand beside the load; without them the load has the whole width."""
+        if self._errors is None or self._load is None:
+            return
+        self._errors.setVisible(shown)
+        self._grid.addWidget(self._load, 1, 0, 1, 1 if shown else 2)
 
     def _mark_stages(self) -> None:
         snapshot = self._snapshots.get(self._current or 0)
         for plot in (self._memory, self._load):
             if plot is not None and snapshot is not None:
-                plot.show_stages(with_one_proof(snapshot.stages))
+                plot.show_stages(shown_stages(snapshot.stages))
 
     def _note_gpu(self) -> None:
         without = self._memory is not None and bool(self._samples) and self._memory.gpu is None

@@ -14,9 +14,8 @@ from core.value import Range
 from ui.theme import Theme
 from ui.widgets.chart_frame import ChartFrame, series_colour
 
-_LINE = 40.0
-_LEAST_LINE = 24.0
-"""Pixels of a row: below this the chart grows and scrolls instead."""
+_LINE, _LEAST = 40.0, 24.0
+"""The height of a bar's row where there is much room, and where there is little: then the chart is higher."""
 _HEADING = 24.0
 
 
@@ -58,7 +57,7 @@ class BarChart(ChartFrame):
         self._groups = groups
         self._text = text
         self.setAccessibleDescription("; ".join(bar.hint.replace("\n", ", ") for group in groups for bar in group.bars))
-        self.setMinimumHeight(int(self._height(_LEAST_LINE)))
+        self.setMinimumHeight(int(self._height(_LEAST)))
         self.update()
 
     def _height(self, line: float) -> float:
@@ -75,7 +74,7 @@ class BarChart(ChartFrame):
         room = max(24.0, self.width() - names - values - 4)
         most = max((max(bar.value.high, bar.value.value) for bar in bars if bar.value is not None), default=1.0) or 1.0
         spare = self.height() - self._height(0.0)
-        line = max(_LEAST_LINE, min(_LINE, spare / len(bars)))
+        line = max(_LEAST, min(_LINE, spare / len(bars)))
         top = 2.0
         for group in self._groups:
             if group.title:

@@ -31,7 +31,10 @@ class ScatterPoint:
 
 
 class ScatterChart(ChartFrame):
-    """Points with names beside them that keep out of each other's way; both axes start at zero."""
+    """Points with names beside them that keep out of each other's way; both axes start at zero.
+
+    A name that has no free place is left out: its point tells it under the mouse.
+    """
 
     def __init__(self, x_text: Callable[[float], str], x_unit: float, parent: QWidget | None = None) -> None:
         """`x_text` writes a tick of the x axis, whose round steps are counted in `x_unit`."""
@@ -39,11 +42,16 @@ class ScatterChart(ChartFrame):
         self._x_text = x_text
         self._x_unit = x_unit
         self._points: tuple[ScatterPoint, ...] = ()
+        self._names: list[QRectF] = []
 
     def show_points(self, points: tuple[ScatterPoint, ...]) -> None:
         self._points = points
         self.setAccessibleDescription("; ".join(point.hint.replace("\n", ", ") for point in points))
         self.update()
+
+    def names(self) -> tuple[QRectF, ...]:
+        """Where names stand, as they were painted last."""
+        return tuple(self._names)
 
     @override
     def paint_chart(self, painter: QPainter, theme: Theme) -> None:
@@ -76,6 +84,7 @@ class ScatterChart(ChartFrame):
             [(place(tick * self._x_unit, 0).x(), self._x_text(tick * self._x_unit)) for tick in x_ticks],
         )
         taken: list[QRectF] = []
+        self._names = []
         for point in self._points:
             centre = place(point.x, point.y)
             colour = series_colour(theme, point.series)
@@ -90,28 +99,33 @@ class ScatterChart(ChartFrame):
             painter.setBrush(colour)
             painter.drawEllipse(centre, _RADIUS, _RADIUS)
             taken.append(QRectF(centre.x() - _RADIUS, centre.y() - _RADIUS, 2 * _RADIUS, 2 * _RADIUS))
-        for point in self._points:
+        # From below upwards: of points close to each other the names then stand in the order of the points.
+        for point in sorted(self._points, key=lambda point: point.y):
             centre = place(point.x, point.y)
             name = metrics.elidedText(point.name, Qt.TextElideMode.ElideRight, 200)
             area = _free_place(centre, metrics.horizontalAdvance(name), metrics.height(), plot, taken)
-            taken.append(area)
-            painter.setPen(QColor(theme.text))
-            painter.drawText(QPointF(area.left(), area.top() + metrics.ascent()), name)
+            if area is not None:
+                taken.append(area)
+                self._names.append(area)
+                painter.setPen(QColor(theme.text))
+                painter.drawText(QPointF(area.left(), area.top() + metrics.ascent()), name)
+        for point in self._points:
+            centre = place(point.x, point.y)
             high, low = place(point.x, point.high), place(point.x, max(0.0, point.low))
             bar = QRectF(centre.x() - 10, high.y() - 4, 20, low.y() - high.y() + 8)
             dot = QRectF(centre.x() - 10, centre.y() - 10, 20, 20)
             self.add_spot(bar.united(dot), point.hint)
 
 
-def _free_place(centre: QPointF, width: float, height: float, plot: QRectF, taken: list[QRectF]) -> QRectF:
-    """Where a name stands best: right of its point, else left, above, below, then further away."""
+def _free_place(centre: QPointF, width: float, height: float, plot: QRectF, taken: list[QRectF]) -> QRectF | None:
+    """Where a name stands best: right of its point, else left, then above and below; None where all is taken."""
     bounds = plot.adjusted(0, -8, 8, 0)
     candidates = []
-    for away in (0.0, height, -height, 2 * height, -2 * height):
+    for away in (0.0, -height, height, -1.5 * height, 1.5 * height, -2 * height, 2 * height):
         middle = centre.y() - height / 2 + away
         candidates.append(QRectF(centre.x() + 11, middle, width, height))
         candidates.append(QRectF(centre.x() - 11 - width, middle, width, height))
     for area in candidates:
         if bounds.contains(area) and not any(area.intersects(other) for other in taken):
             return area
-    return candidates[0]
+    return None

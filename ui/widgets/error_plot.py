@@ -64,7 +64,8 @@ class ErrorPlot(Card):
         self._note = ElidedLabel("", "note")
         self._note.setObjectName("runs.errors.note")
         self._note.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.header.addWidget(self._note, 8)
+        self.header.setStretch(1, 0)
+        self.header.addWidget(self._note, 1)
         self._left, self._bottom = FixedAxis("left"), FixedAxis("bottom")
         self._left.text = lambda power: plain_number(10.0**power)
         self._bottom.text = lambda layer: f"{layer:.0f}"
@@ -88,8 +89,8 @@ class ErrorPlot(Card):
         if errors == self._errors and whole == self._layers:
             return
         self._errors, self._layers = errors, whole
-        measure = "relative to the layer's output" if errors.relative else errors.unit or "raw sum"
-        self._note.setText(f"{measure} · log axis")
+        measure = "relative to output" if errors.relative else errors.unit or "raw sum"
+        self._note.setText(measure)
         self.setAccessibleDescription("; ".join(_in_words(line) for line in errors.lines))
         if not self._late.isActive():
             self._late.start()

@@ -1,10 +1,12 @@
-"""A few figures in a row, each large with its meaning small below it."""
+"""A few figures in a row, each large with its meaning small below it; what has no room goes into the next line."""
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from ui.widgets.elided import ElidedLabel, literal
+from ui.widgets.flow import FlowLayout
 from ui.widgets.plain import PlainLabel
 
 Figure = tuple[str, str]
@@ -16,11 +18,8 @@ class FigureRow(QWidget):
 
     def __init__(self, parent: QWidget | None = None, *, spacing: int = 32) -> None:
         super().__init__(parent)
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(spacing)
-        self._row.addStretch(1)
-        self._cells: list[tuple[QWidget, PlainLabel, PlainLabel]] = []
+        self._row = FlowLayout(self, across=spacing)
+        self._cells: list[tuple[QWidget, PlainLabel, ElidedLabel]] = []
 
     def show_figures(self, figures: tuple[Figure, ...], hint: str = "") -> None:
         """Replaces the figures; `hint` is told on hover and to a screen reader."""
@@ -30,10 +29,10 @@ class FigureRow(QWidget):
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(0)
             value = PlainLabel("", "heading", wrap=False)
-            caption = ElidedLabel("", "note")
+            caption = ElidedLabel("", "note", mode=Qt.TextElideMode.ElideMiddle)
             column.addWidget(value)
             column.addWidget(caption)
-            self._row.insertWidget(len(self._cells), cell)
+            self._row.addWidget(cell)
             self._cells.append((cell, value, caption))
         for index, (cell, value, note) in enumerate(self._cells):
             cell.setVisible(index < len(figures))

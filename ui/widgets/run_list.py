@@ -40,7 +40,7 @@ class RunRow:
     title: str
     detail: str
     when: str
-    """Follows the detail, and is not cut where the detail must be."""
+    """Stands at the right under the tag, and is not cut where the detail must be."""
     tag: str = ""
     tone: Tone = Tone.NEUTRAL
     bar: bool = False
@@ -117,7 +117,7 @@ class _RunDelegate(QStyledItemDelegate):
         small = QFontMetricsF(small_font(option.font)).height()
         if isinstance(row, Heading):
             return QSize(100, round(small + (12 if index.row() == 0 else 22)))
-        height = QFontMetricsF(option.font).height() + small + 18
+        height = QFontMetricsF(option.font).height() + small + 20
         return QSize(100, round(height + (_BAR_ROOM if cast(RunRow, row).bar else 0)))
 
     @override
@@ -173,10 +173,11 @@ def _paint_run(painter: QPainter, theme: Theme, inner: QRectF, row: RunRow, font
     painter.drawText(QPointF(inner.left(), base), large.elidedText(row.title, Qt.TextElideMode.ElideMiddle, width))
     painter.setFont(small_font(font))
     painter.setPen(QColor(theme.quiet))
-    suffix = f" · {row.when}" if row.when else ""
-    room = inner.width() - small.horizontalAdvance(suffix)
-    detail = small.elidedText(row.detail, Qt.TextElideMode.ElideRight, room)
-    painter.drawText(QPointF(inner.left(), base + large.descent() + 2 + small.ascent()), detail + suffix)
+    below = base + large.descent() + 4 + small.ascent()
+    when = small.horizontalAdvance(row.when)
+    painter.drawText(QPointF(inner.right() - when, below), row.when)
+    room = inner.width() - (when + 8 if row.when else 0)
+    painter.drawText(QPointF(inner.left(), below), small.elidedText(row.detail, Qt.TextElideMode.ElideMiddle, room))
     if row.bar:
         groove = QRectF(inner.left(), inner.bottom() - _BAR, inner.width(), _BAR)
         painter.setPen(Qt.PenStyle.NoPen)

@@ -12,8 +12,12 @@ from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
 from ui.widgets.elided import ElidedLabel, literal
 from ui.widgets.plain import PlainLabel
+from ui.widgets.shown_stages import shown_stages
 
-_RUNNING_STRETCH, _STRETCH = 24, 10
+_RUNNING = 1.7
+"""How much more room the running stage gets than its title asks for."""
+_LEAST = 64
+"""Pixels."""
 
 
 def stage_detail(state: StageState) -> str:
@@ -64,6 +68,10 @@ class _Column(QWidget):
         column.addSpacing(4)
         column.addWidget(self.title)
         column.addWidget(self.detail)
+
+    def wanted(self) -> int:
+        """The width at which the title is whole, and at which a short title still has a bar to look at."""
+        return max(_LEAST, self.title.sizeHint().width())
 
     def show_state(self, state: StageState, ended: FinishReason | None) -> None:
         """`ended` is why the job is over, None while it runs."""
@@ -119,11 +127,12 @@ class StageList(QWidget):
     def show_snapshot(self, snapshot: JobSnapshot, now: float) -> None:
         """Replaces what is shown."""
         self._snapshot = snapshot
-        stages = with_one_proof(snapshot.stages)
+        stages = shown_stages(snapshot.stages)
         while len(self._columns) < len(stages):
             column = _Column(self)
             self._columns.append(column)
             self._row.addWidget(column)
+        current = next((s for s in reversed(stages) if s.started is not None and s.finished is None), None)
         for index, column in enumerate(self._columns):
             shown = index < len(stages)
             column.setVisible(shown)
@@ -132,7 +141,7 @@ class StageList(QWidget):
                 continue
             state = stages[index]
             column.show_state(state, snapshot.reason)
-            self._row.setStretch(index, _RUNNING_STRETCH if _runs(state) else _STRETCH)
+            self._row.setStretch(index, round(column.wanted() * (_RUNNING if state is current else 1.0)))
         self.tick(now)
 
     def tick(self, now: float) -> None:

@@ -50,7 +50,8 @@ class SamplePlot(Card):
         self.note.setObjectName(f"{name}.note")
         self.note.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.header.insertWidget(1, self.legend)
-        self.header.addWidget(self.note, 8)
+        self.header.setStretch(2, 0)
+        self.header.addWidget(self.note, 1)
         self.plot = TimePlot(lines, value_text, mark_titles=mark_titles)
         self.plot.pointed.connect(self._pointed)
         self.body.addWidget(self.plot, 1)
@@ -167,11 +168,14 @@ class TelemetryPlot(SamplePlot):
         ours, everybody = self.plot.series().peak(0), self.plot.series().peak(1)
         peak = ours if ours is not None else everybody
         total = self._total(sample)
-        words = f"peak {memory_text(peak)}" if peak is not None else "no reading"
-        if total is not None:
-            words += f" of {_total_text(total)}"
+        if peak is None:
+            words = "no reading"
+        else:
+            words = "peak " + (
+                memory_text(peak) if total is None else _joined(memory_text(peak), "of", _total_text(total))
+            )
         if self._predicted is not None:
-            words += f" · predicted {memory_text(self._predicted[0])} to {memory_text(self._predicted[1])}"
+            words += f" · predicted {_joined(memory_text(self._predicted[0]), 'to', memory_text(self._predicted[1]))}"
         return words
 
     def _total(self, sample: Sample) -> float | None:
@@ -179,6 +183,12 @@ class TelemetryPlot(SamplePlot):
             return float(sample.host.memory_total)
         gpu = self.gpu_reading(sample)
         return None if gpu is None else _number(gpu.memory_total)
+
+
+def _joined(first: str, word: str, second: str) -> str:
+    """`3.0 to 5.0 GiB`: the unit is said once where it is the same."""
+    number, _, unit = first.partition(" ")
+    return f"{number if second.endswith(f' {unit}') else first} {word} {second}"
 
 
 class LoadPlot(SamplePlot):

@@ -1,0 +1,222 @@
+"""What must fit where there is little room: names, figures, stages and bars."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from model_values import CONDITIONS, a_benchmark, a_fidelity
+from PySide6.QtCore import QLocale, QPointF, Qt
+from PySide6.QtWidgets import QLabel, QScrollArea, QWidget
+from pytestqt.qtbot import QtBot
+from run_values import START, a_run, told
+
+from core.jobs.protocol import Accepted, FinishReason, Hello, Stage, StageFinished, StageStarted
+from core.jobs.run import RunKind
+from core.jobs.snapshot import JobSnapshot
+from core.measure.results import EvaluationResult
+from core.value import Range
+from ui.pages.benchmark_row import BenchmarkRow
+from ui.pages.benchmarks import BenchmarksPage
+from ui.pages.run_words import part_of_name
+from ui.pages.runs import RunsPage
+from ui.widgets.chart_bars import Bar, BarChart, BarGroup
+from ui.widgets.chart_scatter import ScatterChart, ScatterPoint
+from ui.widgets.elided import ElidedLabel
+from ui.widgets.figures import FigureRow
+from ui.widgets.number_box import NumberBox
+from ui.widgets.scrolled import Scrolled
+from ui.widgets.stage_list import StageList
+
+LONG = "A-model-with-a-very-long-name-of-many-parts-Instruct"
+STAGES = (
+    Stage(id="load", title="Load the model"),
+    Stage(id="smooth", title="Smooth activations", unit="layer"),
+    Stage(id="gptq", title="Calibrate and compress", unit="layer"),
+    Stage(id="save", title="Save"),
+    Stage(id="prove-open", title="Read the artifact"),
+    Stage(id="prove-load", title="Load the artifact"),
+    Stage(id="prove-answer", title="Let it answer"),
+    Stage(id="prove-compare", title="Compare with the original"),
+)
+
+
+def stages_done(done: int, *, running: bool = False) -> JobSnapshot:
+    """The first stages took ten seconds each, with one second between them; the next runs or has not begun."""
+    events: list[Any] = [Hello(protocol=1, app="t", pid=1, time=START), Accepted(stages=STAGES, time=START)]
+    for index, stage in enumerate(STAGES[: done + running]):
+        events.append(StageStarted(stage=stage.id, time=START + 11 * index))
+        if index < done:
+            events.append(StageFinished(stage=stage.id, seconds=10.0, time=START + 11 * index + 10))
+    return told(*events)
+
+
+def an_evaluation(models: int) -> Any:
+    others = tuple(a_fidelity(f"{LONG}-method-{index}", 0.01 * index + 0.01) for index in range(models))
+    return EvaluationResult(
+        original=f"/models/{LONG}",
+        original_perplexity=12.0,
+        tokens=8192,
+        documents=40,
+        window=512,
+        sha256="0",
+        others=others,
+        texts=(),
+        conditions=CONDITIONS,
+        seconds=100.0,
+    ).model_dump(mode="json")
+
+
+def inside(page: QWidget, widget: QWidget) -> bool:
+    left = widget.mapTo(page, widget.rect().topLeft()).x()
+    return left >= 0 and left + widget.width() <= page.width()
+
+
+@pytest.mark.parametrize("width", [980, 1096, 1256, 1736])
+def test_that_an_evaluation_of_models_with_long_names_stays_inside_the_window(qtbot: QtBot, width: int) -> None:
+    page = RunsPage(clock=lambda: START)
+    qtbot.addWidget(page)
+    page.show_runs((a_run(1, kind=RunKind.EVALUATE, model_name="else", title=LONG, result=an_evaluation(5)),))
+    page.show_snapshot(1, stages_done(8))
+    page.resize(width, 756)
+    page.show()
+    qtbot.wait(10)
+    assert page.width() == width
+    for name in ("runs.result", "runs.result.figures", "runs.compare", "runs.measure", "runs.report", "stages.time"):
+        found = page.findChild(QWidget, name)
+        assert found is not None
+        assert inside(page, found), name
+    figures = page.findChild(FigureRow)
+    assert figures is not None
+    assert len(figures.figures()) == 6
+    assert all(figures.rect().contains(label.geometry().translated(label.parent().pos())) for label in values(figures))
+
+
+def values(figures: FigureRow) -> list[Any]:
+    return [label for label in figures.findChildren(QLabel) if label.isVisible()]
+
+
+def test_that_a_model_is_named_by_what_tells_it_from_its_original() -> None:
+    assert part_of_name(f"{LONG}-fp8-dynamic", LONG) == "fp8-dynamic"
+    assert part_of_name("other-fp8", LONG) == "other-fp8"
+    assert part_of_name(LONG, LONG) == LONG
+    assert part_of_name("fp8", "") == "fp8"
+
+
+def test_that_the_proof_is_one_stage_whose_time_is_the_sum_of_its_parts(qtbot: QtBot) -> None:
+    shown = StageList()
+    qtbot.addWidget(shown)
+    shown.show_snapshot(stages_done(4), START)
+    assert shown.details()[3:] == (("Save", "10 s"), ("Prove", ""))
+    shown.show_snapshot(stages_done(5, running=True), START)
+    assert shown.details()[4] == ("Prove", "Load the artifact")
+    shown.show_snapshot(stages_done(8), START)
+    assert [title for title, _ in shown.details()] == [
+        "Load the model",
+        "Smooth activations",
+        "Calibrate and compress",
+        "Save",
+        "Prove",
+    ]
+    assert shown.details()[4] == ("Prove", "40 s")
+
+
+def test_that_a_proof_that_stops_says_so(qtbot: QtBot) -> None:
+    shown = StageList()
+    qtbot.addWidget(shown)
+    running = stages_done(5, running=True)
+    over = JobSnapshot(job="j", stages=running.stages, reason=FinishReason.CANCELLED)
+    shown.show_snapshot(over, START)
+    assert shown.details()[4] == ("Prove", "cancelled here")
+
+
+def test_that_the_titles_of_all_stages_are_whole_in_a_small_window(qtbot: QtBot) -> None:
+    shown = StageList()
+    qtbot.addWidget(shown)
+    shown.show_snapshot(stages_done(8), START)
+    shown.resize(720, 60)
+    shown.show()
+    qtbot.wait(10)
+    cut = [label.text() for label in shown.findChildren(ElidedLabel) if label.width() < label.sizeHint().width() - 1]
+    assert cut == []
+
+
+def test_that_bars_keep_their_height_and_scroll_where_there_are_many(qtbot: QtBot) -> None:
+    page = BenchmarksPage()
+    qtbot.addWidget(page)
+    names = ("big", *(f"big-method-{index}" for index in range(6)))
+    page.show_rows(
+        tuple(
+            BenchmarkRow(f"/m/{name}", name, name == "big", 10**8, a_benchmark(f"/m/{name}", 5.0 + index))
+            for index, name in enumerate(names)
+        )
+    )
+    page.resize(1096, 756)
+    page.show()
+    qtbot.wait(10)
+    bars = page.findChild(BarChart)
+    area = page.findChild(QScrollArea, "benchmarks.bars.scroll")
+    assert bars is not None
+    assert area is not None
+    page.grab()
+    spots = [spot.area for spot in bars.spots()]
+    assert len(spots) == 14
+    assert all(spot.height() >= 24 for spot in spots)
+    assert all(upper.bottom() <= lower.top() for upper, lower in pairwise(spots))
+    assert spots[-1].bottom() <= bars.height()
+    assert area.verticalScrollBar().maximum() > 0
+    footer = next(label for label in page.findChildren(QLabel) if label.text() == "output per second, more is better")
+    assert footer.mapTo(page, footer.rect().topLeft()).y() >= area.mapTo(page, area.rect().bottomLeft()).y()
+
+
+def test_that_the_keyboard_reaches_only_what_can_scroll_and_shows_where_it_is(qtbot: QtBot) -> None:
+    chart = BarChart()
+    bar = Bar("big", Range(value=1.0, low=1.0, high=1.0), None, "big: 1")
+    area = Scrolled(chart, "area")
+    qtbot.addWidget(area)
+    area.resize(300, 400)
+    area.show()
+    chart.show_groups((BarGroup("", (bar,)),), str)
+    qtbot.wait(10)
+    assert area.focusPolicy() is Qt.FocusPolicy.NoFocus
+    chart.show_groups((BarGroup("", (bar,) * 40),), str)
+    qtbot.waitUntil(lambda: area.focusPolicy() is Qt.FocusPolicy.TabFocus and area.verticalScrollBar().isVisible())
+    area.clearFocus()
+    qtbot.wait(10)
+    plain = area.grab().toImage()
+    area.setFocus(Qt.FocusReason.TabFocusReason)
+    qtbot.waitUntil(lambda: area.grab().toImage() != plain)
+    qtbot.keyClick(area, Qt.Key.Key_Down)
+    assert area.verticalScrollBar().value() > 0
+
+
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_that_names_of_close_points_do_not_cover_each_other(qtbot: QtBot, count: int) -> None:
+    chart = ScatterChart(lambda value: f"{value:g}", 1.0)
+    points = tuple(
+        ScatterPoint(f"method-{index}", 5.0, 0.01 + 0.0004 * index, 0.0, 0.0, index, str(index))
+        for index in range(count)
+    )
+    chart.show_points(points)
+    qtbot.addWidget(chart)
+    chart.resize(520, 220)
+    chart.grab()
+    names = chart.names()
+    assert len(names) >= 3
+    assert not any(one.intersects(two) for place, one in enumerate(names) for two in names[:place])
+    centres = [QPointF(spot.area.center()) for spot in chart.spots()]
+    assert not any(name.contains(centre) for name in names for centre in centres)
+
+
+def test_that_a_number_has_as_few_decimals_as_it_needs(qtbot: QtBot) -> None:
+    box = NumberBox()
+    qtbot.addWidget(box)
+    box.setLocale(QLocale.c())
+    box.setDecimals(4)
+    box.setRange(0.0, 100.0)
+    for value, text in ((0.8, "0.8"), (0.01, "0.01"), (1.0, "1"), (0.1234, "0.1234"), (100.0, "100"), (0.0, "0")):
+        box.setValue(value)
+        assert box.text() == text
+        assert box.value() == value
+    box.setLocale(QLocale(QLocale.Language.German))
+    box.setValue(0.5)
+    assert box.text() == "0,5"
