@@ -111,24 +111,6 @@ class JobSnapshot:
         return next((s for s in self.stages if s.stage.id == identity), None)
 
 
-def with_one_proof(stages: tuple[StageState, ...]) -> tuple[StageState, ...]:
-    """The stages as people think of them: those of the proof are one, which counts them."""
-    proof = tuple(state for state in stages if state.stage.id.startswith(PROOF_PREFIX))
-    if len(proof) < 2:
-        return stages
-    running = next((state for state in proof if state.started is not None and state.finished is None), None)
-    done = sum(state.finished is not None for state in proof)
-    together = StageState(
-        Stage(id="prove", title="Prove"),
-        started=proof[0].started,
-        finished=proof[-1].finished,
-        done=done + ((running.fraction or 0.0) if running is not None else 0.0),
-        total=float(len(proof)),
-        detail=running.stage.title if running is not None else "",
-    )
-    return (*(state for state in stages if state not in proof), together)
-
-
 def apply(snapshot: JobSnapshot, event: AnyEvent) -> JobSnapshot:
     """The snapshot after an event. Raises IllegalTransitionError for an event that cannot come now."""
     if snapshot.phase is Phase.FINISHED:

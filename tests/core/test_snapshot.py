@@ -28,7 +28,6 @@ from core.jobs.snapshot import (
     StageState,
     apply,
     cancelling,
-    with_one_proof,
 )
 
 HELLO = Hello(time=10.0, protocol=1, app="bitpress", pid=7, libraries={"torch": "2.13"})
@@ -189,23 +188,3 @@ def test_that_share_and_time_left_are_never_absurd(reports: list[tuple[float, fl
     state = stage(running, "press")
     assert state.fraction is None or 0 <= state.fraction <= 1
     assert state.seconds_left is None or state.seconds_left >= 0
-
-
-def test_that_the_stages_of_a_proof_are_one_stage_that_counts_them() -> None:
-    plan = Accepted(
-        time=12.0,
-        more=True,
-        stages=(Stage(id="prove-check", title="Check the tensors"), Stage(id="prove-score", title="Score")),
-    )
-    begun = (HELLO, PLAN, plan, StageStarted(time=20.0, stage="prove-check"))
-    running = with_one_proof(after(*begun).stages)
-    assert [state.stage.title for state in running] == ["Load", "Press", "Prove"]
-    assert running[-1].detail == "Check the tensors"
-    assert running[-1].fraction == 0.0
-    ended = (StageFinished(time=22.0, stage="prove-check", seconds=2.0), StageStarted(time=22.0, stage="prove-score"))
-    halfway = with_one_proof(after(*begun, *ended).stages)[-1]
-    assert halfway.fraction == 0.5
-    over = with_one_proof(after(*begun, *ended, StageFinished(time=25.0, stage="prove-score", seconds=3.0)).stages)[-1]
-    assert over.fraction == 1.0
-    assert over.started == 20.0
-    assert over.finished == 25.0

@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
     QSpinBox,
     QWidget,
 )
-from typing_extensions import override
 
 from core.methods.method import Kind, Parameter
 from core.value import Json
@@ -25,16 +24,6 @@ from ui.widgets.number_box import NumberBox
 
 _INTEGER_LIMIT = 2**31 - 1
 _LINES = 4
-
-
-class _NumberBox(QDoubleSpinBox):
-    """Shows as many decimals as the number has: 0.8, not 0.8000."""
-
-    @override
-    def textFromValue(self, value: float) -> str:
-        text = super().textFromValue(value)
-        point = self.locale().decimalPoint()
-        return text.rstrip("0").removesuffix(point) if point in text else text
 
 
 class ParameterField(QWidget):

@@ -24,7 +24,6 @@ from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.card import Card
 from ui.widgets.chart_bars import BarChart
 from ui.widgets.chart_scatter import ScatterChart
-from ui.widgets.column import ScrollColumn
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.empty import EmptyState
 from ui.widgets.model_choice import ModelChoice

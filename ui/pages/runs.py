@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run
-from core.jobs.snapshot import JobSnapshot, Phase, with_one_proof
+from core.jobs.snapshot import JobSnapshot, Phase
 from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
 from ui.pages.run_words import figures, proof_of, running_fraction, state_words, subtitle

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.jobs.protocol import Stage
-from core.jobs.snapshot import StageState
-
-_PROOF = "prove-"
-"""Before the names of the proof's own stages, as core/jobs/compression.py gives them."""
+from core.jobs.snapshot import PROOF_PREFIX, StageState
 
 
 def shown_stages(stages: tuple[StageState, ...]) -> tuple[StageState, ...]:
     """The stages with those of the proof as one in the place of the first; without any, the stages as they are."""
-    proof = tuple(state for state in stages if state.stage.id.startswith(_PROOF))
+    proof = tuple(state for state in stages if state.stage.id.startswith(PROOF_PREFIX))
     if len(proof) < 2:
         return stages
     whole = _as_one(proof)
@@ -21,7 +18,7 @@ def shown_stages(stages: tuple[StageState, ...]) -> tuple[StageState, ...]:
     for state in stages:
         if state is proof[0]:
             shown.append(whole)
-        elif not state.stage.id.startswith(_PROOF):
+        elif not state.stage.id.startswith(PROOF_PREFIX):
             shown.append(state)
     return tuple(shown)
 

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from core.jobs.protocol import FinishReason
-from core.jobs.snapshot import JobSnapshot, Phase, StageState, with_one_proof
+from core.jobs.snapshot import JobSnapshot, Phase, StageState
 from ui.humanize import duration_text
 from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
