@@ -30,7 +30,7 @@ from core.value import Json, Received
 TOKENS_FILE = "calibration_tokens.json"
 """In the run's folder: the calibration samples as the model saw them."""
 KL_BOUND = 1.0
-"""Nats per token; the methods here stay under 0.35 on the starter model, and noise lies above 5."""
+"""Nats per token; the methods here stay under 0.35 on the starter model, and a decoder layer of noise gives 2.7."""
 
 
 @dataclass(frozen=True, slots=True)
