@@ -51,5 +51,5 @@ gpu: .venv/installed-dev
 	$(PYTEST) -m gpu -s tests/gpu
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts .test-home
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts .test-home bitpress-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
