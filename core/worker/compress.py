@@ -18,6 +18,7 @@ from core.errors import BitpressError
 from core.jobs.protocol import Compress, Stage
 from core.value import Json
 from core.worker import answers, calibrate
+from core.worker.awq_without_gpu import awq_without_gpu
 from core.worker.modifiers import build
 from core.worker.progress import CompressionProgress, modifier_stage
 from core.worker.reporter import Reporter
@@ -81,7 +82,8 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         report.progress(modifier_stage(0), 0, None, "calibration data")
         data, facts = _calibration(loaded, made, command, report)
         _seed(command.seed)
-        oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
+        with awq_without_gpu():
+            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
         quantized, left = quantized_modules(loaded.model)
         if not quantized:
             raise BitpressError(
