@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
@@ -20,3 +21,15 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Class name to the module that gives it. Nothing else is ever imported by name from a recipe."""
+
+PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
+"""Those that set weights to zero and keep every tensor as large as it was."""
+
+
+def pruning_ignore(patterns: Iterable[str]) -> list[str]:
+    """The patterns as SparseGPT and Wanda of llmcompressor 0.14 must be given them.
+
+    To these the name of a module that is a target itself ends with a dot, so a full name would never be ignored, and a
+    tied output layer would be pruned together with the embedding.
+    """
+    return [name if name.startswith("re:") else f"re:{re.escape(name)}\\.?$" for name in patterns]

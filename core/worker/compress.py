@@ -18,6 +18,7 @@ from core.jobs.protocol import Compress, Stage
 from core.value import Json
 from core.worker import answers, calibrate
 from core.worker.awq_without_gpu import awq_without_gpu
+from core.worker.changes import before, changes
 from core.worker.modifiers import build
 from core.worker.progress import CompressionProgress, modifier_stage
 from core.worker.reporter import Reporter
@@ -33,8 +34,8 @@ def run(command: Compress, report: Reporter) -> Json:
 
     The result is as the command's docstring says. `tensors_sha256` is over the safetensors files, whole and in the
     order of their names; they hold nothing but tensors and a fixed header, so the same tensors give the same hash.
-    Raises BitpressError `output-exists`, `nothing-quantized`, `bad-recipe`, `unknown-modifier` and what loading and
-    calibration raise.
+    Raises BitpressError `output-exists`, `nothing-changed`, `bad-recipe`, `unknown-modifier`, `no-calibration` and what
+    loading and calibration raise.
     """
     output = Path(command.output)
     try:
@@ -69,43 +70,42 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
             # Said now, not by the proof when the work is done. Only the chosen one is seen.
             pick_device("cuda")
         recipe = build(command.modifiers, progress)
+        spec = _needed(recipe, spec)
         report.progress("load", 0, None, "weights")
         # On the CPU also where a GPU computes: llmcompressor brings one layer after another to it.
         loaded = load(command.model, "cpu")
     _seed(command.seed)
     made: tuple[answers.Answer, ...] = ()
-    if lacking and spec is not None:
+    if spec is not None and lacking:
         with report.stage(answers.STAGE.id):
             made = _answer(loaded, prompts, folder, spec, report)
     elif spec is not None and prompts:
         made = answers.ready_answers(prompts, folder, spec.samples, spec.seed)
     with progress.running():
         report.progress(modifier_stage(0), 0, None, "calibration data")
-        data, facts = _calibration(loaded, made, command, report)
+        data, facts = _calibration(loaded, made, spec, command.tokens_file, report)
         _seed(command.seed)
+        known = before(loaded.model, command.modifiers)
         with awq_without_gpu():
             oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
-        quantized, left = quantized_modules(loaded.model)
-        if not quantized:
-            raise BitpressError(
-                "nothing-quantized",
-                "The recipe matched no module of this model, so nothing was compressed.",
-                "Look at the recipe's targets and ignored modules: they must name modules that the model has.",
-            )
-        progress.saving("save", len(quantized))
+        made_of_it = changes(loaded.model, command.modifiers, known)
+        made_of_it.demand()
+        packed = len(made_of_it.quantized)
+        progress.saving("save", packed)
         with report.stage("save"):
             weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output)
-            report.progress("save", len(quantized), len(quantized) + 1, "hash")
+            report.progress("save", packed, packed + 1, "hash")
             digest = hash_files(weights, report)
-            report.progress("save", len(quantized) + 1, len(quantized) + 1)
+            report.progress("save", packed + 1, packed + 1)
     return {
         "versions": library_versions(),
         "calibration": facts.model_dump(mode="json") if facts else None,
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
         "peak_bytes": peak_bytes(),
-        "expected_modules": list(quantized),
-        "ignored_modules": list(left),
+        "expected_modules": list(made_of_it.quantized),
+        "pruned_modules": list(made_of_it.pruned),
+        "ignored_modules": list(made_of_it.left),
         "threads": _threads(),
     }
 
@@ -147,17 +147,6 @@ def _streamed(command: Compress, output: Path, report: Reporter) -> Json | None:
     }
 
 
-def quantized_modules(model: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the modules whose weights carry a scheme, and of the Linear modules that do not."""
-    quantized, left = [], []
-    for name, module in model.named_modules():
-        if getattr(getattr(module, "quantization_scheme", None), "weights", None) is not None:
-            quantized.append(name)
-        elif type(module).__name__ == "Linear":
-            left.append(name)
-    return tuple(quantized), tuple(left)
-
-
 def peak_bytes() -> int:
     """Largest device memory that torch allocated where a GPU was used, else the largest resident memory."""
     import torch
@@ -185,6 +174,20 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
         ),
         Stage(id="save", title="Save"),
     )
+
+
+def _needed(recipe: Sequence[Any], spec: CalibrationSpec | None) -> CalibrationSpec | None:
+    """The data that the modifiers ask for: a static activation, a KV cache and the importance observer do as well."""
+    if not any(modifier.requires_calibration_data for modifier in recipe):
+        return None
+    if spec is None:
+        names = ", ".join(type(modifier).__name__ for modifier in recipe if modifier.requires_calibration_data)
+        raise BitpressError(
+            "no-calibration",
+            f"{names} needs calibration data, and the recipe names none.",
+            "Choose calibration data: the built-in chat needs no files.",
+        )
+    return spec
 
 
 def _choose_device(device: str) -> None:
@@ -225,10 +228,13 @@ def _answer(
 
 
 def _calibration(
-    loaded: Loaded, made: Sequence[answers.Answer], command: Compress, report: Reporter
+    loaded: Loaded,
+    made: Sequence[answers.Answer],
+    spec: CalibrationSpec | None,
+    tokens_file: str | None,
+    report: Reporter,
 ) -> tuple[dict[str, Any], CalibrationFacts | None]:
     """oneshot's arguments for the data, and what the data is; nothing for methods that need none."""
-    spec = command.calibration
     if spec is None:
         return {}, None
     if spec.source == SELF_CHAT:
@@ -241,8 +247,8 @@ def _calibration(
         files = tuple(str(path) for path in source_files(spec))
     chosen = calibrate.choose(loaded.tokenizer, samples, spec, report)
     facts = calibrate.facts(spec, chosen, files)
-    if command.tokens_file is not None:
-        Path(command.tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in chosen]}))
+    if tokens_file is not None:
+        Path(tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in chosen]}))
     return {
         "dataset": calibrate.dataset(chosen),
         "num_calibration_samples": facts.samples,
