@@ -36,17 +36,18 @@ def check_experts(
         return ProofCheck(
             name=NAME, passed=False, detail=f"{wanted} of {before} experts were to be left, config.json says {count}."
         )
-    found = _stored(tensors)
-    if not found:
+    experts, routers = _stored(tensors)
+    if not experts:
         return ProofCheck(name=NAME, passed=False, detail="No experts are in the files.")
-    wrong = {layer: number for layer, number in found.items() if number != count}
-    if wrong:
-        layer, number = next(iter(wrong.items()))
-        return ProofCheck(
-            name=NAME, passed=False, detail=f"config.json says {count} experts, {layer} has {number} in the files."
-        )
+    for layer, number in experts.items():
+        if number != count:
+            detail = f"config.json says {count} experts, {layer} has {number} in the files."
+            return ProofCheck(name=NAME, passed=False, detail=detail)
+        if routers.get(layer, count) != count:
+            detail = f"{layer} has {count} experts, its router knows {routers[layer]}."
+            return ProofCheck(name=NAME, passed=False, detail=detail)
     left = f"{count} of {before} experts are left" if before is not None else f"{count} experts"
-    return ProofCheck(name=NAME, passed=True, detail=f"{left} in each of {len(found)} layers.")
+    return ProofCheck(name=NAME, passed=True, detail=f"{left} in each of {len(experts)} layers.")
 
 
 def expert_count(config: Mapping[str, Json]) -> int | None:
@@ -59,17 +60,16 @@ def expert_count(config: Mapping[str, Json]) -> int | None:
     return None
 
 
-def _stored(tensors: Sequence[StoredTensor]) -> dict[str, int]:
-    """Experts of each layer as the tensors have them; where its router's rows are another number, that one."""
+def _stored(tensors: Sequence[StoredTensor]) -> tuple[dict[str, int], dict[str, int]]:
+    """Experts of each layer as the tensors have them, and the rows of each layer's router."""
     numbers: dict[str, set[int]] = {}
-    found: dict[str, int] = {}
+    experts: dict[str, int] = {}
     routers: dict[str, int] = {}
     for tensor in tensors:
         if match := _EXPERT.match(tensor.name):
             numbers.setdefault(match["layer"], set()).add(int(match["number"]))
         elif (match := _FUSED.match(tensor.name)) and len(tensor.shape) == 3:
-            found[match["layer"]] = tensor.shape[0]
+            experts[match["layer"]] = tensor.shape[0]
         elif (match := _ROUTER.match(tensor.name)) and len(tensor.shape) == 2:
             routers[match["layer"]] = tensor.shape[0]
-    found |= {layer: len(known) for layer, known in numbers.items()}
-    return {layer: routers[layer] if routers.get(layer, count) != count else count for layer, count in found.items()}
+    return experts | {layer: len(known) for layer, known in numbers.items()}, routers
