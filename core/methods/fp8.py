@@ -69,6 +69,7 @@ FP8_DYNAMIC = Method(
     modifiers=_dynamic_modifiers,
     defaults=defaults_of(_PARAMETERS),
     rules=_dynamic,
+    from_file_to_file=True,
 )
 
 FP8_STATIC = Method(
@@ -113,5 +114,6 @@ FP8_BLOCK = Method(
     modifiers=_block_modifiers,
     defaults=defaults_of(_COARSE),
     rules=_block,
+    from_file_to_file=True,
     checks=_block_checks,
 )

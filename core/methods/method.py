@@ -143,6 +143,8 @@ class Method:
     """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
     kl_bound: float = 1.0
     """Mean KL divergence in nats per token over which the proof calls the artifact another model."""
+    from_file_to_file: bool = False
+    """Whether it may go from file to file without building the model where it needs no data: see `streams`."""
     zeros: Callable[[Parameters], tuple[float, str] | None] = _no_zeros
     """Share of zeros and mask that pruning must leave, where the method prunes."""
     dropped_experts: Callable[[Parameters], float] = _no_experts
@@ -158,6 +160,10 @@ class Method:
             or parameters.get("algorithm") == "gptq"
             or any(rule.scheme.needs_data for rule in self.rules(parameters))
         )
+
+    def streams(self, parameters: Parameters) -> bool:
+        """Whether the worker may go from file to file, a shard in memory at a time."""
+        return self.from_file_to_file and not self.calibrates(parameters)
 
     def expected(self, parameters: Parameters) -> Expected:
         """What the proof must find in the files."""
