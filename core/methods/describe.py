@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from core.methods.method import Method
+from core.plan.hardware import minimum_capability, where_it_runs
 from core.value import Json
 
 
 def described(method: Method) -> dict[str, Json]:
     """Everything that a script may want to know of a method; parameters with their bounds and general defaults."""
     general = method.defaults(None)
+    lowest = minimum_capability(method.scheme)
     return {
         "id": method.id,
         "title": method.title,
@@ -21,8 +23,8 @@ def described(method: Method) -> dict[str, Json]:
         "needs_calibration": method.needs_calibration,
         "standing": str(method.standing),
         "sources": [{"title": source.title, "url": source.url} for source in method.sources],
-        "runs_in": list(method.runs_in),
-        "minimum_capability": list(method.minimum_capability) if method.minimum_capability else None,
+        "runs_in": list(where_it_runs(method.scheme)),
+        "minimum_capability": list(lowest) if lowest else None,
         "parameters": [
             {
                 "name": parameter.name,

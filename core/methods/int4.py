@@ -158,12 +158,6 @@ GPTQ_W4A16 = Method(
             "https://arxiv.org/abs/2210.17323",
         ),
     ),
-    runs_in=(
-        "vLLM on NVIDIA GPUs from compute capability 7.5 on, with 4-bit weight kernels.",
-        "vLLM on processors (its CPU build).",
-        "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
-    ),
-    minimum_capability=(7, 5),
     parameters=(GROUP_SIZE, ACTORDER, IGNORE, SYMMETRIC, OBSERVER, DAMPENING, BLOCK_SIZE),
     modifiers=_modifiers,
     defaults=_defaults,

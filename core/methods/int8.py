@@ -161,12 +161,6 @@ SMOOTHQUANT_GPTQ_W8A8 = Method(
             "https://arxiv.org/abs/2210.17323",
         ),
     ),
-    runs_in=(
-        "vLLM on NVIDIA GPUs from compute capability 7.5 to 9.0, with INT8 kernels; not on 10.0 and newer.",
-        "vLLM on x86 and Arm processors (its CPU build).",
-        "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
-    ),
-    minimum_capability=(7, 5),
     parameters=(SMOOTHING, ACTORDER, IGNORE, OBSERVER, DAMPENING, BLOCK_SIZE),
     modifiers=_modifiers,
     defaults=_defaults,

@@ -131,10 +131,6 @@ class Method:
     checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
     """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
 
-    runs_in: tuple[str, ...] = ()
-    """Plain sentences: which engine and hardware run the artifact with real kernels."""
-    minimum_capability: tuple[int, int] | None = None
-    """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
     kl_bound: float = 1.0
     """Mean KL divergence in nats per token over which the proof calls the artifact another model."""
     zeros: Callable[[Parameters], tuple[float, str] | None] = _no_zeros
