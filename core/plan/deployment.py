@@ -187,7 +187,7 @@ def _placed(architecture: Architecture, weights: Weights, gpu: GpuKind, load: Lo
     sizes = parallel_sizes(architecture, weights.group)
     split = None if by_memory is None else _split(architecture, weights.bytes, cache or 0, usable, by_memory, sizes)
     gpus = None if split is None else split[0] * split[1]
-    native, sentence = runs_natively(weights.scheme, gpu.capability)
+    runs, sentence = _runs(architecture, weights, gpu)
     return Placement(
         scheme=weights.scheme,
         title=weights.title,
@@ -204,8 +204,8 @@ def _placed(architecture: Architecture, weights: Weights, gpu: GpuKind, load: Lo
         tensor_parallel=None if split is None else split[0],
         pipeline_parallel=None if split is None else split[1],
         gpus=gpus,
-        runs=Runs.NATIVE if native else support(weights.scheme, gpu.capability),
-        runs_text=_named(sentence, gpu.name),
+        runs=runs,
+        runs_text=sentence,
         notes=_notes(
             architecture,
             weights,
@@ -269,8 +269,6 @@ def _notes(
         notes.append("The attention heads are not known: a power of two is assumed to divide them.")
     if architecture.experts:
         notes.append("All experts count: every one of them has to be in memory.")
-    if weights.scheme == "FP8_BLOCK" and not whole_groups(architecture, weights.group):
-        notes.append(f"Blocks of {weights.group} do not divide all of its layers: those could not run.")
     if weights.scheme == "W4AFP8":
         notes.append("It stores a byte for each weight.")
     if capability < (8, 0):
@@ -330,7 +328,11 @@ def _bf16(architecture: Architecture) -> Weights:
     return Weights(scheme="BF16", title="BF16", bytes=architecture.parameters * 2, bits=16.0)
 
 
-def _named(sentence: str, gpu: str) -> str:
-    if not sentence.startswith("This GPU"):
-        return sentence.replace("this GPU", gpu)
-    return sentence.replace("This GPU", gpu, 1)
+def _runs(architecture: Architecture, weights: Weights, gpu: GpuKind) -> tuple[Runs, str]:
+    """How vLLM takes the scheme there, and a sentence that names the GPU."""
+    if weights.scheme == "FP8_BLOCK" and not whole_groups(architecture, weights.group):
+        return Runs.NO, f"Blocks of {weights.group} do not divide all layers of this model: it would be saved, not run."
+    sentence = runs_natively(weights.scheme, gpu.capability)[1]
+    for word in ("This", "this"):
+        sentence = sentence.replace(f"{word} GPU", gpu.name)
+    return support(weights.scheme, gpu.capability), sentence

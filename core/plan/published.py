@@ -207,8 +207,9 @@ def _small_words(scheme: str, parameters: int) -> str:
     small, large = reasoning(scheme, parameters), reasoning(scheme, 8_000_000_000)
     if small is None or large is None:
         return ""
-    lead = " Small models lose more:" if small.percent < large.percent else " On reasoning"
-    return f"{lead} {small.percent:g} % for {small.model}, {large.percent:g} % for {large.model}."
+    # Less than a point either way is within what such scores scatter.
+    lead = "Small models lose more: on" if small.percent < large.percent - 1 else "On"
+    return f" {lead} reasoning {small.percent:g} % for {small.model}, {large.percent:g} % for {large.model}."
 
 
 def _setup(row: Speed) -> str:

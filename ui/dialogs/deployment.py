@@ -12,7 +12,7 @@ from core.plan.deployment import Deployment, Placement
 from core.plan.gpu_kinds import GPU_SOURCE, GpuKind
 from ui.forms.deployment_form import DeploymentChoice, DeploymentForm
 from ui.humanize import bytes_text, count_text
-from ui.models.deployment_table import SCHEME, DeploymentTable
+from ui.models.deployment_table import SCHEME, DeploymentTable, cost_text
 from ui.widgets.buttons import primary_button
 from ui.widgets.card import Card
 from ui.widgets.column import ScrollColumn
@@ -63,7 +63,7 @@ class DeploymentDialog(QDialog):
         """Show a plan for one kind of GPU."""
         self._deployment = deployment
         architecture = deployment.architecture
-        rest = f", {count_text(architecture.kept)} of them stay in 16 bits" if architecture.kept else ""
+        rest = f", {count_text(architecture.kept)} of which no scheme compresses" if architecture.kept else ""
         self._subject.setText(f"{count_text(architecture.parameters)} parameters{rest}. Arithmetic, not measured.")
         with QSignalBlocker(self._view.selectionModel()):
             self._table.show_rows(deployment.placements)
@@ -74,7 +74,7 @@ class DeploymentDialog(QDialog):
 
     @override
     def sizeHint(self) -> QSize:
-        return QSize(1120, 680)
+        return QSize(1200, 700)
 
     def _prepare_view(self) -> None:
         view = self._view
@@ -156,7 +156,7 @@ class DeploymentDialog(QDialog):
         self._chosen.setText(f"{placement.title}: {gpus}")
         rest = f"{bytes_text(placement.overhead_bytes_per_gpu)} of activations and engine on each GPU."
         by_weights = f"{placement.gpus_by_weights} by weights alone; {rest}"
-        parts = (placement.runs_text, by_weights, placement.published, *placement.notes)
+        parts = (placement.runs_text, by_weights, cost_text(placement), placement.published, *placement.notes)
         self._notes.setText("\n".join(part for part in parts if part))
 
     def _fit_columns(self) -> None:

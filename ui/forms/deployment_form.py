@@ -63,6 +63,11 @@ class DeploymentForm(QWidget):
         self._price, self._currency = self._price_fields()
         self._column.addStretch(1)
         self.set_value(DeploymentChoice())
+        for box in (self._gpu, self._scheme, self._kv):
+            box.currentIndexChanged.connect(self._tell)
+        for number in (self._context, self._concurrency, self._price):
+            number.valueChanged.connect(self._tell)
+        self._currency.textChanged.connect(self._tell)
 
     def value(self) -> DeploymentChoice:
         """What is shown."""
@@ -111,7 +116,6 @@ class DeploymentForm(QWidget):
     def _choice(self, name: str, title: str) -> QComboBox:
         field = QComboBox()
         field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        field.currentIndexChanged.connect(self._tell)
         self._place(name, title, field)
         return field
 
@@ -120,7 +124,6 @@ class DeploymentForm(QWidget):
         field.setRange(low, high)
         field.setSingleStep(step)
         field.setAlignment(Qt.AlignmentFlag.AlignRight)
-        field.valueChanged.connect(self._tell)
         self._place(name, title, field)
         return field
 
@@ -131,12 +134,10 @@ class DeploymentForm(QWidget):
         price.setSingleStep(0.1)
         price.setSpecialValueText("no price")
         price.setAlignment(Qt.AlignmentFlag.AlignRight)
-        price.valueChanged.connect(self._tell)
         currency = QLineEdit()
         currency.setMaxLength(8)
         currency.setPlaceholderText("EUR")
         currency.setFixedWidth(64)
-        currency.textChanged.connect(self._tell)
         currency.setObjectName("deployment.currency")
         currency.setAccessibleName("Currency")
         row = QHBoxLayout()

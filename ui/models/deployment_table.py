@@ -40,17 +40,19 @@ def price_text(row: Placement) -> str:
     return UNKNOWN if row.cost is None else _money(row.cost.per_hour, row.cost.currency, 2)
 
 
-def month_text(row: Placement) -> str:
-    """`3 650 EUR`: all GPUs for a month."""
-    return UNKNOWN if row.cost is None else _money(row.cost.per_month, row.cost.currency, 0)
-
-
-def saved_text(row: Placement) -> str:
-    """`50 %` of what BF16 costs on the same kind of GPU."""
-    share = None if row.cost is None else row.cost.saved_share
-    if share is None:
-        return UNKNOWN
-    return percent_text(share) if share >= 0 else f"-{percent_text(-share)}"
+def cost_text(row: Placement) -> str:
+    """`10 EUR an hour, 7 300 EUR a month; 50 % less than BF16 on the same kind of GPU`; empty without a price."""
+    cost = row.cost
+    if cost is None:
+        return ""
+    text = f"{_money(cost.per_hour, cost.currency, 2)} an hour, {_money(cost.per_month, cost.currency, 0)} a month"
+    if cost.saved_share is None or cost.saved_per_month is None:
+        return f"{text}."
+    if cost.saved_share == 0:
+        return f"{text}; as much as BF16 on the same kind of GPU."
+    less = "less" if cost.saved_share > 0 else "more"
+    month = _money(abs(cost.saved_per_month), cost.currency, 0)
+    return f"{text}; {percent_text(abs(cost.saved_share))} {less} than BF16 on the same kind of GPU, {month} a month."
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -66,11 +68,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("To serve", "GPUs over which vLLM can split it: groups × GPUs of a group.", serve_text),
     Column("In vLLM", "How vLLM runs the scheme on this kind of GPU.", lambda row: runs_text(row.runs)),
 )
-PRICED: tuple[Column, ...] = (
-    Column("An hour", "All GPUs, at the price typed.", price_text),
-    Column("A month", "730 hours.", month_text),
-    Column("Saved", "Of what BF16 costs on the same kind of GPU.", saved_text),
-)
+PRICED: tuple[Column, ...] = (Column("An hour", "All GPUs, at the price typed.", price_text),)
 
 
 def runs_text(runs: Runs) -> str:

@@ -122,13 +122,14 @@ class ModelDetails(Card):
         self._why_not.setObjectName("models.details.why_not")
         self.body.addWidget(self._why_not)
         self.body.addLayout(row)
+        self.body.addWidget(self._deploy, 0, Qt.AlignmentFlag.AlignLeft)
 
     def _make_buttons(self) -> None:
         self._compress = primary_button("Compress…", "models.compress")
         self._import = primary_button("Import…", "models.details.import")
         self._fetch = primary_button("Fetch", "models.fetch")
         self._compare = quiet_button("Compare…", "models.compare")
-        self._deploy = quiet_button("Plan deployment", "models.deploy")
+        self._deploy = quiet_button("Plan deployment…", "models.deploy")
         self._folder = link_button("Show in folder", "models.show_in_folder")
         self._compress.clicked.connect(lambda: self._emit(self.compress_requested))
         self._import.clicked.connect(lambda: self._emit(self.import_requested))
@@ -141,7 +142,6 @@ class ModelDetails(Card):
             self._import,
             self._fetch,
             self._compare,
-            self._deploy,
         )
 
     def _show_buttons(self, model: LocalModel) -> None:
