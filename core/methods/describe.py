@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.methods.method import Method
+from core.plan.advice import parts_of
 from core.plan.hardware import minimum_capability, where_it_runs
 from core.value import Json
 
@@ -23,7 +24,7 @@ def described(method: Method) -> dict[str, Json]:
         "needs_calibration": method.needs_calibration,
         "standing": str(method.standing),
         "sources": [{"title": source.title, "url": source.url} for source in method.sources],
-        "runs_in": list(where_it_runs(method.scheme)),
+        "runs_in": list(where_it_runs(method.scheme, parts=parts_of(method))),
         "minimum_capability": list(lowest) if lowest else None,
         "parameters": [
             {

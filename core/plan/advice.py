@@ -219,6 +219,21 @@ def ranked(
     }
 
 
+def parts_of(method: Method) -> tuple[str, ...]:
+    """The schemes of a mixed method's layers; empty for every other method."""
+    if method.scheme != "MIXED":
+        return ()
+    return tuple(dict.fromkeys(rule.scheme.name for rule in method.rules(method.defaults(None))))
+
+
+def method_runs(method: Method, hardware: Hardware) -> Runs:
+    """How vLLM takes what a method makes: a mixed model as the worst of its layers."""
+    parts = parts_of(method)
+    if not parts:
+        return runs_there(method.scheme, hardware)
+    return max((runs_there(part, hardware) for part in parts), key=list(Runs).index)
+
+
 def runs_there(scheme: str, hardware: Hardware) -> Runs:
     """How vLLM takes a scheme on this hardware; a GPU of unknown capability is given the benefit of the doubt."""
     if hardware.processor:
@@ -237,7 +252,7 @@ def _key(goal: Goal, method: Method, size: int, hardware: Hardware) -> tuple[flo
 
 
 def _tier(method: Method, hardware: Hardware) -> int:
-    runs = runs_there(method.scheme, hardware)
+    runs = method_runs(method, hardware)
     if runs is Runs.NO:
         return 4
     if method.standing is Standing.EXPERIMENTAL or method.scheme in BASELINES:
@@ -269,8 +284,8 @@ def _index(order: Sequence[str], item: str) -> int:
 
 
 def _reason(goal: Goal, method: Method, hardware: Hardware) -> str:
-    runs = runs_there(method.scheme, hardware)
-    parts = [_where(method.scheme, hardware, runs)]
+    runs = method_runs(method, hardware)
+    parts = [_mixed_where(method, hardware, runs) or _where(method.scheme, hardware, runs)]
     if hardware.processor and goal in (Goal.CHAT, Goal.BATCH) and method.scheme in _ON_PROCESSOR:
         pass
     elif goal is Goal.BATCH and runs is Runs.WEIGHT_ONLY and method.scheme != "SPARSE":
@@ -281,6 +296,15 @@ def _reason(goal: Goal, method: Method, hardware: Hardware) -> str:
     if method.standing is Standing.EXPERIMENTAL:
         parts.append("It is experimental.")
     return " ".join(part for part in parts if part)
+
+
+def _mixed_where(method: Method, hardware: Hardware, runs: Runs) -> str:
+    """What there is to say of a mixed method's layers: of the scheme that runs worst."""
+    schemes = parts_of(method)
+    worst = next((part for part in schemes if runs_there(part, hardware) is runs), None)
+    if worst is None:
+        return ""
+    return f"Its layers are {' and '.join(schemes)}. {_where(worst, hardware, runs)}".strip()
 
 
 def _where(scheme: str, hardware: Hardware, runs: Runs) -> str:
@@ -328,7 +352,7 @@ def _source(goal: Goal, method: Method, hardware: Hardware, parameters: int | No
     if goal in (Goal.FAITHFUL, Goal.SMALLEST):
         against = GPTQ_AGAINST_AWQ if (scheme, algorithm) == ("W4A16", Algorithm.AWQ) else ""
         return " ".join(part for part in (recovery_sentence(scheme, parameters), against, ours) if part)
-    if hardware.processor or runs_there(scheme, hardware) is not Runs.NATIVE:
+    if hardware.processor or method_runs(method, hardware) is not Runs.NATIVE:
         return ours
     if goal is Goal.BATCH:
         return load_sentence(scheme, parameters, hardware.capability) or ours
@@ -338,7 +362,7 @@ def _source(goal: Goal, method: Method, hardware: Hardware, parameters: int | No
 
 
 def _tag(method: Method, hardware: Hardware) -> str:
-    match runs_there(method.scheme, hardware):
+    match method_runs(method, hardware):
         case Runs.NATIVE:
             return ""
         case Runs.WEIGHT_ONLY:

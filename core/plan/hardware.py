@@ -7,7 +7,7 @@ docs/steps/choosing-scheme.md, and the issues named beside an entry. What ran on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from core.plan.machine import Machine
@@ -264,9 +264,25 @@ def minimum_capability(scheme: str) -> Capability | None:
     return GENERATIONS[native[0]][0] if native else None
 
 
-def where_it_runs(scheme: str, machine: Machine | None = None) -> tuple[str, ...]:
-    """Plain sentences: which engine and hardware run the artifact, and how. With a machine, first what holds here."""
-    found = SUPPORT.get(scheme)
+def combined(schemes: Sequence[str]) -> Support:
+    """Where a model runs whose layers have several schemes: nowhere better than the worst of them."""
+    parts = [SUPPORT[scheme] for scheme in schemes if scheme in SUPPORT]
+    worst = ["".join(column) for column in zip(*(part.gpus for part in parts), strict=True)]
+    return replace(
+        SUPPORT["MIXED"],
+        title=" with ".join(dict.fromkeys(part.title for part in parts)),
+        gpus="".join(max(letters, key="nwu-".index) for letters in worst) or SUPPORT["MIXED"].gpus,
+        why_not="; ".join(dict.fromkeys(part.why_not for part in parts if part.why_not)),
+        processor=max((part.processor for part in parts), key=list(Runs).index, default=Runs.UNDOCUMENTED),
+    )
+
+
+def where_it_runs(scheme: str, machine: Machine | None = None, parts: Sequence[str] = ()) -> tuple[str, ...]:
+    """Plain sentences: which engine and hardware run the artifact, and how. With a machine, first what holds here.
+
+    `parts` names the schemes of a mixed one's layers.
+    """
+    found = combined(parts) if parts else SUPPORT.get(scheme)
     if found is None:
         return (*_here(scheme, machine), f"It is not known where {scheme} runs.")
     return (
@@ -318,12 +334,13 @@ def _on_gpus(found: Support) -> tuple[str, ...]:
 
 
 def _spans(names: Sequence[str]) -> str:
-    """`7.5 to 8.6, 10.x`: neighbours joined."""
+    """`7.5 to 8.6 and 10.x`: neighbours joined."""
     order = list(GENERATIONS)
     groups: list[list[str]] = []
     for name in names:
-        if groups and order.index(name) == order.index(groups[-1][-1]) + 1:
+        # 11.x stands between the last two and is in no table.
+        if groups and name != "12.x" and order.index(name) == order.index(groups[-1][-1]) + 1:
             groups[-1].append(name)
         else:
             groups.append([name])
-    return ", ".join(group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}" for group in groups)
+    return " and ".join(group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}" for group in groups)

@@ -213,7 +213,7 @@ def _small_words(scheme: str, parameters: int) -> str:
 
 
 def _setup(row: Speed) -> str:
-    fewer = f", {row.gpus_after} instead of {row.gpus_before}" if row.gpus_before != row.gpus_after else ""
+    fewer = f", {row.gpus_after} of them instead of {row.gpus_before}" if row.gpus_before != row.gpus_after else ""
     return f"{row.size} on {row.gpu}{fewer}"
 
 

@@ -8,6 +8,8 @@ from llama_shapes import gpu, llama_model, llama_survey, machine
 
 from core.methods.catalogue import METHODS
 from core.methods.method import Method, ModifierSpec, Standing
+from core.methods.scheme import LINEAR, Rule
+from core.methods.schemes import fp8_dynamic, int_weights
 from core.plan.advice import (
     BASELINES,
     Advice,
@@ -15,6 +17,7 @@ from core.plan.advice import (
     Hardware,
     algorithm_of,
     hardware_of,
+    method_runs,
     ranked,
     runs_there,
 )
@@ -32,7 +35,14 @@ EVERYWHERE = (PROCESSOR, *(Hardware(False, at) for at in CAPABILITIES), Hardware
 
 def a_method(identity: str, scheme: str, *modifiers: str, standing: Standing = Standing.ADVANCED) -> Method:
     specs = tuple(ModifierSpec(name=name, arguments={}) for name in modifiers or ("QuantizationModifier",))
-    return replace(METHODS[0], id=identity, scheme=scheme, standing=standing, modifiers=lambda _parameters: specs)
+    return replace(
+        METHODS[0],
+        id=identity,
+        scheme=scheme,
+        standing=standing,
+        modifiers=lambda _parameters: specs,
+        rules=lambda _parameters: (),
+    )
 
 
 ALL = (
@@ -173,6 +183,16 @@ def test_that_algorithms_are_told_by_their_modifiers():
     assert algorithm_of(BY_ID["spinquant"]) is Algorithm.ROTATED
     assert algorithm_of(BY_ID["reap"]) is Algorithm.PRUNED
     assert algorithm_of(BY_ID["rtn-w8a8"]) is Algorithm.ROUNDING
+
+
+def test_that_a_mixed_method_is_placed_by_the_scheme_that_runs_worst():
+    rules = (Rule(targets=("re:.*mlp.*",), scheme=int_weights(4, 64)), Rule(targets=LINEAR, scheme=fp8_dynamic()))
+    mixed = replace(a_method("mixed", "MIXED"), rules=lambda _parameters: rules)
+    assert method_runs(mixed, Hardware(False, (8, 6))) is Runs.WEIGHT_ONLY
+    assert method_runs(mixed, Hardware(False, (9, 0))) is Runs.NATIVE
+    found = ranked(Goal.CHAT, ((mixed, 1),), Hardware(False, (8, 6)))["mixed"]
+    assert found.reason.startswith("Its layers are W4A16 and FP8_DYNAMIC. This GPU (compute capability 8.6)")
+    assert found.tag == "weight-only here"
 
 
 def test_that_a_70b_chat_is_told_of_retrieval():

@@ -10,6 +10,7 @@ from core.plan.hardware import (
     PROCESSOR_SCHEMES,
     SUPPORT,
     Runs,
+    combined,
     generation_of,
     minimum_capability,
     on_processor,
@@ -129,6 +130,17 @@ def test_that_sparse_weights_are_promised_nothing():
 
 def test_that_w4afp8_says_that_it_stores_a_byte():
     assert "a byte for each weight" in " ".join(where_it_runs("W4AFP8"))
+
+
+def test_that_a_mixed_model_runs_where_the_worst_of_its_layers_does():
+    found = combined(("W4A16", "FP8_DYNAMIC"))
+    assert found.generations["8.6"] is Runs.WEIGHT_ONLY
+    assert found.generations["8.9"] is Runs.NATIVE
+    assert found.processor is Runs.UNDOCUMENTED
+    assert combined(("W8A8", "W4A16")).generations["10.x"] is Runs.NO
+    said = " ".join(where_it_runs("MIXED", parts=("W4A16", "FP8_DYNAMIC")))
+    assert "INT4 weights with FP8 weights and activations" in said
+    assert "8.9 to 10.x and 12.x" in said
 
 
 def test_that_generations_are_found_by_capability():

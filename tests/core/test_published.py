@@ -121,7 +121,7 @@ def test_that_every_sentence_names_who_measured_and_on_what():
             assert sentence.startswith("Published")
             assert "Kurtic et al. 2025, arXiv 2411.02355" in sentence
             assert "8B" in sentence or "70B" in sentence
-    assert "70B on A100, 1 instead of 2" in cost_sentence("W8A8", 70_000_000_000, (8, 0))
+    assert "70B on A100, 1 of them instead of 2" in cost_sentence("W8A8", 70_000_000_000, (8, 0))
 
 
 def test_that_nothing_is_quoted_for_schemes_that_nobody_published():

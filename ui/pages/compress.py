@@ -14,6 +14,7 @@ from core.calibration.spec import CalibrationSpec
 from core.methods.method import Method
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
+from core.plan.advice import parts_of
 from core.plan.finding import Severity
 from core.plan.hardware import where_it_runs
 from core.plan.machine import Machine
@@ -328,7 +329,7 @@ class CompressPage(Page):
             self._no_data.setVisible(not method.needs_calibration)
             self._calibration.setVisible(method.needs_calibration)
             self._calibration.preview_button.setVisible(method.needs_calibration)
-            runs_in = "\n".join(("Runs in", *where_it_runs(method.scheme, self._machine)))
+            runs_in = "\n".join(("Runs in", *where_it_runs(method.scheme, self._machine, parts_of(method))))
             reason = plan.reason if plan else ""
             self._about.setText("\n\n".join(part for part in (reason, method.explanation, runs_in) if part))
         if plan is not None:
