@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
 from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QPushButton, QSpinBox, QTableView, QWidget
 from pytestqt.qtbot import QtBot
 from window_values import ARTIFACT, MODELS, ORIGINAL, PICKLE, STARTER
 
 from app.deployment import Subject
-from app.pages.deployment import planned
+from app.pages.deployment import planned, show_deployment
+from core.paths import Home
 from core.plan.architecture import PRESETS, THIS_ARTIFACT, architecture_of, stored_weights
 from core.plan.gpu_kinds import GPU_KINDS
 from ui.dialogs.deployment import DeploymentDialog
@@ -159,3 +163,19 @@ def test_that_the_keyboard_moves_through_rows(qtbot: QtBot) -> None:
     view.setFocus()
     qtbot.keyClick(view, Qt.Key.Key_Down)
     assert text(dialog, "deployment.chosen").startswith("FP8_DYNAMIC")
+
+
+def test_that_the_application_opens_it_with_a_plan_for_the_model(qtbot: QtBot, home: Home) -> None:
+    page = ModelsPage()
+    qtbot.addWidget(page)
+    page.show()
+    shell = SimpleNamespace(engine=SimpleNamespace(home=home))
+    dialog = asyncio.run(show_deployment(page, shell, ORIGINAL))  # type: ignore[arg-type]
+    assert dialog.isVisible()
+    assert row(dialog, "BF16")[1] == "269 MB"
+    concurrency = dialog.findChild(QSpinBox, "deployment.concurrency")
+    assert concurrency is not None
+    before = row(dialog, "BF16")[2]
+    concurrency.setValue(64)
+    assert row(dialog, "BF16")[2] != before
+    dialog.close()
