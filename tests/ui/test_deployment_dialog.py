@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QLineEdit, QPushButton, QSpinBox, QTableView, QWidget
 from pytestqt.qtbot import QtBot
-from window_values import ARTIFACT, MODELS, ORIGINAL, PICKLE, STARTER
+from window_values import ARTIFACT, GGUF, MODELS, ORIGINAL, PICKLE, STARTER
 
 from app.deployment import Subject
 from app.pages.deployment import planned, show_deployment
@@ -170,7 +170,7 @@ def test_that_the_application_opens_it_with_a_plan_for_the_model(qtbot: QtBot, h
     qtbot.addWidget(page)
     page.show()
     shell = SimpleNamespace(engine=SimpleNamespace(home=home))
-    dialog = asyncio.run(show_deployment(page, shell, ORIGINAL))  # type: ignore[arg-type]
+    dialog = asyncio.run(show_deployment(page, shell, GGUF))  # type: ignore[arg-type]
     assert dialog.isVisible()
     assert row(dialog, "BF16")[1] == "269 MB"
     concurrency = dialog.findChild(QSpinBox, "deployment.concurrency")
