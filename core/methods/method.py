@@ -139,10 +139,6 @@ class Method:
 
     requirements: tuple[str, ...] = ()
     """Plain sentences: what it needs of the model, the data and the machine; empty where it takes any model alone."""
-    runs_in: tuple[str, ...] = ()
-    """Plain sentences: which engine and hardware run the artifact with real kernels."""
-    minimum_capability: tuple[int, int] | None = None
-    """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
     kl_bound: float = 1.0
     """Mean KL divergence in nats per token over which the proof calls the artifact another model."""
     from_file_to_file: bool = False
