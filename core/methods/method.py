@@ -135,6 +135,7 @@ class Method:
     checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
     """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
 
+    requirements: tuple[str, ...] = ()
     runs_in: tuple[str, ...] = ()
     """Plain sentences: which engine and hardware run the artifact with real kernels."""
     minimum_capability: tuple[int, int] | None = None

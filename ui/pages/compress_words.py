@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.methods.method import Method
 from core.plan.estimates import Estimates
 from core.plan.finding import Severity
 from core.plan.machine import Machine
-from core.plan.method_plan import Goal
+from core.plan.method_plan import Goal, MethodPlan
 from core.value import Range
 from ui.humanize import bytes_text, duration_text, memory_text
 from ui.tone import Tone
@@ -24,6 +25,23 @@ SEVERITY: dict[Severity, tuple[str, Tone]] = {
     Severity.WARNS: ("look", Tone.ATTENTION),
     Severity.NOTES: ("note", Tone.NEUTRAL),
 }
+
+
+def method_details(method: Method, plan: MethodPlan | None) -> str:
+    """All that the current method's card says: why here, what it does, what it needs, where the result runs."""
+    parts = [
+        plan.reason if plan else "",
+        method.explanation if plan is None or plan.reason != method.explanation else "",
+    ]
+    parts.append("\n".join(("Needs", *method.requirements)) if method.requirements else "")
+    parts.append("\n".join(("Runs in", *method.runs_in)) if method.runs_in else "")
+    parts.append("\n".join(("Source", *(source.title for source in method.sources))) if method.sources else "")
+    return "\n\n".join(part for part in parts if part)
+
+
+def needs_data(method: Method, plan: MethodPlan | None) -> bool:
+    """Whether it needs calibration data with the parameters that are set."""
+    return method.calibrates(plan.recipe.parameters if plan else {})
 
 
 def machine_lines(machine: Machine) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from core.methods.method import Method, Standing
 from core.plan.method_plan import MethodPlan
 from core.value import Range
 from ui.humanize import UNKNOWN, bytes_text, duration_text, memory_text
+from ui.pages.compress_words import method_details, needs_data
 from ui.tone import Tone
 from ui.widgets.card import Card
 from ui.widgets.elided import literal
@@ -62,6 +63,11 @@ class MethodCard(Card):
             self._grid.addWidget(figure, 0, 3 + place)
         self._grid.setColumnStretch(1, 1)
         self.body.addLayout(self._grid)
+        self._details = PlainLabel("", "note")
+        self._details.setObjectName(f"method.{method.id}.details")
+        self._details.setContentsMargins(0, 6, 0, 0)
+        self._details.hide()
+        self.body.addWidget(self._details)
         self._place_tag(wide=False)
         self.show_plan(None)
 
@@ -78,6 +84,11 @@ class MethodCard(Card):
         """Tick or untick the box."""
         self._tick.setChecked(on)
 
+    @override
+    def set_current(self, current: bool) -> None:
+        super().set_current(current)
+        self._details.setVisible(current)
+
     def show_plan(self, plan: MethodPlan | None) -> None:
         """Show what the method would give and need for the chosen model; None while that is not known."""
         self.plan = plan
@@ -90,6 +101,8 @@ class MethodCard(Card):
             f"Expected to take {range_text(estimates.seconds)}." if estimates else "",
         )
         self._tag.show_tag(*self._word(plan))
+        self._data.setText("needs data" if needs_data(self.method, plan) else "no data")
+        self._details.setText(method_details(self.method, plan))
 
     def _word(self, plan: MethodPlan | None) -> tuple[str, Tone]:
         if plan is not None and not plan.runnable:
