@@ -29,14 +29,13 @@ SEVERITY: dict[Severity, tuple[str, Tone]] = {
 
 def method_details(method: Method, plan: MethodPlan | None) -> str:
     """All that the current method's card says: why here, what it does, what it needs, where the result runs."""
-    parts = [
-        plan.reason if plan else "",
-        method.explanation if plan is None or plan.reason != method.explanation else "",
-    ]
+    parts = [method.explanation]
+    if plan is not None and plan.reason not in ("", method.explanation):
+        parts.insert(0, plan.reason)
     parts.append("\n".join(("Needs", *method.requirements)) if method.requirements else "")
     parts.append("\n".join(("Runs in", *method.runs_in)) if method.runs_in else "")
     parts.append("\n".join(("Source", *(source.title for source in method.sources))) if method.sources else "")
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(filter(None, parts))
 
 
 def needs_data(method: Method, plan: MethodPlan | None) -> bool:
