@@ -110,6 +110,7 @@ class CompressPage(Page):
 
     def show_machine(self, machine: Machine) -> None:
         """The hardware that the plans are made for."""
+        self._methods.show_machine(machine)
         self._model.show_machine(machine)
 
     def show_methods(self, methods: tuple[Method, ...], not_offered: tuple[NotOffered, ...] = ()) -> None:

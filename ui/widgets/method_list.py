@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from core.methods.method import Method, Standing
 from core.methods.not_offered import NotOffered
+from core.plan.machine import Machine
 from core.plan.method_plan import MethodPlan
 from ui.widgets.buttons import link_button
 from ui.widgets.card import Card
@@ -34,6 +35,7 @@ class MethodList(ScrollColumn):
         self.setObjectName("compress.methods")
         self._cards: dict[str, MethodCard] = {}
         self._current = ""
+        self._machine: Machine | None = None
         self._search = SearchField("compress.find_method")
         self._search.textChanged.connect(lambda _text: self._arrange())
         self._nothing = PlainLabel("", "note")
@@ -57,8 +59,16 @@ class MethodList(ScrollColumn):
             card.chosen.connect(self.chosen)
             card.ticked.connect(self.ticked)
             self._cards[method.id] = card
+            if self._machine is not None:
+                card.show_machine(self._machine)
         self._refused.show_methods(not_offered)
         self._arrange()
+
+    def show_machine(self, machine: Machine) -> None:
+        """The hardware that the result is to run on."""
+        for card in self._cards.values():
+            card.show_machine(machine)
+        self._machine = machine
 
     def show_plans(self, plans: Iterable[MethodPlan]) -> None:
         """What each method would give and need; the best for the goal comes first."""
@@ -144,6 +154,7 @@ class _Section(QWidget):
         for place, card in enumerate(cards, start=1):
             if self._column.indexOf(card) != place:
                 self._column.insertWidget(place, card)
+            card.set_compact(not self._fixed)
             card.setVisible(card in shown)
         self._cards = shown
         self._heading.setText(self._name if self._fixed else f"{self._name} · {len(cards)}")
@@ -195,8 +206,8 @@ class _Refused(QWidget):
             words = QVBoxLayout(line)
             words.setContentsMargins(0, 0, 0, 4)
             words.setSpacing(2)
-            words.addWidget(PlainLabel(method.title, "strong"))
-            words.addWidget(PlainLabel(f"{method.why} {method.instead}".strip(), "note"))
+            words.addWidget(PlainLabel(method.name, "strong"))
+            words.addWidget(PlainLabel(f"{method.why} Instead: {method.instead}", "note"))
             self._card.body.addWidget(line)
             self._lines.append(line)
         self._heading.setText(f"Not offered, and why · {len(methods)}")
