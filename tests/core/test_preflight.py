@@ -199,7 +199,7 @@ def test_that_the_evaluation_text_is_refused_as_calibration_data(tmp_path: Path)
     from core.calibration.overlap import evaluation_texts
 
     path = tmp_path / "data.txt"
-    path.write_text("\n\n".join(evaluation_texts()[:3]), encoding="utf-8")
+    path.write_text("\n\n".join([*evaluation_texts().values()][:3]), encoding="utf-8")
     finding = findings(calibration=CalibrationSpec(source=str(path)))["calibration-overlap"]
     assert finding.severity is Severity.BLOCKS
     assert "98%" in finding.message
