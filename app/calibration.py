@@ -47,6 +47,14 @@ def pinned(engine: Engine, spec: CalibrationSpec) -> CalibrationSpec:
     return sets_of(engine).pinned(spec)
 
 
+def pinned_where_known(engine: Engine, spec: CalibrationSpec) -> CalibrationSpec:
+    """As `pinned`, but a set that is not there stays as it is, for the findings to say so."""
+    try:
+        return pinned(engine, spec)
+    except BitpressError:
+        return spec
+
+
 def answers_folder(engine: Engine, model: LocalModel) -> Path:
     """Where the model's self-made calibration chat is kept: one folder per model, by its very weights."""
     return engine.home.answers / weights_identity(model.path)[:24]

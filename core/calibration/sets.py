@@ -25,6 +25,7 @@ from core.errors import BitpressError
 from core.value import Json, Received
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
+NAME_RULE = "Use up to 64 letters (a to z), digits, dots, hyphens and underscores; begin with a letter or digit."
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -183,12 +184,8 @@ class SetStore:
         return self._folder / "sets"
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise BitpressError(
-                "calibration-set-name",
-                f"{name!r} cannot be the name of a calibration set.",
-                "Use up to 64 letters (a to z), digits, dots, hyphens and underscores; begin with a letter or digit.",
-            )
+        if not is_set_name(name):
+            raise BitpressError("calibration-set-name", f"{name!r} cannot be the name of a calibration set.", NAME_RULE)
         return self._names / f"{name}.json"
 
     def _content(self, sha256: str) -> Path:
@@ -202,6 +199,11 @@ class SetStore:
         with (self._folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def is_set_name(name: str) -> bool:
+    """Whether a set can have this name: no path, nothing hidden, and the same on every disk."""
+    return _NAME.fullmatch(name) is not None
 
 
 def set_samples(pinned: PinnedSet) -> tuple[CalibrationSample, ...]:

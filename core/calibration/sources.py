@@ -79,7 +79,7 @@ def _pin(spec: CalibrationSpec) -> PinnedSet:
     if pinned is None:
         raise BitpressError(
             "calibration-set-unknown",
-            f"Nobody has looked up what {spec.source} stands for.",
-            "`bitpress calibration list` names the sets.",
+            f"There is no calibration set {spec.source.removeprefix(SET_PREFIX)!r} here, or nobody has looked it up.",
+            "`bitpress calibration list` names the sets. Choose one of them, or other data.",
         )
     return pinned

@@ -17,7 +17,7 @@ _SHOWN_SHARES = 6
 def source_words(source: str) -> str:
     """One source as a person would call it, short."""
     if source == SELF_CHAT:
-        return "Chat by the model itself"
+        return "Self-made chat"
     if source == BUILT_IN:
         return "Built-in prompts"
     return Path(source).name if is_path(source) else f"Set {source.removeprefix(SET_PREFIX)}"
@@ -31,7 +31,13 @@ def set_words(found: CalibrationSet) -> str:
 
 def choice_words(spec: CalibrationSpec) -> str:
     """A choice on one line: `128 samples of a.jsonl and Set chats`."""
-    return f"{number_text(spec.samples)} samples of {' and '.join(source_words(part.source) for part in spec.parts)}"
+    return f"{number_text(spec.samples)} samples of {joined([part.source for part in spec.parts])}"
+
+
+def joined(sources: Sequence[str]) -> str:
+    """The sources as one would say them: `a.jsonl, Set chats and Built-in prompts`."""
+    words = [source_words(source) for source in sources]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def inspection_facts(found: CalibrationInspection) -> tuple[tuple[str, str], ...]:
