@@ -11,7 +11,6 @@ from core.calibration.inspection import FEW_SAMPLES, few_samples, overlap_findin
 from core.calibration.overlap import evaluation_texts, overlap
 from core.calibration.sources import source_beginning, source_paths
 from core.calibration.spec import BUILT_IN, SELF_CHAT, CalibrationSpec
-from core.calibration.text_files import unreadable
 from core.errors import BitpressError, Problem
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
@@ -68,12 +67,9 @@ def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]
 
 def _own_data(spec: CalibrationSpec, *, named: bool) -> Iterator[Finding]:
     try:
-        stamps = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in source_paths(spec))
+        stamps = tuple(_stamp(path) for path in source_paths(spec))
     except BitpressError as error:
         yield _blocked(error.problem)
-        return
-    except OSError as error:
-        yield _blocked(unreadable(Path(spec.source), error).problem)
         return
     # The rest of the choice has no part in what the data begins with.
     share = _looked_at(spec.model_copy(update={"samples": 1, "seed": 0}), stamps)
@@ -81,6 +77,15 @@ def _own_data(spec: CalibrationSpec, *, named: bool) -> Iterator[Finding]:
         yield _blocked(share)
     elif (finding := overlap_finding(share, spec.source if named else "")) is not None:
         yield finding
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Path, time and size; of a file that is gone, reading it says more."""
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), found.st_mtime_ns, found.st_size
 
 
 @lru_cache(maxsize=32)
