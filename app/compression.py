@@ -69,10 +69,11 @@ async def plan_compression(
     seed: int = 0,
 ) -> Planned:
     """Resolve, check and estimate; nothing runs but the survey of a model that was never seen."""
-    entry = find(method)
+    find(method)
     survey = await survey_of(engine, model)
-    spec = pinned(engine, calibration or CalibrationSpec(seed=seed)) if entry.needs_calibration else None
-    recipe = resolve_recipe(method, overrides, spec, survey, seed)
+    recipe = resolve_recipe(method, overrides, calibration, survey, seed)
+    if recipe.calibration is not None:
+        recipe = recipe.model_copy(update={"calibration": pinned(engine, recipe.calibration)})
     place = output or free_name(engine.artifacts, f"{model.name}-{method}")
     history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
     machine = await asyncio.to_thread(read_machine, place)

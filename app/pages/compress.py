@@ -12,6 +12,7 @@ from app.shell import Shell
 from app.starter import ensure_starter
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS
+from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Origin, Weights
 from core.plan.plan_methods import plan_methods
@@ -31,7 +32,7 @@ class CompressBinding:
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
         page.inspect_requested.connect(lambda choice: shell.tasks.replace("inspect", self._inspected(choice)))
         page.save_set_requested.connect(lambda *asked: shell.tasks.start("save-set", self._kept(*asked)))
-        page.show_methods(METHODS)
+        page.show_methods(METHODS, NOT_OFFERED)
         shell.on_models.append(self._show_models)
         shell.going["compress"] = self._receive
         self._show_models(shell.models)

@@ -20,7 +20,7 @@ from core.plan.finding import Finding, Severity
 
 def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]:
     """Findings about the data; reads a quarter of a megabyte of each source, once for each version of its files."""
-    if not find(recipe.method).needs_calibration:
+    if not find(recipe.method).calibrates(recipe.parameters):
         return
     spec = recipe.calibration
     if spec is None:
