@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Argument(help="A folder, a GGUF file, a name from `bitpress models`, or starter.")]
 MethodName = Annotated[str, typer.Option("--method", help="An entry of `bitpress methods`.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE; may be given often.")]
-Calibration = Annotated[str, typer.Option("--calibration", help="self-chat, or a file or folder of text.")]
+Calibration = Annotated[
+    list[str],
+    typer.Option(
+        "--calibration",
+        help="self-chat, built-in, set:NAME, or a file or folder. Several make a mix, each with *WEIGHT if wanted: "
+        "given as several options, or joined: 'self-chat*2+chats.jsonl'.",
+    ),
+]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Calibration samples.")]
 TextField = Annotated[
     str | None, typer.Option("--text-field", help="Column of jsonl, csv and parquet; found by itself if left out.")
@@ -33,6 +40,7 @@ Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 _DEFAULT = CalibrationSpec()
+_SOURCES = [SELF_CHAT]
 
 
 def list_methods(as_json: Json = False) -> int:
@@ -60,7 +68,7 @@ def plan(
     model: Model,
     method: MethodName,
     settings: Set = None,
-    calibration: Calibration = SELF_CHAT,
+    calibration: Calibration = _SOURCES,
     samples: Samples = _DEFAULT.samples,
     max_length: MaxLength = _DEFAULT.max_length,
     text_field: TextField = None,
@@ -105,7 +113,7 @@ def compress(
     model: Model,
     method: MethodName,
     settings: Set = None,
-    calibration: Calibration = SELF_CHAT,
+    calibration: Calibration = _SOURCES,
     samples: Samples = _DEFAULT.samples,
     max_length: MaxLength = _DEFAULT.max_length,
     text_field: TextField = None,
@@ -186,13 +194,14 @@ async def _planned(
     model: str,
     method: str,
     settings: list[str] | None,
-    calibration: str,
+    calibration: list[str],
     samples: int,
     max_length: int,
     text_field: str | None,
     seed: int,
     output_folder: Path | None,
 ) -> Planned:
+    from app.calibration import typed_sources
     from app.compression import plan_compression
     from app.starter import ensure_starter
     from core.methods.catalogue import find
@@ -204,14 +213,13 @@ async def _planned(
         found = await ensure_starter(engine, lambda text, _: output.note(text))
     else:
         found = engine.model(model)
-    source = calibration if calibration == SELF_CHAT else str(Path(calibration).absolute())
     return await plan_compression(
         engine,
         model=found,
         method=method,
         overrides=overrides,
         calibration=CalibrationSpec(
-            source=source, samples=samples, max_length=max_length, seed=seed, text_field=text_field
+            mix=typed_sources(calibration), samples=samples, max_length=max_length, seed=seed, text_field=text_field
         ),
         output=output_folder.absolute() if output_folder else None,
         seed=seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal, SignalInstance
@@ -10,6 +10,8 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 from typing_extensions import override
 
+from core.calibration.inspection import CalibrationInspection
+from core.calibration.sets import CalibrationSet
 from core.calibration.spec import CalibrationSpec
 from core.methods.method import Method
 from core.methods.not_offered import NotOffered
@@ -19,7 +21,7 @@ from core.plan.finding import Severity
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal, MethodPlan
 from core.value import Json
-from ui.dialogs.calibration_preview import CalibrationPreview, show_preview
+from ui.dialogs.calibration_inspector import CalibrationInspector, show_inspection
 from ui.forms.calibration_form import CalibrationForm
 from ui.forms.method_form import MethodForm
 from ui.pages.compress_choice import CompressChoice
@@ -46,7 +48,9 @@ class CompressPage(Page):
     choice_changed = Signal(object)
     run_requested = Signal(object)
     queue_requested = Signal(object)
-    preview_requested = Signal(object)
+    inspect_requested = Signal(object)
+    save_set_requested = Signal(object, str, str)
+    """The choice, and the name and description of the set that its calibration data is to become."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Compress", parent)
@@ -68,7 +72,8 @@ class CompressPage(Page):
         self._form.defaults_requested.connect(self._forget_overrides)
         self._calibration = CalibrationForm()
         self._calibration.value_changed.connect(self._changed)
-        self._calibration.preview_requested.connect(lambda: self._emit(self.preview_requested))
+        self._calibration.inspect_requested.connect(lambda: self._emit(self.inspect_requested))
+        self._calibration.save_requested.connect(self._save_set)
         self._no_data = PlainLabel("This method needs no calibration data.", "note")
         self._no_data.setObjectName("compress.no_data")
         self._no_data.hide()
@@ -133,9 +138,13 @@ class CompressPage(Page):
             self._current = best.recipe.method
         self._show_current()
 
-    def show_preview(self, samples: Sequence[Mapping[str, Json]]) -> CalibrationPreview:
-        """Rendered samples with keys text, tokens [{id, text}], truncated and origin, in a dialog."""
-        return show_preview(self, samples)
+    def show_inspection(self, found: CalibrationInspection) -> CalibrationInspector:
+        """What the calibration data looks like, in a dialog."""
+        return show_inspection(self, found)
+
+    def show_sets(self, sets: tuple[CalibrationSet, ...]) -> None:
+        """The named calibration sets that can be chosen."""
+        self._calibration.show_sets(sets)
 
     def show_busy(self, text: str | None) -> None:
         """Say what is being found out; nothing can be started meanwhile."""
@@ -205,7 +214,7 @@ class CompressPage(Page):
         parameters = Card()
         parameters.body.addWidget(self._form)
         calibration = Card("Calibration data")
-        calibration.header.addWidget(self._calibration.preview_button)
+        calibration.header.addWidget(self._calibration.inspect_button)
         calibration.body.addWidget(self._no_data)
         calibration.body.addWidget(self._calibration)
         self._right = ScrollColumn()
@@ -300,7 +309,7 @@ class CompressPage(Page):
             data = needs_data(method, plan)
             self._no_data.setVisible(not data)
             self._calibration.setVisible(data)
-            self._calibration.preview_button.setVisible(data)
+            self._calibration.inspect_button.setVisible(data)
         if plan is not None:
             with QSignalBlocker(self._form):
                 self._form.show_recipe(plan.recipe)
@@ -340,6 +349,11 @@ class CompressPage(Page):
         choice = self.choice()
         if choice is not None:
             signal.emit(choice)
+
+    def _save_set(self, name: str, description: str) -> None:
+        choice = self.choice()
+        if choice is not None:
+            self.save_set_requested.emit(choice, name, description)
 
     @property
     def goal(self) -> Goal:
