@@ -12,6 +12,7 @@ from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from core.models.survey import Survey
+from core.plan.artifact_layout import artifact_layout, change_of, layout_bytes
 from core.plan.estimates import Estimates
 from core.plan.history import (
     answered,
@@ -24,7 +25,7 @@ from core.plan.history import (
     stage_seconds,
 )
 from core.plan.machine import Machine
-from core.plan.sizes import Shape, artifact_bytes, run_bytes, shape_of, weight_bytes
+from core.plan.sizes import Shape, artifact_bytes, element_dtype, run_bytes, shape_of
 from core.plan.work import (
     ANSWER_BATCH,
     ANSWER_TOKENS,
@@ -58,14 +59,13 @@ def estimate(
     model: LocalModel, survey: Survey | None, recipe: Recipe, machine: Machine, history: Sequence[Run]
 ) -> Estimates:
     """Estimates for the whole job, proof included. Raises BitpressError `unknown-method`."""
-    rules = find(recipe.method).rules(recipe.parameters)
-    shape = shape_of(model, survey, tuple(recipe.parameters.get("ignore", ())), rules)
-    job = _Job(
-        recipe=recipe,
-        shape=shape,
-        weights=weight_bytes(model, shape),
-        artifact=artifact_bytes(model, shape),
-    )
+    change = change_of(find(recipe.method), recipe.parameters)
+    shape = shape_of(model, survey, change.ignore, change.rules)
+    if survey is None:
+        artifact = artifact_bytes(model, shape)
+    else:
+        artifact = layout_bytes(artifact_layout(survey, change, element_dtype(model)))
+    job = _Job(recipe=recipe, shape=shape, weights=shape.weights, artifact=artifact)
     on_gpu = bool(machine.gpus) and machine.jobs_on_gpu
     return Estimates(
         artifact_bytes=job.artifact,
