@@ -28,6 +28,10 @@ def _defaults(survey: Survey | None) -> dict[str, Json]:
     return {"ignore": default_ignore(survey), "observer": OBSERVER.default}
 
 
+def _streams(parameters: Parameters) -> bool:
+    return True
+
+
 FP8_DYNAMIC = Method(
     id="fp8-dynamic",
     title="FP8 dynamic",
@@ -58,4 +62,5 @@ FP8_DYNAMIC = Method(
     modifiers=_modifiers,
     defaults=_defaults,
     rules=_rules,
+    streams=_streams,
 )

@@ -93,6 +93,10 @@ def _no_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
     return ()
 
 
+def _never(parameters: Parameters) -> bool:
+    return False
+
+
 def _no_zeros(parameters: Parameters) -> tuple[float, str] | None:
     return None
 
@@ -137,6 +141,8 @@ class Method:
     """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
     kl_bound: float = 1.0
     """Mean KL divergence in nats per token over which the proof calls the artifact another model."""
+    streams: Callable[[Parameters], bool] = _never
+    """Whether it may go from file to file without building the model: it needs no data and changes weights alone."""
     zeros: Callable[[Parameters], tuple[float, str] | None] = _no_zeros
     """Share of zeros and mask that pruning must leave, where the method prunes."""
 
