@@ -35,9 +35,13 @@ def show(run: Annotated[int, typer.Argument(help="A run's number.")], as_json: J
     async def command(engine: Engine) -> int:
         import json
 
+        from core.plan.predicted import predicted
+        from core.telemetry.recording import read_samples
+
         kept = engine.store.get(run)
         folder = engine.home.run_folder(run)
-        output.result({**kept.model_dump(mode="json"), "folder": str(folder)})
+        rows = [row.model_dump(mode="json") for row in predicted(kept, read_samples(folder))]
+        output.result({**kept.model_dump(mode="json"), "folder": str(folder), "predicted": rows})
         output.say(json.dumps(kept.model_dump(mode="json"), indent=1, ensure_ascii=False))
         output.say(f"Log, events and telemetry: {folder}")
         return DONE

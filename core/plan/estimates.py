@@ -16,3 +16,5 @@ class Estimates(Value):
     seconds: Range
     run_bytes: int
     """Weights plus a KV cache of 8,192 tokens, for running the artifact in an engine with kernels."""
+    basis: str = ""
+    """On what time and memory rest, as a sentence: arithmetic, or how many earlier runs on this machine."""

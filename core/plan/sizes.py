@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from core.methods.scheme import Rule, Scheme
 from core.methods.storage import stored_linear
 from core.methods.targets import assigned
 from core.models.local_model import LocalModel, Weights
-from core.models.survey import Survey
+from core.models.survey import Survey, SurveyedModule
 from core.plan.artifact_layout import Change, loaded_bytes, taken_apart
 
 RUN_TOKENS = 8192
@@ -42,9 +42,21 @@ class Shape:
     exact: bool
     """False where there was no survey and the shapes were guessed from the configuration."""
 
+    linears: tuple[tuple[int, int], ...] = ()
+    """(rows, columns) of every Linear inside the layers, compressed or not: what a pass over data computes."""
+
     @property
     def compressed_elements(self) -> int:
         return sum(rows * columns for rows, columns in self.compressed)
+
+    @property
+    def linear_elements(self) -> int:
+        return sum(rows * columns for rows, columns in self.linears)
+
+    @property
+    def pruned(self) -> Shape:
+        """The same with every Linear of the layers worked on, as pruning does before anything is rounded."""
+        return replace(self, compressed=self.linears, schemes=())
 
 
 def shape_of(
@@ -115,6 +127,7 @@ def _surveyed(model: LocalModel, survey: Survey, ignore: tuple[str, ...], rules:
         vocabulary=model.vocabulary or _vocabulary(survey),
         tensors=sum(times for _, times in modules),
         exact=True,
+        linears=tuple(shape for module, times in modules if _in_layers(module) for shape in times * [_sides(module)]),
     )
 
 
@@ -134,6 +147,7 @@ def _guessed(model: LocalModel, rules: tuple[Rule, ...]) -> Shape:
         hidden = hidden or 4096
         embedding = min(vocabulary * hidden * (1 if model.tied_embeddings else 2), elements // 2)
         compressed = [(max((elements - embedding) // hidden, 1), hidden)]
+    linears = compressed
     if not rules:
         compressed = []
     inside = sum(rows * columns for rows, columns in compressed)
@@ -149,7 +163,17 @@ def _guessed(model: LocalModel, rules: tuple[Rule, ...]) -> Shape:
         vocabulary=vocabulary,
         tensors=len(compressed) + 2 * (layers or 1) + 3,
         exact=False,
+        linears=tuple(linears),
     )
+
+
+def _in_layers(module: SurveyedModule) -> bool:
+    """Whether it is a Linear of a decoder layer: their names have the layer's number in them."""
+    return module.kind == "Linear" and any(part.isdecimal() for part in module.name.split("."))
+
+
+def _sides(module: SurveyedModule) -> tuple[int, int]:
+    return module.shape[0], module.shape[1]
 
 
 def _kv_values(model: LocalModel) -> int:
