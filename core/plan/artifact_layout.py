@@ -41,7 +41,7 @@ class Change:
     kv_cache: bool = False
     untied: bool = False
     """Whether an output layer that shares the embedding's weights gets its own: rotations differ for the two."""
-    pruned_experts: float = 0.0
+    dropped_experts: float = 0.0
     """Share of every layer's experts that is taken away."""
 
 
@@ -62,14 +62,12 @@ class Stored:
 
 def change_of(method: Method, parameters: Parameters) -> Change:
     """What the method does with these parameters, as far as tensors come, go or change their shape."""
-    arguments: Mapping[str, Mapping[str, Json]] = {spec.name: spec.arguments for spec in method.modifiers(parameters)}
-    rotations = arguments.get("SpinQuantModifier", {}).get("rotations", ("R1", "R2"))
     return Change(
         rules=method.rules(parameters),
         ignore=tuple(parameters.get("ignore", ())),
         kv_cache=kv_cache(parameters) is not None,
-        untied="SpinQuantModifier" in arguments and "R1" in rotations,
-        pruned_experts=float(arguments.get("REAPPruningModifier", {}).get("sparsity", 0.0)),
+        untied=method.unties_head,
+        dropped_experts=method.dropped_experts(parameters),
     )
 
 
@@ -169,14 +167,14 @@ def taken_apart(survey: Survey, change: Change) -> tuple[tuple[SurveyedModule, i
     made: list[tuple[SurveyedModule, int]] = []
     for module in survey.modules:
         count = experts.get(module.name.rpartition(".")[0])
-        fewer = _fewer(module, count, change.pruned_experts) if count and change.pruned_experts else module
+        fewer = _fewer(module, count, change.dropped_experts) if count and change.dropped_experts else module
         made += expert_linears(fewer) or ((fewer, 1),)
     return tuple(made)
 
 
-def _fewer(module: SurveyedModule, count: int, pruned: float) -> SurveyedModule:
-    """The experts or their router with the share `pruned` of the experts gone: the first of their `count` sides."""
-    left = count - int(count * pruned)
+def _fewer(module: SurveyedModule, count: int, dropped: float) -> SurveyedModule:
+    """The experts or their router with the share `dropped` of the experts gone: the first of their `count` sides."""
+    left = count - int(count * dropped)
     if any(tensor.shape[:1] != (count,) for tensor in module.tensors):
         return module
     tensors = tuple(tensor.model_copy(update={"shape": (left, *tensor.shape[1:])}) for tensor in module.tensors)

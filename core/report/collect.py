@@ -306,7 +306,7 @@ def _method_facts(run: Run, facts: Sources) -> MethodFacts:
         scheme=method.scheme,
         weight_bits=method.weight_bits,
         activation_bits=method.activation_bits,
-        needs_calibration=method.needs_calibration,
+        needs_calibration=method.needs_calibration or (recipe is not None and recipe.calibration is not None),
         runs_in=method.runs_in,
         sources=tuple(Reference(title=source.title, url=source.url) for source in method.sources),
         settings=tuple(
