@@ -6,7 +6,7 @@ What is not compressed is saved as it was loaded, shared storage once. A compres
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -16,7 +16,6 @@ from core.methods.storage import stored_linear
 from core.methods.targets import assigned
 from core.models.safetensors_header import DTYPE_BITS
 from core.models.survey import Survey, SurveyedModule, SurveyedTensor
-from core.value import Json
 
 SHARD_BYTES = 20_000_000_000
 """llmcompressor's `max_shard_size` (transformers/compression/compressed_tensors_utils.py)."""
