@@ -20,7 +20,7 @@ from core.value import Range
 _COMPRESS_START = 540e6
 """Resident once torch, transformers and llmcompressor are imported and a model is mapped."""
 
-_PROOF_START = 490e6
+_PROOF_START = 440e6
 
 _PROOF_LOGITS = 4 * 255
 """Rows of logits that the proof keeps: core.worker.prove's DOCUMENTS windows."""
