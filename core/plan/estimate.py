@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import median
 
 from core.jobs.run import Run
@@ -10,14 +11,14 @@ from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from core.models.survey import Survey
-from core.plan.artifact_layout import artifact_layout, change_of, layout_bytes
+from core.plan.artifact_layout import Change, artifact_layout, change_of, layout_bytes
 from core.plan.estimates import Estimates
 from core.plan.history import peak_ratios
 from core.plan.job import Job
 from core.plan.machine import Machine
-from core.plan.memory import device_memory, host_memory, host_memory_beside_gpu
+from core.plan.memory import device_memory, host_least, host_memory, host_memory_beside_gpu
 from core.plan.seconds import expected_seconds
-from core.plan.sizes import artifact_bytes, element_dtype, run_bytes, shape_of
+from core.plan.sizes import Shape, artifact_bytes, element_dtype, run_bytes, shape_of
 from core.plan.work import ANSWER_TOKENS, gpu_speed, processor_speed
 from core.value import Range
 
@@ -43,6 +44,7 @@ def estimate(
         disk_bytes=_disk(job),
         seconds=seconds,
         run_bytes=run_bytes(job.artifact, job.shape),
+        host_least_bytes=0 if on_gpu else host_least(job),
         basis=basis,
     )
 
@@ -50,12 +52,7 @@ def estimate(
 def planned_job(model: LocalModel, survey: Survey | None, recipe: Recipe) -> Job:
     """The job in numbers; exact in its sizes where there is a survey. Raises BitpressError `unknown-method`."""
     method = find(recipe.method)
-    change = change_of(method, recipe.parameters)
-    shape = shape_of(model, survey, change.ignore, change.rules)
-    if survey is None:
-        artifact = artifact_bytes(model, shape)
-    else:
-        artifact = layout_bytes(artifact_layout(survey, change, element_dtype(model)))
+    shape, artifact = _sized(model, survey, change_of(method, recipe.parameters))
     return Job(
         recipe=recipe,
         shape=shape,
@@ -65,6 +62,15 @@ def planned_job(model: LocalModel, survey: Survey | None, recipe: Recipe) -> Job
         streams=method.streams(recipe.parameters),
         shards=max(model.shards, 1),
     )
+
+
+@lru_cache(maxsize=128)
+def _sized(model: LocalModel, survey: Survey | None, change: Change) -> tuple[Shape, int]:
+    """Shape and bytes of the artifact; kept, as preflight and plan ask for the same one after the other."""
+    shape = shape_of(model, survey, change.ignore, change.rules)
+    if survey is None:
+        return shape, artifact_bytes(model, shape)
+    return shape, layout_bytes(artifact_layout(survey, change, element_dtype(model)))
 
 
 def _disk(job: Job) -> int:

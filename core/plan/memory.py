@@ -20,6 +20,9 @@ from core.value import Range
 _COMPRESS_START = 540e6
 """Resident once torch, transformers and llmcompressor are imported and a model is mapped."""
 
+_START_LEAST = 250e6
+"""Of that, what is not mapped code."""
+
 _PROOF_START = 440e6
 
 _PROOF_LOGITS = 4 * 255
@@ -53,6 +56,16 @@ def host_memory(job: Job) -> Range:
     return Range(value=value, low=value / _SPREAD, high=value * _SPREAD)
 
 
+def host_least(job: Job) -> int:
+    """Bytes of the larger process that the system cannot take back: mapped files are left out, and libraries' code."""
+    shape = job.shape
+    element = job.weights / max(shape.elements, 1)
+    logits = shape.vocabulary * (_PROOF_LOGITS * element + _PROOF_FLOATS)
+    proof = shape.compressed_elements * element + logits
+    rewritten = 0.0 if job.streams else _rewritten(job) + _work(job)
+    return round(_START_LEAST + max(proof, rewritten, _answer_bytes(job)))
+
+
 def host_memory_beside_gpu(job: Job) -> Range:
     """The model lies in main memory and lends its layers to the GPU; CUDA's libraries take over a gigabyte."""
     return Range(
@@ -75,13 +88,18 @@ def device_memory(job: Job) -> Range:
 
 
 def _compress(job: Job) -> float:
-    shape = job.shape
     if job.streams:
         return _COMPRESS_START + 2.0 * job.weights / job.shards
+    return _COMPRESS_START + job.weights + _rewritten(job) + _work(job)
+
+
+def _rewritten(job: Job) -> float:
+    """Weights that were made anew beside the mapped files: all of the layers by some modifiers, packed ones by all."""
+    shape = job.shape
     element = job.weights / max(shape.elements, 1)
     packed = max(job.artifact - shape.kept * element, 0.0)
-    rewritten = shape.linear_elements * element if _rewrites(job) else 0.0
-    return _COMPRESS_START + job.weights + max(packed, rewritten) + _work(job)
+    changed = any(modifier.name in _CHANGING for modifier in job.modifiers)
+    return max(packed, shape.linear_elements * element) if changed else packed
 
 
 def _proof(job: Job) -> float:
@@ -102,10 +120,6 @@ def _answer_bytes(job: Job) -> float:
     if calibration is None or calibration.source != SELF_CHAT:
         return 0.0
     return float(ANSWER_BATCH * (2 * ANSWER_TOKENS * shape.kv_values * 2 + shape.vocabulary * 12))
-
-
-def _rewrites(job: Job) -> bool:
-    return any(modifier.name in _CHANGING for modifier in job.modifiers)
 
 
 def _work(job: Job) -> float:
