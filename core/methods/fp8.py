@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.methods import sources
 from core.methods.divisibility import divisibility
-from core.methods.method import Method, ModifierSpec, Parameters, Standing, kv_cache
+from core.methods.method import Method, ModifierSpec, Parameters, Standing
 from core.methods.modifiers import rounding
 from core.methods.parameters import IGNORE, KV_CACHE, OBSERVER, RANGE, defaults_of, weight_observer
 from core.methods.scheme import LINEAR, Rule
@@ -23,11 +23,6 @@ def _static(parameters: Parameters) -> tuple[Rule, ...]:
 
 def _block(parameters: Parameters) -> tuple[Rule, ...]:
     return (Rule(targets=LINEAR, scheme=fp8_block(weight_observer(parameters))),)
-
-
-def _streams(parameters: Parameters) -> bool:
-    """Only where nothing has to be seen running: scales of keys and values and the importance matrix come from data."""
-    return kv_cache(parameters) is None and not any(rule.scheme.needs_data for rule in _dynamic(parameters))
 
 
 def _dynamic_modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
@@ -63,18 +58,12 @@ FP8_DYNAMIC = Method(
     needs_calibration=False,
     standing=Standing.RECOMMENDED,
     sources=(sources.FP8_FORMATS, sources.KURTIC),
-    runs_in=(
-        "vLLM on NVIDIA GPUs from compute capability 8.9 on, with FP8 kernels.",
-        "vLLM on NVIDIA GPUs from 7.5 to 8.6, with 8-bit weights only: it saves memory, activations stay 16 bits.",
-        "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
-    ),
-    minimum_capability=(8, 9),
     kl_bound=0.15,
     parameters=_PARAMETERS,
     modifiers=_dynamic_modifiers,
     defaults=defaults_of(_PARAMETERS),
     rules=_dynamic,
-    streams=_streams,
+    from_file_to_file=True,
 )
 
 FP8_STATIC = Method(
@@ -119,5 +108,6 @@ FP8_BLOCK = Method(
     modifiers=_block_modifiers,
     defaults=defaults_of(_COARSE),
     rules=_block,
+    from_file_to_file=True,
     checks=_block_checks,
 )
