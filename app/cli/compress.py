@@ -252,4 +252,6 @@ def _say_plan(output: Output, planned: Planned) -> None:
         )
     output.say(f"Disk needed     {bytes_text(needs.disk_bytes)}")
     output.say(f"Time            {duration_text(needs.seconds.low)} to {duration_text(needs.seconds.high)}")
+    if needs.basis:
+        output.say(f"                {needs.basis}")
     output.say("It can start." if planned.runnable else "It cannot start like this.")

@@ -106,7 +106,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         "calibration": facts.model_dump(mode="json") if facts else None,
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
-        "peak_bytes": peak_bytes(),
+        **_peaks(),
         "expected_modules": list(quantized),
         "ignored_modules": list(left),
         "threads": _threads(),
@@ -142,7 +142,7 @@ def _streamed(command: Compress, output: Path, report: Reporter) -> Json | None:
         "calibration": None,
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
-        "peak_bytes": peak_bytes(),
+        **_peaks(),
         "expected_modules": list(plan.chosen),
         "ignored_modules": list(plan.left),
         "threads": _threads(),
@@ -161,21 +161,12 @@ def quantized_modules(model: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(quantized), tuple(left)
 
 
-def peak_bytes() -> int:
-    """Largest device memory that torch allocated where a GPU was used, else the largest resident memory."""
-    import torch
+def _peaks() -> dict[str, int]:
+    """The largest memory of this process; `peak_bytes` is the device's where one was used, else what was resident."""
+    from core.worker.footprint import process_peaks
 
-    if torch.cuda.is_available() and (allocated := max(map(torch.cuda.max_memory_allocated, _devices()), default=0)):
-        return int(allocated)
-    from core.worker.footprint import peak_resident
-
-    return peak_resident()
-
-
-def _devices() -> range:
-    import torch
-
-    return range(torch.cuda.device_count())
+    peaks = process_peaks()
+    return {**peaks, "peak_bytes": peaks["device_peak_bytes"] or peaks["host_peak_bytes"]}
 
 
 def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
