@@ -33,8 +33,8 @@ def run(command: SurveyModel, report: Reporter) -> Json:
 def survey(folder: Path) -> Survey:
     """Survey a folder with config.json and safetensors. A compressed model is listed as its plain architecture."""
     mark = fingerprint(folder)
-    config = _config(folder)
-    model = _on_meta(config, folder)
+    config = plain_config(folder)
+    model = on_meta(config, folder)
     _compare(model, merged(read_headers(folder)), folder)
     layers, kind = _layers(model, config)
     return Survey(
@@ -46,7 +46,8 @@ def survey(folder: Path) -> Survey:
     )
 
 
-def _config(folder: Path) -> Any:
+def plain_config(folder: Path) -> Any:
+    """The folder's config without its quantization. Raises BitpressError `unknown-architecture`."""
     from transformers import AutoConfig
 
     try:
@@ -58,7 +59,8 @@ def _config(folder: Path) -> Any:
     return config
 
 
-def _on_meta(config: Any, folder: Path) -> Any:
+def on_meta(config: Any, folder: Path) -> Any:
+    """The model without storage. Raises BitpressError `unknown-architecture` or `bad-config`."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -77,7 +79,7 @@ def _on_meta(config: Any, folder: Path) -> Any:
 
 def _modules(model: Any) -> Iterable[SurveyedModule]:
     owners: dict[int, str] = {}
-    tied = _declared_ties(model)
+    tied = declared_ties(model)
     for name, module in model.named_modules():
         own = list(module.named_parameters(recurse=False))
         if not own:
@@ -97,7 +99,7 @@ def _modules(model: Any) -> Iterable[SurveyedModule]:
         )
 
 
-def _declared_ties(model: Any) -> Mapping[str, str]:
+def declared_ties(model: Any) -> Mapping[str, str]:
     """Parameter to the parameter that it shares storage with, where the config asks for ties."""
     keys = getattr(model, "_tied_weights_keys", None)
     if not isinstance(keys, dict) or not getattr(model.config.get_text_config(), "tie_word_embeddings", False):
@@ -125,7 +127,7 @@ def _compare(model: Any, tensors: Mapping[str, TensorEntry], folder: Path) -> No
     architectures whose checkpoints are renamed or merged while loading.
     """
     prefix = f"{model.base_model_prefix}." if getattr(model, "base_model_prefix", "") else ""
-    ties = _declared_ties(model)
+    ties = declared_ties(model)
     missing: list[str] = []
     found = 0
     for name, parameter in model.named_parameters():
@@ -140,7 +142,7 @@ def _compare(model: Any, tensors: Mapping[str, TensorEntry], folder: Path) -> No
             raise _mismatch(folder, f"{stored} is {_sizes(entry.shape)} there and {_sizes(parameter.shape)} here")
     ignored = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_missing", None) or ()]
     missing = [name for name in missing if not any(pattern.search(name) for pattern in ignored)]
-    if tensors and missing and not _renames(model):
+    if tensors and missing and not renames(model):
         raise _mismatch(folder, f"{len(missing)} weights that the config asks for are not there, {missing[0]} for one")
 
 
@@ -149,7 +151,7 @@ def _is_packed(name: str, tensors: Mapping[str, TensorEntry]) -> bool:
     return any(f"{stem}.{packed}" in tensors for packed in ("weight_packed", "qweight")) or f"{name}_blocks" in tensors
 
 
-def _renames(model: Any) -> bool:
+def renames(model: Any) -> bool:
     """Whether transformers rewrites this architecture's tensor names while it loads them."""
     from transformers.conversion_mapping import get_model_conversion_mapping
 

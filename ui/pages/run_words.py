@@ -24,6 +24,7 @@ _DONE = {
     RunKind.EVALUATE: "measured",
     RunKind.BENCHMARK: "measured",
     RunKind.COMPARE: "compared",
+    RunKind.REHEARSE: "rehearsed",
 }
 
 
