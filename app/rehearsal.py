@@ -8,9 +8,10 @@ from app.compression import Planned, answers_folder, require_runnable
 from app.engine import Engine
 from core.calibration.spec import SELF_CHAT
 from core.jobs.protocol import FinishReason
-from core.jobs.rehearsal import Rehearsal, Rehearsed, rehearsal, rehearsal_output
+from core.jobs.rehearsal import Rehearsal, rehearsal, rehearsal_output
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import JobSnapshot
+from core.measure.rehearsed import Rehearsed
 from core.methods.catalogue import find
 from core.plan.rehearsed import informed, rehearsal_finding
 

@@ -273,7 +273,7 @@ def _say_plan(output: Output, planned: Planned) -> None:
 
 
 def _say_rehearsal(output: Output, told: dict[str, Any]) -> None:
-    from core.jobs.rehearsal import layer_words
+    from core.measure.rehearsed import layer_words
     from ui.humanize import duration_text, memory_text
 
     if told["passed"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.errors import Problem
-from core.jobs.rehearsal import Rehearsed
+from core.measure.rehearsed import Rehearsed
 from core.plan.estimates import Estimates
 from core.plan.finding import Finding, Severity
 from core.value import Range

@@ -119,7 +119,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
         if not _forward_is_finite(proof):
             return
         if command.memory is not None:
-            proof.checks.append(memory_record.check_outputs(proof.logits, Path(command.memory)))
+            proof.checks.append(memory_record.check_outputs(model, tokenizer, Path(command.memory)))
     with report.stage("generate"):
         proof.forbidden = tuple(end_tokens(model, tokenizer))
         proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report, command.tokens)
