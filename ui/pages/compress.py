@@ -240,7 +240,7 @@ class CompressPage(Page):
         calibration.body.addWidget(self._no_data)
         calibration.body.addWidget(self._calibration)
         self._right = ScrollColumn()
-        for card in (parameters, calibration, self._start, self._rehearsal):
+        for card in (self._rehearsal, parameters, calibration, self._start):
             self._right.body.addWidget(card)
         self._right.body.addStretch(1)
         row = QHBoxLayout()

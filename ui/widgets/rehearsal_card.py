@@ -48,7 +48,7 @@ class RehearsalCard(Card):
     cancel_pressed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("", parent, margin=12)
+        super().__init__("", parent, margin=16)
         self.setObjectName("compress.rehearsal")
         self._suggestion = ""
         self._snapshot: JobSnapshot | None = None
@@ -99,7 +99,9 @@ class RehearsalCard(Card):
         if snapshot is not None and snapshot.phase is not Phase.FINISHED:
             tag, text, tone = "running", _running_words(snapshot), Tone.ACCENT
         elif snapshot is not None and snapshot.problem is not None:
-            tag, text, hint, tone = "failed", snapshot.problem.message, snapshot.problem.hint, Tone.FAILED
+            impossible = snapshot.problem.code == "cannot-cut"
+            tag, tone = ("not possible", Tone.NEUTRAL) if impossible else ("failed", Tone.FAILED)
+            text, hint = snapshot.problem.message, snapshot.problem.hint
         elif snapshot is not None and snapshot.result is not None:
             tag, text, tone = "passed", passed_words(Rehearsed.model_validate(snapshot.result)), Tone.DONE
         self._tag.setVisible(tone is not None)
