@@ -16,7 +16,7 @@ from tiny_llama import write_tiny_llama
 
 from core.calibration.spec import CalibrationSpec
 from core.jobs.client import WorkerClient, WorkerLaunch, default_launch
-from core.jobs.protocol import AnyEvent, Finished, FinishReason, Hello, StageStarted
+from core.jobs.protocol import AnyEvent, Finished, FinishReason, StageStarted
 from core.jobs.queue import JobQueue
 from core.jobs.rehearsal import Rehearsal, rehearsal, rehearsal_output
 from core.jobs.run import NewRun, RunKind
@@ -25,7 +25,6 @@ from core.jobs.store import RunStore
 from core.jobs.work import WorkContext
 from core.measure.rehearsed import Rehearsed
 from core.methods.catalogue import find
-from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
 from core.paths import Home
 
