@@ -32,7 +32,7 @@ from core.jobs.snapshot import PROOF_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, staged
 from core.measure.rehearsed import Rehearsed, layer_words
 from core.measure.results import ProofResult
-from core.methods.method import Method, ModifierSpec
+from core.methods.method import Expected, Method, ModifierSpec
 from core.methods.recipe import Recipe
 from core.value import Json, Received
 
@@ -51,6 +51,10 @@ KL_BOUNDS = ((8, 0.5), (4, 1.5), (3, 3.0), (0, 10.0))
 One layer of the starter model, rounded: 0.001 at 8 bits, 0.07 at 4, 0.45 at 3 and 3.6 at 2. With noise for one of its
 seven matrices 4.7 or more, with noise for all 21.
 """
+
+
+PRUNED_AS = 3
+"""Half of the weights gone moves a layer as rounding to this many bits does, or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,14 @@ def _finished(context: WorkContext, rehearsed: Rehearsed) -> Finished:
     return finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
 
 
+def kl_bound(expected: Expected, whole: float) -> float:
+    """The largest mean KL in nats of a faithful cut; never less than what the `whole` model may have."""
+    fewest = min(expected.weight_bits, default=16)
+    if expected.zeros:
+        fewest = min(fewest, PRUNED_AS)
+    return max(whole, next(bound for bits, bound in KL_BOUNDS if fewest >= bits))
+
+
 async def _get_ready(client: WorkerClient) -> None:
     """What goes wrong here goes wrong in the proof again, and is told then."""
     async for _ in client.run(GetReady(job="ready")):
@@ -223,23 +235,24 @@ def _compress_command(context: WorkContext, wanted: Rehearsal, staging: Path, cu
         model=str(staging / _MODEL),
         output=str(staging / _ARTIFACT),
         modifiers=cut.modifiers,
-        stage_titles=wanted.method.pipeline,
         calibration=_calibration(wanted.recipe),
         answers=cut.answers,
         memory=str(staging / _MEMORY),
         seed=wanted.recipe.seed,
         device=wanted.device,
+        stream=wanted.method.streams(wanted.recipe.parameters),
     )
 
 
 def _prove_command(context: WorkContext, wanted: Rehearsal, staging: Path, pressed: Pressed) -> Prove:
+    expected = wanted.method.expected(wanted.recipe.parameters)
     return Prove(
         job=context.job,
         original=str(staging / _MODEL),
         artifact=str(staging / _ARTIFACT),
         expected_modules=pressed.expected_modules,
-        weight_bits=wanted.method.weight_bits,
-        kl_bound=next(bound for bits, bound in KL_BOUNDS if wanted.method.weight_bits >= bits),
+        expected=expected,
+        kl_bound=kl_bound(expected, wanted.method.kl_bound),
         tokens=TOKENS,
         memory=str(staging / _MEMORY),
         device=wanted.device,

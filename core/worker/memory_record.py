@@ -60,6 +60,11 @@ def write_tensors(model: Any, folder: Path) -> None:
     (folder / TENSORS).write_text(json.dumps(record), encoding="utf-8")
 
 
+def holds(folder: Path) -> bool:
+    """Whether there was a model in memory: going from file to file, there is none."""
+    return (folder / OUTPUTS).is_file()
+
+
 def digest(tensor: Any) -> str:
     """Dtype, shape and SHA-256 of a tensor's bytes."""
     import torch

@@ -91,7 +91,7 @@ def _stages(command: Prove) -> tuple[Stage, ...]:
 def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Reporter) -> None:
     """Everything that needs the artifact alone; ends early where it cannot go on."""
     with report.stage("check"):
-        proof.checks.append(check_config(artifact, command.weight_bits))
+        proof.checks.append(check_config(artifact, command.expected))
         try:
             tensors = stored_tensors(artifact)
         except BitpressError as error:
@@ -99,7 +99,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
             return
         proof.checks.append(check_modules(tensors, command.expected_modules))
         proof.checks.append(check_finite(tensors, report, "check"))
-        if command.memory is not None:
+        if command.memory is not None and memory_record.holds(Path(command.memory)):
             proof.checks.append(memory_record.check_tensors(tensors, Path(command.memory)))
     with report.stage("load"):
         opened = _open(command, artifact, proof)
@@ -118,7 +118,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
             return
         if not _forward_is_finite(proof):
             return
-        if command.memory is not None:
+        if command.memory is not None and memory_record.holds(Path(command.memory)):
             proof.checks.append(memory_record.check_outputs(model, tokenizer, Path(command.memory)))
     with report.stage("generate"):
         proof.forbidden = tuple(end_tokens(model, tokenizer))

@@ -46,6 +46,13 @@ def survey(folder: Path) -> Survey:
     )
 
 
+def parameter_names(folder: Path) -> frozenset[str]:
+    """Every parameter of the model by its full name, shared ones once, under the owner's. Raises as `survey` does."""
+    model = on_meta(plain_config(folder), folder)
+    ties = declared_ties(model)
+    return frozenset(name for name, _ in model.named_parameters() if name not in ties)
+
+
 def plain_config(folder: Path) -> Any:
     """The folder's config without its quantization. Raises BitpressError `unknown-architecture`."""
     from transformers import AutoConfig

@@ -392,8 +392,6 @@ def method(identity: str) -> Method:
         needs_calibration=identity != "fp8-dynamic",
         standing=Standing.RECOMMENDED,
         sources=(Source(title="A paper on rounding (test data)", url="https://example.org/paper"),),
-        runs_in=("vLLM on NVIDIA GPUs since Turing.", "transformers, which decompresses the weights."),
-        minimum_capability=None,
         parameters=(
             Parameter("group_size", "Group size", "Columns that share a scale.", Kind.CHOICE, 128),
             Parameter("actorder", "Activation order", "Which columns are rounded first.", Kind.CHOICE, "static"),
@@ -402,8 +400,7 @@ def method(identity: str) -> Method:
         ),
         modifiers=lambda used: (ModifierSpec(name="GPTQModifier", arguments={**used, "targets": ["Linear"]}),),
         defaults=lambda _: {},
-        stored_bits=lambda *_: float(bits),
-        pipeline=("Calibrate and compress",),
+        rules=lambda _parameters: (),
     )
 
 

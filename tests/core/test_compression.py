@@ -81,13 +81,10 @@ def method() -> Method:
         needs_calibration=False,
         standing=Standing.RECOMMENDED,
         sources=(),
-        runs_in=(),
-        minimum_capability=None,
         parameters=(),
         modifiers=lambda parameters: (ModifierSpec(name="QuantizationModifier", arguments=dict(parameters)),),
         defaults=lambda _: {},
-        stored_bits=lambda _, __, ___: 8.0,
-        pipeline=("Compress",),
+        rules=lambda _parameters: (),
     )
 
 

@@ -122,13 +122,10 @@ def a_method(identity: str, title: str, parameters: tuple[Parameter, ...] = (), 
         needs_calibration=data,
         standing=Standing.RECOMMENDED,
         sources=(),
-        runs_in=("vLLM",),
-        minimum_capability=None,
         parameters=parameters,
         modifiers=lambda _parameters: (ModifierSpec(name="GPTQModifier", arguments={}),),
         defaults=lambda _survey: {parameter.name: parameter.default for parameter in parameters},
-        stored_bits=lambda _parameters, _rows, _columns: 4.0,
-        pipeline=("Calibrate and compress",),
+        rules=lambda _parameters: (),
     )
 
 

@@ -52,7 +52,7 @@ def test_that_a_failed_rehearsal_blocks_with_the_workers_problem(
     assert found["code"] == "rehearsal-failed"
     assert "the planted fault" in found["message"]
     assert ended.last["rehearsal"]["passed"] is False
-    assert ended.last["rehearsal"]["problem"]["code"] == "unexpected"
+    assert ended.last["rehearsal"]["problem"]["code"] == "rehearsal-failed"
     assert names(place) == []
     without = surveyed(*plan)
     assert without.status == 0
