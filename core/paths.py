@@ -65,5 +65,10 @@ class Home:
         return self.root / "cache" / "answers"
 
     @property
+    def calibration_sets(self) -> Path:
+        """Named calibration sets: their contents by hash, and one small file a name."""
+        return self.root / "calibration"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.output import BLOCKED, DONE, FAILED, Output
-from app.cli.session import follow, serve
+from app.cli.session import follow, followed, serve
 from app.engine import Engine
 from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.errors import BitpressError
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 Model = Annotated[str, typer.Argument(help="A folder, a GGUF file, a name from `bitpress models`, or starter.")]
 MethodName = Annotated[str, typer.Option("--method", help="An entry of `bitpress methods`.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE; may be given often.")]
-Calibration = Annotated[str, typer.Option("--calibration", help="self-chat, or a file or folder of text.")]
+Calibration = Annotated[
+    list[str],
+    typer.Option(
+        "--calibration",
+        help="self-chat, built-in, set:NAME, or a file or folder. Several make a mix, each with *WEIGHT if wanted: "
+        "given as several options, or joined: 'self-chat*2+chats.jsonl'.",
+    ),
+]
 Samples = Annotated[int, typer.Option("--samples", min=1, help="Calibration samples.")]
 TextField = Annotated[
     str | None, typer.Option("--text-field", help="Column of jsonl, csv and parquet; found by itself if left out.")
@@ -30,9 +37,13 @@ MaxLength = Annotated[int, typer.Option("--max-length", min=16, help="Most token
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 OutputFolder = Annotated[Path | None, typer.Option("--output", help="The folder to write; it must not exist.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Go the whole way on one layer and a few samples, in a few seconds.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 _DEFAULT = CalibrationSpec()
+_SOURCES = [SELF_CHAT]
 
 
 def list_methods(as_json: Json = False) -> int:
@@ -60,15 +71,16 @@ def plan(
     model: Model,
     method: MethodName,
     settings: Set = None,
-    calibration: Calibration = SELF_CHAT,
+    calibration: Calibration = _SOURCES,
     samples: Samples = _DEFAULT.samples,
     max_length: MaxLength = _DEFAULT.max_length,
     text_field: TextField = None,
     seed: Seed = 0,
     output_folder: OutputFolder = None,
+    rehearse: Rehearse = False,
     as_json: Json = False,
 ) -> int:
-    """Say what would happen, what stands in the way, and what it would need; nothing runs."""
+    """Say what would happen, what stands in the way, and what it would need; nothing runs unless it is rehearsed."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
@@ -85,6 +97,9 @@ def plan(
             seed=seed,
             output_folder=output_folder,
         )
+        told: dict[str, Any] = {}
+        if rehearse:
+            planned, told["rehearsal"] = await _rehearsed(engine, output, planned)
         output.result(
             {
                 "runnable": planned.runnable,
@@ -92,9 +107,12 @@ def plan(
                 "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
                 "recipe": planned.recipe.model_dump(mode="json"),
                 "output": str(planned.output),
+                **told,
             }
         )
         _say_plan(output, planned)
+        if told.get("rehearsal"):
+            _say_rehearsal(output, told["rehearsal"])
         return DONE if planned.runnable else BLOCKED
 
     return serve(output, command)
@@ -105,7 +123,7 @@ def compress(
     model: Model,
     method: MethodName,
     settings: Set = None,
-    calibration: Calibration = SELF_CHAT,
+    calibration: Calibration = _SOURCES,
     samples: Samples = _DEFAULT.samples,
     max_length: MaxLength = _DEFAULT.max_length,
     text_field: TextField = None,
@@ -186,13 +204,14 @@ async def _planned(
     model: str,
     method: str,
     settings: list[str] | None,
-    calibration: str,
+    calibration: list[str],
     samples: int,
     max_length: int,
     text_field: str | None,
     seed: int,
     output_folder: Path | None,
 ) -> Planned:
+    from app.calibration import typed_sources
     from app.compression import plan_compression
     from app.starter import ensure_starter
     from core.methods.catalogue import find
@@ -204,18 +223,37 @@ async def _planned(
         found = await ensure_starter(engine, lambda text, _: output.note(text))
     else:
         found = engine.model(model)
-    source = calibration if calibration == SELF_CHAT else str(Path(calibration).absolute())
     return await plan_compression(
         engine,
         model=found,
         method=method,
         overrides=overrides,
         calibration=CalibrationSpec(
-            source=source, samples=samples, max_length=max_length, seed=seed, text_field=text_field
+            mix=typed_sources(calibration), samples=samples, max_length=max_length, seed=seed, text_field=text_field
         ),
         output=output_folder.absolute() if output_folder else None,
         seed=seed,
     )
+
+
+async def _rehearsed(engine: Engine, output: Output, planned: Planned) -> tuple[Planned, dict[str, Any] | None]:
+    """The plan after its rehearsal, and what that found; None where the plan cannot start anyway."""
+    from app.rehearsal import after_rehearsal, rehearsed_of, start_rehearsal
+
+    if not planned.runnable:
+        output.say("It was not rehearsed, as it cannot start like this.")
+        return planned, None
+    run = await start_rehearsal(engine, planned)
+    snapshot = await followed(engine, run, output)
+    found = rehearsed_of(snapshot)
+    told: dict[str, Any] = {"run": run.id, "passed": False, "seconds": None, "checks": [], "problem": None}
+    if found is not None:
+        told |= found.model_dump(mode="json")
+    if snapshot.problem is not None:
+        told |= {"problem": snapshot.problem.model_dump(mode="json")}
+        if snapshot.problem.code == "cannot-cut":
+            told["passed"] = None
+    return after_rehearsal(planned, snapshot), told
 
 
 def check_device(name: str) -> None:
@@ -244,4 +282,19 @@ def _say_plan(output: Output, planned: Planned) -> None:
         )
     output.say(f"Disk needed     {bytes_text(needs.disk_bytes)}")
     output.say(f"Time            {duration_text(needs.seconds.low)} to {duration_text(needs.seconds.high)}")
+    if needs.basis:
+        output.say(f"                {needs.basis}")
     output.say("It can start." if planned.runnable else "It cannot start like this.")
+
+
+def _say_rehearsal(output: Output, told: dict[str, Any]) -> None:
+    from core.measure.rehearsed import layer_words
+    from ui.humanize import duration_text, memory_text
+
+    if told["passed"]:
+        output.say(
+            f"Rehearsed on {layer_words(tuple(told['layers']), told['of'])} in {duration_text(told['seconds'])}: "
+            f"all {len(told['checks'])} checks passed, peak memory {memory_text(told['peak_bytes'])}."
+        )
+    elif told["problem"] is not None and told["problem"]["hint"]:
+        output.say(f"What to do: {told['problem']['hint']}")
