@@ -1,0 +1,171 @@
+"""A recipe as a YAML document: reading it, with every fault at its place, and writing it with comments.
+
+The document names a method, and of its parameters, calibration and seed as much as somebody wants to say; the rest is
+the method's default for the model. What is not right is a fault with line and column, and all faults are found at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.calibration.spec import CalibrationSpec
+from core.errors import BitpressError
+from core.methods.catalogue import find
+from core.methods.method import Method, Parameter
+from core.methods.nearest import did_you_mean
+from core.methods.recipe import Recipe
+from core.methods.resolve_recipe import allowed, allowed_field, resolve_recipe
+from core.models.survey import Survey
+from core.value import Json, Value
+
+if TYPE_CHECKING:
+    from core.methods.yaml_nodes import Place
+
+KEYS = ("method", "parameters", "calibration", "seed")
+SEEDS = 2**31 - 1
+
+_ABOUT_DATA = {
+    "source": "Where it comes from: self-chat, or the path of a file or folder",
+    "samples": "Samples",
+    "max_length": "Most tokens a sample",
+    "seed": "Seed that the samples are drawn with",
+    "text_field": "Column of jsonl, csv and parquet; null finds it",
+}
+"""Comments for fields that bring no description of their own."""
+
+
+class RecipeDocument(Value):
+    """What a document says: only what is written in it. Every value has been checked."""
+
+    method: str
+    parameters: dict[str, Json] = {}
+    calibration: CalibrationSpec | None = None
+    seed: int | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> RecipeDocument:
+        """All of a recipe."""
+        return cls(
+            method=recipe.method, parameters=recipe.parameters, calibration=recipe.calibration, seed=recipe.seed
+        )
+
+    def resolved(self, survey: Survey | None) -> Recipe:
+        """The complete recipe for a model. Raises what resolve_recipe raises."""
+        return resolve_recipe(self.method, self.parameters, self.calibration, survey, self.seed or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeFault:
+    """What is wrong in a document, and where: lines and columns count from 1, the end is behind the last character."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    message: str
+    hint: str = ""
+    """The nearest right name or value, and what is allowed."""
+
+    @classmethod
+    def at(cls, place: Place, message: str, hint: str = "") -> RecipeFault:
+        return cls(place.line, place.column, place.end_line, place.end_column, message, hint)
+
+    @property
+    def text(self) -> str:
+        """Message and hint."""
+        return f"{self.message} {self.hint}".strip()
+
+
+def read_document(
+    text: str, survey: Survey | None = None, *, method: str = ""
+) -> RecipeDocument | tuple[RecipeFault, ...]:
+    """The document in a YAML text, or all its faults in the order of the text.
+
+    With a survey, a pattern that matches no module of the model is a fault as well. `method` is taken where the text
+    names none.
+    """
+    from core.methods.read_recipe import read_whole
+
+    return read_whole(text, survey, method)
+
+
+def document_error(faults: Iterable[RecipeFault], name: str) -> BitpressError:
+    """Faults as the error `bad-recipe`, one `FILE:LINE:COLUMN: message` a line; `name` is the file's."""
+    found = list(faults)
+    lines = [f"{name}:{fault.line}:{fault.column}: " for fault in found]
+    if len(found) == 1:
+        return BitpressError("bad-recipe", lines[0] + found[0].message, found[0].hint)
+    message = "\n".join(line + fault.text for line, fault in zip(lines, found, strict=True))
+    return BitpressError("bad-recipe", message, "Mend each of these places.")
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as YAML with comments: what each parameter is, and its bounds."""
+    return document_text(RecipeDocument.of(recipe))
+
+
+def document_text(document: RecipeDocument) -> str:
+    """The document as YAML with comments; `read_document` gives the same document again."""
+    try:
+        method = find(document.method)
+    except BitpressError:
+        method = None
+    lines = [f"# {_plain_line(f'{method.title}: {method.summary}')}"] if method is not None else []
+    lines += _entry("method", document.method, 0)
+    if document.parameters:
+        lines.append("parameters:")
+        for name, value in document.parameters.items():
+            parameter = method.parameter(name) if method is not None else None
+            if parameter is not None:
+                lines.append(f"  # {_plain_line(parameter_comment(parameter))}")
+            lines += _entry(name, value, 2)
+    if document.calibration is not None:
+        lines += ["# Text or chats that show what the layers do", "calibration:"]
+        for name, value in document.calibration.model_dump(mode="json").items():
+            if comment := _data_comment(name):
+                lines.append(f"  # {_plain_line(comment)}")
+            lines += _entry(name, value, 2)
+    if document.seed is not None:
+        lines += ["# The same seed gives the same result", *_entry("seed", document.seed, 0)]
+    return "\n".join(lines) + "\n"
+
+
+def parameter_comment(parameter: Parameter) -> str:
+    """What a parameter is and takes, on one line."""
+    unit = f" ({parameter.unit})" if parameter.unit else ""
+    return f"{parameter.title}{unit}: {allowed(parameter).removeprefix('It is ').removesuffix('.')}"
+
+
+def method_or_none(identity: str) -> Method | None:
+    """The method, where this version knows it."""
+    try:
+        return find(identity)
+    except BitpressError:
+        return None
+
+
+def unknown_key(name: str, what: str, known: Iterable[str], elsewhere: str = "") -> tuple[str, str]:
+    """Message and hint for a name that stands where it is not known."""
+    names = list(known)
+    has = f"It has {', '.join(names)}." if names else ""
+    return f"{what} has no {name!r}.", " ".join(filter(None, (did_you_mean(name, names), elsewhere, has)))
+
+
+def _data_comment(name: str) -> str:
+    about = _ABOUT_DATA.get(name, "")
+    info = CalibrationSpec.model_fields.get(name)
+    about = (info.description if info is not None else None) or about
+    bounds = allowed_field(CalibrationSpec, name).removeprefix("It is ").removesuffix(".")
+    return ": ".join(filter(None, (about, bounds)))
+
+
+def _plain_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _entry(name: str, value: Json, indent: int) -> list[str]:
+    from core.methods.yaml_nodes import dump
+
+    return [" " * indent + line for line in dump({name: value}).removesuffix("\n").split("\n")]
