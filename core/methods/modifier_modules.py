@@ -1,4 +1,4 @@
-"""Where llmcompressor keeps each modifier that a recipe may name: for the worker that runs it and for scripts."""
+"""Which classes of llmcompressor a recipe may name, and where they are: data for the worker and for scripts."""
 
 from __future__ import annotations
 

@@ -14,6 +14,10 @@ from core.methods.method import ModifierSpec
 from core.methods.modifier_modules import MODIFIER_MODULES
 from core.worker.progress import CompressionProgress
 
+ALLOWED = MODIFIER_MODULES
+"""Class name to the module that gives it. Nothing else is ever imported by name from a recipe."""
+
+
 def build(specs: Sequence[ModifierSpec], progress: CompressionProgress) -> list[Any]:
     """The modifiers in order, each an instance of a same-named subclass that reports.
 
@@ -23,13 +27,13 @@ def build(specs: Sequence[ModifierSpec], progress: CompressionProgress) -> list[
 
 
 def _build(spec: ModifierSpec, index: int, progress: CompressionProgress) -> Any:
-    if spec.name not in MODIFIER_MODULES:
+    if spec.name not in ALLOWED:
         raise BitpressError(
             "unknown-modifier",
             f"The recipe names {spec.name}, which is no modifier that Bitpress runs.",
-            f"Use one of {', '.join(sorted(MODIFIER_MODULES))}.",
+            f"Use one of {', '.join(sorted(ALLOWED))}.",
         )
-    cls = getattr(importlib.import_module(MODIFIER_MODULES[spec.name]), spec.name)
+    cls = getattr(importlib.import_module(ALLOWED[spec.name]), spec.name)
     try:
         # llmcompressor writes into the dictionaries that it is given.
         return progress.reporting(cls, index)(**deepcopy(spec.arguments))
