@@ -65,5 +65,10 @@ class Home:
         return self.root / "cache" / "answers"
 
     @property
+    def presets(self) -> Path:
+        """Named recipes, one YAML file each."""
+        return self.root / "presets"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -14,8 +12,8 @@ from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.catalogue import find
 from core.methods.method import Kind, Method, Parameter
-from core.methods.recipe_document import KEYS, SEEDS, RecipeDocument, RecipeFault, method_or_none, unknown_key
-from core.methods.resolve_recipe import allowed_field, check_value, shown
+from core.methods.recipe_document import KEYS, SEEDS, RecipeDocument, RecipeFault, allowed_field, unknown_key
+from core.methods.resolve_recipe import check_value, shown
 from core.methods.targets import REGULAR, names_any, nearest_pattern
 from core.methods.yaml_nodes import NotPlainError, NotYamlError, YamlText
 from core.models.survey import Survey
@@ -77,10 +75,10 @@ class Reading:
             return None
         found: Entries = {}
         for key, value in node.value:
-            name = self.plain(key)
-            if not isinstance(name, str | int | float | bool | None):
+            if not isinstance(key, yaml.ScalarNode):
+                self.fault(key, "A name stands here, and no list.")
                 continue
-            name = str(name)
+            name = str(key.value)
             if name in found:
                 self.fault(key, f"{name!r} stands here twice.", "Keep one of them.")
             else:
@@ -99,7 +97,7 @@ class Reading:
         if "method" not in entries:
             if otherwise:
                 return find(otherwise)
-            self.fault(node, "The recipe does not name its method.", "Begin with a line such as `method: gptq-w4a16`.")
+            self.fault(None, "The recipe does not name its method.", "Begin with a line such as `method: gptq-w4a16`.")
             return None
         place = entries["method"][1]
         named = self.plain(place)
@@ -133,6 +131,8 @@ class Reading:
                 self.fault(key, *unknown_key(name, method.title, known, inside))
             elif parameter.kind is Kind.PATTERNS:
                 found[name] = self._patterns(parameter, value, survey)
+            elif parameter.kind is Kind.RULES:
+                found[name] = self._rules(parameter, value, survey)
             else:
                 found[name] = self._checked(parameter, self.plain(value), value)
         return found
@@ -147,6 +147,17 @@ class Reading:
             for one in checked or ():
                 self._matches(one, item, survey)
         return self._checked(parameter, patterns, node) if len(self.faults) == before else []
+
+    def _rules(self, parameter: Parameter, node: yaml.Node, survey: Survey | None) -> Json:
+        if not isinstance(node, yaml.MappingNode):
+            return self._checked(parameter, self.plain(node), node)
+        rules: dict[str, Json] = {}
+        for name, (key, value) in (self.entries(node, parameter.name) or {}).items():
+            checked = self._checked(parameter, {name: self.plain(value)}, value)
+            for pattern in checked or ():
+                self._matches(pattern, key, survey)
+            rules |= checked or {}
+        return rules
 
     def _matches(self, pattern: str, node: yaml.Node, survey: Survey | None) -> None:
         if survey is None or names_any(survey, pattern):
@@ -170,14 +181,15 @@ class Reading:
         if _unreadable(value):
             return None
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= SEEDS:
-            self.fault(node, f"seed cannot be {shown(value)}.", f"It is a whole number from 0 to {SEEDS}.")
+            self.fault(node, f"seed cannot be {shown(value)}.", f"It is a whole number from 0 to {SEEDS:,}.")
             return None
         return value
 
     def _calibration(self, node: yaml.Node, seed: int | None) -> CalibrationSpec | None:
         if self._empty(node):
             return None
-        if self.entries(node, "calibration") is None:
+        if not isinstance(node, yaml.MappingNode) or self.entries(node, "calibration") is None:
+            self.fault(node, "calibration is made of `name: value` lines.")
             return None
         value = self.plain(node)
         if _unreadable(value):
@@ -185,12 +197,24 @@ class Reading:
         if seed is not None:
             # One seed for all, unless the data has one of its own.
             value = {"seed": seed} | value
+        wrong = self._wrong_kinds(node)
         try:
-            return CalibrationSpec.model_validate_json(json.dumps(value), strict=True)
+            data = CalibrationSpec.model_validate({key: one for key, one in value.items() if key not in wrong})
+            return None if wrong else data
         except ValidationError as error:
             for one in error.errors(include_url=False):
                 self._bad_data(node, one["loc"], one["type"], one["msg"])
             return None
+
+    def _wrong_kinds(self, node: yaml.MappingNode) -> set[str]:
+        """Names of words and switches where a number belongs, which pydantic would take; each is a fault."""
+        wrong = set()
+        for key, value in node.value:
+            name, given = str(key.value), self.plain(value)
+            if (hint := allowed_field(CalibrationSpec, name)) and isinstance(given, bool | str):
+                self.fault(value, f"{name} cannot be {shown(given)}.", hint)
+                wrong.add(name)
+        return wrong
 
     def _bad_data(self, node: yaml.Node, loc: tuple[int | str, ...], kind: str, said: str) -> None:
         """A fault for one of pydantic's errors; its path leads to the node as far as the nodes go."""
@@ -208,6 +232,8 @@ class Reading:
             self.fault(key, *unknown_key(name, "calibration", _fields(holder)))
         elif kind == "missing":
             self.fault(at, f"{name} does not say {loc[-1]}.")
+        elif kind == "value_error":
+            self.fault(at, f"{name}: {said.removeprefix('Value error, ')}.")
         else:
             hint = allowed_field(holder, name) or f"{said}."
             self.fault(at, f"{name} cannot be {shown(self.plain(at))}.", hint)
@@ -224,13 +250,15 @@ _UNREADABLE = _Unreadable()
 
 
 def _unreadable(value: Json) -> bool:
-    return value is _UNREADABLE or (isinstance(value, list) and any(item is _UNREADABLE for item in value))
+    if isinstance(value, list | dict):
+        return any(map(_unreadable, value.values() if isinstance(value, dict) else value))
+    return value is _UNREADABLE
 
 
 def _child(node: yaml.Node, part: int | str) -> tuple[yaml.Node, yaml.Node] | None:
     """Key and value node of an entry; for an item of a list both are the item."""
     if isinstance(node, yaml.MappingNode):
-        return next(((key, value) for key, value in node.value if getattr(key, "value", None) == part), None)
+        return next(((key, value) for key, value in node.value if str(key.value) == part), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part], node.value[part]
     return None

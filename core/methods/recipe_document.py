@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
@@ -16,7 +18,7 @@ from core.methods.catalogue import find
 from core.methods.method import Method, Parameter
 from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
-from core.methods.resolve_recipe import allowed, allowed_field, resolve_recipe
+from core.methods.resolve_recipe import allowed, resolve_recipe
 from core.models.survey import Survey
 from core.value import Json, Value
 
@@ -47,9 +49,7 @@ class RecipeDocument(Value):
     @classmethod
     def of(cls, recipe: Recipe) -> RecipeDocument:
         """All of a recipe."""
-        return cls(
-            method=recipe.method, parameters=recipe.parameters, calibration=recipe.calibration, seed=recipe.seed
-        )
+        return cls(method=recipe.method, parameters=recipe.parameters, calibration=recipe.calibration, seed=recipe.seed)
 
     def resolved(self, survey: Survey | None) -> Recipe:
         """The complete recipe for a model. Raises what resolve_recipe raises."""
@@ -108,10 +108,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 def document_text(document: RecipeDocument) -> str:
     """The document as YAML with comments; `read_document` gives the same document again."""
-    try:
-        method = find(document.method)
-    except BitpressError:
-        method = None
+    method = _method_or_none(document.method)
     lines = [f"# {_plain_line(f'{method.title}: {method.summary}')}"] if method is not None else []
     lines += _entry("method", document.method, 0)
     if document.parameters:
@@ -123,7 +120,7 @@ def document_text(document: RecipeDocument) -> str:
             lines += _entry(name, value, 2)
     if document.calibration is not None:
         lines += ["# Text or chats that show what the layers do", "calibration:"]
-        for name, value in document.calibration.model_dump(mode="json").items():
+        for name, value in _data_fields(document.calibration).items():
             if comment := _data_comment(name):
                 lines.append(f"  # {_plain_line(comment)}")
             lines += _entry(name, value, 2)
@@ -138,12 +135,20 @@ def parameter_comment(parameter: Parameter) -> str:
     return f"{parameter.title}{unit}: {allowed(parameter).removeprefix('It is ').removesuffix('.')}"
 
 
-def method_or_none(identity: str) -> Method | None:
-    """The method, where this version knows it."""
-    try:
-        return find(identity)
-    except BitpressError:
-        return None
+def allowed_field(model: Any, name: str) -> str:
+    """The numbers that a field of a pydantic model takes, as a sentence; empty for what is no number."""
+    info = model.model_fields.get(name) if isinstance(model, type) and issubclass(model, BaseModel) else None
+    if info is None or info.annotation not in (int, float):
+        return ""
+    bounds = {key: getattr(one, key) for one in info.metadata for key in ("gt", "ge", "le") if hasattr(one, key)}
+    said = "a whole number" if info.annotation is int else "a number"
+    if "gt" in bounds:
+        said += f" above {bounds['gt']:,}"
+    if "ge" in bounds:
+        said += f" from {bounds['ge']:,}" if "le" in bounds else f" of at least {bounds['ge']:,}"
+    if "le" in bounds:
+        said += f" to {bounds['le']:,}" if "ge" in bounds else f" up to {bounds['le']:,}"
+    return f"It is {said}."
 
 
 def unknown_key(name: str, what: str, known: Iterable[str], elsewhere: str = "") -> tuple[str, str]:
@@ -151,6 +156,20 @@ def unknown_key(name: str, what: str, known: Iterable[str], elsewhere: str = "")
     names = list(known)
     has = f"It has {', '.join(names)}." if names else ""
     return f"{what} has no {name!r}.", " ".join(filter(None, (did_you_mean(name, names), elsewhere, has)))
+
+
+def _method_or_none(identity: str) -> Method | None:
+    try:
+        return find(identity)
+    except BitpressError:
+        return None
+
+
+def _data_fields(data: CalibrationSpec) -> dict[str, Json]:
+    """The fields that are always written, and those that were changed."""
+    usual = CalibrationSpec().model_dump(mode="json")
+    fields = data.model_dump(mode="json")
+    return {name: value for name, value in fields.items() if name in _ABOUT_DATA or value != usual.get(name)}
 
 
 def _data_comment(name: str) -> str:

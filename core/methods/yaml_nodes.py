@@ -108,7 +108,7 @@ class YamlText:
         if isinstance(node, yaml.SequenceNode):
             return [self.plain(item) for item in node.value]
         if isinstance(node, yaml.MappingNode):
-            return {str(self.plain(key)): self.plain(value) for key, value in node.value}
+            return {str(key.value): self.plain(value) for key, value in node.value}
         try:
             value = self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError, OverflowError):
@@ -180,7 +180,7 @@ class _Loader(yaml.SafeLoader):
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             # A few lines of aliases to aliases can stand for more values than the memory holds.
             raise _RefusedError(
@@ -203,7 +203,7 @@ class _Dumper(yaml.SafeDumper):
         for first, rules in yaml.SafeDumper.yaml_implicit_resolvers.items()
     }
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
     def ignore_aliases(self, data: Any) -> bool:

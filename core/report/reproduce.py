@@ -17,7 +17,7 @@ from core.jobs.run import Run, RunKind
 from core.methods.catalogue import find
 from core.methods.method import ModifierSpec
 from core.methods.recipe import Recipe
-from core.methods.resolve_recipe import setting_text
+from core.methods.recipe_command import recipe_words
 from core.plan.history import recipe_of
 from core.report.reproduce_script import SCRIPT
 from core.value import Json
@@ -31,15 +31,7 @@ def command_line(run: Run) -> str:
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     if recipe is None:
         return ""
-    words = ["bitpress", "compress", _argument(run.models[0]), "--method", recipe.method]
-    for name, value in recipe.parameters.items():
-        words += ["--set", setting_text(name, value)]
-    if (data := recipe.calibration) is not None:
-        words += ["--calibration", _argument(data.source), "--samples", str(data.samples)]
-        words += ["--max-length", str(data.max_length)]
-        if data.text_field is not None:
-            words += ["--text-field", data.text_field]
-    words += ["--seed", str(recipe.seed)]
+    words = ["bitpress", "compress", _argument(run.models[0]), *recipe_words(recipe)]
     if place := output_of(run):
         words += ["--output", _argument(place)]
     return shlex.join(words)

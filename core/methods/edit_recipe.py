@@ -1,0 +1,118 @@
+"""Changes a recipe's text where a value has changed, and leaves everything else as a person wrote it."""
+
+from __future__ import annotations
+
+import yaml
+
+from core.errors import BitpressError
+from core.methods.recipe import Recipe
+from core.methods.recipe_document import RecipeDocument, read_document, recipe_text
+from core.methods.yaml_nodes import NotYamlError, YamlText, dump, dump_flow, plain_lines
+from core.models.survey import Survey
+from core.value import Json
+
+_Change = tuple[int, int, str]
+"""Replace the text from here to there by this."""
+
+
+def edited_text(text: str, recipe: Recipe, survey: Survey | None) -> str:
+    """`text` with as few changes as make it mean `recipe`: comments, order and what is left out stay.
+
+    Where that cannot be done (another method, a text with faults), the recipe is written anew.
+    """
+    before = means(text, survey)
+    if before == recipe:
+        return text
+    if before is None or before.method != recipe.method:
+        return recipe_text(recipe)
+    try:
+        changed = _changed(YamlText(text), before, recipe)
+    except (NotYamlError, _CannotError):
+        return recipe_text(recipe)
+    return changed if means(changed, survey) == recipe else recipe_text(recipe)
+
+
+def means(text: str, survey: Survey | None) -> Recipe | None:
+    """The complete recipe that a text stands for, or None where it has faults."""
+    document = read_document(text, survey)
+    if not isinstance(document, RecipeDocument):
+        return None
+    try:
+        return document.resolved(survey)
+    except BitpressError:
+        return None
+
+
+class _CannotError(Exception):
+    """The text has no place for the change."""
+
+
+def _changed(nodes: YamlText, before: Recipe, wanted: Recipe) -> str:
+    changes: list[_Change] = []
+    root = _mapping(nodes.root)
+    for name, value in wanted.parameters.items():
+        if before.parameters.get(name) != value:
+            changes.append(_set(nodes, root, "parameters", name, value))
+    if wanted.calibration is not None:
+        old = before.calibration.model_dump(mode="json") if before.calibration is not None else {}
+        for name, value in wanted.calibration.model_dump(mode="json").items():
+            if old.get(name) != value:
+                changes.append(_set(nodes, root, "calibration", name, value))
+    if before.seed != wanted.seed:
+        node = root.get("seed")
+        changes.append(_replace(nodes, node, wanted.seed) if node else _append(nodes, f"seed: {wanted.seed}\n"))
+    text = nodes.text
+    for start, end, new in sorted(changes, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text
+
+
+def _set(nodes: YamlText, root: dict[str, yaml.Node], part: str, name: str, value: Json) -> _Change:
+    """Give an entry of a part its value; an entry that is not there comes behind the part's last."""
+    holder = root.get(part)
+    if not isinstance(holder, yaml.MappingNode) or holder.flow_style or not holder.value:
+        raise _CannotError
+    entries = _mapping(holder)
+    if name in entries:
+        return _replace(nodes, entries[name], value)
+    indent = " " * holder.value[0][0].start_mark.column
+    _, end = nodes.span(holder.value[-1][1])
+    line_end = nodes.text.find("\n", end)
+    at = len(nodes.text) if line_end < 0 else line_end + 1
+    lead = "\n" if line_end < 0 else ""
+    return at, at, lead + "".join(f"{indent}{line}\n" for line in dump({name: value}).splitlines())
+
+
+def _replace(nodes: YamlText, node: yaml.Node, value: Json) -> _Change:
+    start, end = nodes.span(node)
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and value:
+        # A block under its key: the first line is indented already.
+        indent = "\n" + " " * node.start_mark.column
+        return start, end, indent.join(dump(value).splitlines())
+    if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+        raise _CannotError
+    lead = " " if start > 0 and nodes.text[start - 1] == ":" else ""
+    return start, end, lead + dump_flow(value)
+
+
+def _append(nodes: YamlText, line: str) -> _Change:
+    at = len(nodes.text)
+    return at, at, line if nodes.text.endswith("\n") else f"\n{line}"
+
+
+def _mapping(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    if not isinstance(node, yaml.MappingNode):
+        raise _CannotError
+    return {str(key.value): value for key, value in node.value}
+
+
+def unchanged_ends(old: str, new: str) -> tuple[int, int]:
+    """How many characters at the beginning and at the end two texts have in common, without overlap."""
+    old, new = plain_lines(old), plain_lines(new)
+    limit = min(len(old), len(new))
+    front = next((place for place in range(limit) if old[place] != new[place]), limit)
+    back = next(
+        (count for count in range(limit - front) if old[len(old) - 1 - count] != new[len(new) - 1 - count]),
+        limit - front,
+    )
+    return front, back
