@@ -79,8 +79,8 @@ def save_preset(
         app_version=app_version,
         document=document,
     )
-    _remove_file(home, name, unless=_file(home, name))
     _write(_file(home, name), preset_text(text))
+    _remove_file(home, name, unless=_file(home, name))
     return _preset(text, name)
 
 
@@ -282,7 +282,8 @@ def _file(home: Home, name: str) -> Path:
 def _remove_file(home: Home, name: str, *, unless: Path | None = None) -> None:
     """Remove the files that hold a name, however it is cased, but not the one named in `unless`."""
     for path in _files(home):
-        if path.stem.casefold() == name.casefold() and (unless is None or path.name != unless.name):
+        # A file system may take two names for one file.
+        if path.stem.casefold() == name.casefold() and (unless is None or not path.samefile(unless)):
             path.unlink(missing_ok=True)
 
 

@@ -163,7 +163,9 @@ def _nearest_choice(parameter: Parameter, value: Json) -> str:
 
 
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _boolean(parameter: Parameter, value: Json) -> Json:

@@ -181,13 +181,12 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        index_of_event: int = event.start_mark.index
         if isinstance(event, yaml.AliasEvent):
             # A few lines of aliases to aliases can stand for more values than the memory holds.
-            raise _RefusedError(
-                event.start_mark.index, f"*{event.anchor} stands for something else.", "Write the value out."
-            )
+            raise _RefusedError(index_of_event, f"*{event.anchor} stands for something else.", "Write the value out.")
         if self._depth >= _DEPTH:
-            raise _RefusedError(event.start_mark.index, "This is nested too deep.", "A recipe has four levels.")
+            raise _RefusedError(index_of_event, "This is nested too deep.", "A recipe has four levels.")
         self._depth += 1
         try:
             node: yaml.Node | None = super().compose_node(parent, index)
