@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli import compress, demo, measure, models, runs
+from app.cli import compress, demo, measure, models, presets, runs
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -40,6 +40,7 @@ app.command("sweep")(measure.sweep)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(runs.report)
+app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 
 

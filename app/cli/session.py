@@ -27,6 +27,10 @@ STATUSES = {
     "unknown-engine": WRONG_USAGE,
     "unknown-gate": WRONG_USAGE,
     "unknown-format": WRONG_USAGE,
+    "wrong-usage": WRONG_USAGE,
+    "method-conflict": WRONG_USAGE,
+    "bad-recipe": WRONG_USAGE,
+    "bad-preset-name": WRONG_USAGE,
     # Found before anything ran.
     "blocked": BLOCKED,
     "output-exists": BLOCKED,

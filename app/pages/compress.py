@@ -8,6 +8,7 @@ from pathlib import Path
 from app.ask_worker import ask_worker
 from app.compression import answers_folder, plan_compression, start_compression, survey_of
 from app.engine import free_name
+from app.pages.presets import PresetBinding
 from app.shell import Shell
 from app.starter import ensure_starter
 from core.calibration.spec import SELF_CHAT
@@ -33,6 +34,7 @@ class CompressBinding:
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
         page.preview_requested.connect(lambda choice: shell.tasks.replace("preview", self._previewed(choice)))
         page.show_methods(METHODS)
+        self._presets = PresetBinding(page, shell)
         shell.on_models.append(self._show_models)
         shell.going["compress"] = self._receive
         self._show_models(shell.models)
@@ -63,6 +65,7 @@ class CompressBinding:
             survey = await survey_of(engine, model)
         finally:
             self._page.show_busy(None)
+        self._page.show_survey(survey)
         output = choice.output or free_name(engine.artifacts, f"{model.name}-{choice.current}")
         machine = await asyncio.to_thread(read_machine, output)
         history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)

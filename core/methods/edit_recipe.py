@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import yaml
 
-from core.errors import BitpressError
 from core.methods.recipe import Recipe
-from core.methods.recipe_document import RecipeDocument, read_document, recipe_text
-from core.methods.yaml_nodes import NotYamlError, YamlText, dump, dump_flow, plain_lines
+from core.methods.recipe_document import means, recipe_text
+from core.methods.yaml_nodes import NotYamlError, YamlText, dump, dump_flow
 from core.models.survey import Survey
 from core.value import Json
 
@@ -15,11 +14,8 @@ _Change = tuple[int, int, str]
 """Replace the text from here to there by this."""
 
 
-def edited_text(text: str, recipe: Recipe, survey: Survey | None) -> str:
-    """`text` with as few changes as make it mean `recipe`: comments, order and what is left out stay.
-
-    Where that cannot be done (another method, a text with faults), the recipe is written anew.
-    """
+def edited(text: str, recipe: Recipe, survey: Survey | None) -> str:
+    """`edited_text`."""
     before = means(text, survey)
     if before == recipe:
         return text
@@ -30,17 +26,6 @@ def edited_text(text: str, recipe: Recipe, survey: Survey | None) -> str:
     except (NotYamlError, _CannotError):
         return recipe_text(recipe)
     return changed if means(changed, survey) == recipe else recipe_text(recipe)
-
-
-def means(text: str, survey: Survey | None) -> Recipe | None:
-    """The complete recipe that a text stands for, or None where it has faults."""
-    document = read_document(text, survey)
-    if not isinstance(document, RecipeDocument):
-        return None
-    try:
-        return document.resolved(survey)
-    except BitpressError:
-        return None
 
 
 class _CannotError(Exception):
@@ -104,15 +89,3 @@ def _mapping(node: yaml.Node | None) -> dict[str, yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
         raise _CannotError
     return {str(key.value): value for key, value in node.value}
-
-
-def unchanged_ends(old: str, new: str) -> tuple[int, int]:
-    """How many characters at the beginning and at the end two texts have in common, without overlap."""
-    old, new = plain_lines(old), plain_lines(new)
-    limit = min(len(old), len(new))
-    front = next((place for place in range(limit) if old[place] != new[place]), limit)
-    back = next(
-        (count for count in range(limit - front) if old[len(old) - 1 - count] != new[len(new) - 1 - count]),
-        limit - front,
-    )
-    return front, back

@@ -113,17 +113,20 @@ def remove_preset(home: Home, name: str) -> Preset:
     return preset
 
 
-def import_preset(home: Home, file: Path, *, name: str = "", replace: bool = False) -> Preset:
+def import_preset(home: Home, file: Path, *, name: str = "", replace: bool = False, beside: bool = False) -> Preset:
     """Keep the preset in a file, or the recipe in it, named as it says, or as `name` or the file is.
+
+    With `beside`, one whose name is taken gets a number.
 
     Raises BitpressError `bad-recipe` with every fault, `no-such-file` and what `save_preset` raises.
     """
     text = read_preset_text(read_text_file(file))
     if text.document is None:
         raise document_error(text.faults, str(file))
+    named = checked_name(name or text.name or file.stem)
     return save_preset(
         home,
-        name or text.name or file.stem,
+        free_preset_name(home, named) if beside else named,
         text.document,
         description=text.description,
         app_version=text.app_version,

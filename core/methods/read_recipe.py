@@ -149,7 +149,7 @@ class Reading:
         return self._checked(parameter, patterns, node) if len(self.faults) == before else []
 
     def _rules(self, parameter: Parameter, node: yaml.Node, survey: Survey | None) -> Json:
-        if not isinstance(node, yaml.MappingNode):
+        if not isinstance(node, yaml.MappingNode) or not node.value:
             return self._checked(parameter, self.plain(node), node)
         rules: dict[str, Json] = {}
         for name, (key, value) in (self.entries(node, parameter.name) or {}).items():

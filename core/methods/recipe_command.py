@@ -85,7 +85,11 @@ class _Reading:
         self.faults: list[RecipeFault] = []
 
     def document(self) -> RecipeDocument | None:
-        given = self._given(iter(self._words()))
+        words = self._words()
+        if self.faults:
+            # What follows an open quotation mark is anybody's guess.
+            return None
+        given = self._given(iter(words))
         named = given.pop("--method", [])
         if not named:
             self._fault(None, "The command does not name a method.", "Begin with --method.")

@@ -91,6 +91,27 @@ def read_document(
     return read_whole(text, survey, method)
 
 
+def means(text: str, survey: Survey | None) -> Recipe | None:
+    """The complete recipe that a text stands for, or None where it has faults."""
+    document = read_document(text, survey)
+    if not isinstance(document, RecipeDocument):
+        return None
+    try:
+        return document.resolved(survey)
+    except BitpressError:
+        return None
+
+
+def edited_text(text: str, recipe: Recipe, survey: Survey | None) -> str:
+    """`text` with as few changes as make it mean `recipe`: comments, order and what is left out stay.
+
+    Where that cannot be done (another method, a text with faults), the recipe is written anew.
+    """
+    from core.methods.edit_recipe import edited
+
+    return edited(text, recipe, survey)
+
+
 def document_error(faults: Iterable[RecipeFault], name: str) -> BitpressError:
     """Faults as the error `bad-recipe`, one `FILE:LINE:COLUMN: message` a line; `name` is the file's."""
     found = list(faults)

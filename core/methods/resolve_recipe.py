@@ -51,9 +51,8 @@ def resolve_recipe(
 def parse_settings(items: Sequence[str], method: Method) -> dict[str, Json]:
     """`K=V` from the command line as typed values: `ignore=lm_head,re:.*gate$`, `symmetric=no`, `group_size=64`.
 
-    A list is separated by commas, or is a JSON array where a pattern has a comma in it; rules are written as
-    `rules=re:.*mlp.*=W4A16,Linear=FP8_DYNAMIC` or as a JSON object. Raises BitpressError `bad-setting`,
-    `unknown-parameter` or `bad-parameter`.
+    A list is separated by commas, or is a JSON array where a pattern has a comma in it. Raises BitpressError
+    `bad-setting`, `unknown-parameter` or `bad-parameter`.
     """
     settings: dict[str, Json] = {}
     for item in items:
@@ -81,8 +80,6 @@ def setting_text(name: str, value: Json) -> str:
             simple = all(isinstance(item, str) and "," not in item and item == item.strip() for item in value)
             readable = simple and not (value and str(value[0]).startswith("["))
             return f"{name}={','.join(value) if readable else json.dumps(value, ensure_ascii=False)}"
-        case dict():
-            return f"{name}={json.dumps(value, ensure_ascii=False)}"
         case float():
             return f"{name}={value!r}"
     return f"{name}={value}"
@@ -102,9 +99,6 @@ def allowed(parameter: Parameter) -> str:
             return "It is true or false."
         case Kind.PATTERNS:
             return "It is a list of module names, class names, or patterns that begin with `re:`."
-        case Kind.RULES:
-            schemes = ", ".join(str(choice) for choice in parameter.choices)
-            return f"It gives each module name, class name or `re:` pattern a scheme: {schemes or 'its name'}."
     kind = "a whole number" if parameter.kind is Kind.INTEGER else "a number"
     low, high = parameter.minimum, parameter.maximum
     if low is not None and high is not None:
@@ -195,34 +189,12 @@ def _patterns(parameter: Parameter, value: Json) -> Json:
         raise _bad(parameter, value)
     patterns = list(dict.fromkeys(item.strip() for item in value if item.strip()))
     for pattern in patterns:
-        _check_expression(parameter, pattern)
+        if pattern.startswith(REGULAR):
+            try:
+                re.compile(pattern.removeprefix(REGULAR))
+            except (re.error, OverflowError, RecursionError) as error:
+                raise _bad(parameter, pattern, f"It is not a regular expression: {error}.") from error
     return patterns
-
-
-def _check_expression(parameter: Parameter, pattern: str) -> None:
-    if pattern.startswith(REGULAR):
-        try:
-            re.compile(pattern.removeprefix(REGULAR))
-        except (re.error, OverflowError, RecursionError) as error:
-            raise _bad(parameter, pattern, f"It is not a regular expression: {error}.") from error
-
-
-def _rules(parameter: Parameter, value: Json) -> Json:
-    if not isinstance(value, Mapping):
-        raise _bad(parameter, value)
-    rules: dict[str, Json] = {}
-    for key, scheme in value.items():
-        pattern = key.strip() if isinstance(key, str) else ""
-        if not pattern or not isinstance(scheme, str):
-            raise _bad(parameter, {str(key): scheme})
-        _check_expression(parameter, pattern)
-        known = [str(choice) for choice in parameter.choices]
-        named = next((choice for choice in known if choice.lower() == scheme.strip().lower()), None)
-        if known and named is None:
-            hint = f"{did_you_mean(scheme, known)} {allowed(parameter)}".strip()
-            raise _bad(parameter, {pattern: scheme}, hint)
-        rules[pattern] = named or scheme.strip()
-    return rules
 
 
 _CHECKS: Mapping[Kind, Callable[[Parameter, Json], Json]] = {
@@ -231,7 +203,6 @@ _CHECKS: Mapping[Kind, Callable[[Parameter, Json], Json]] = {
     Kind.INTEGER: _number,
     Kind.NUMBER: _number,
     Kind.PATTERNS: _patterns,
-    Kind.RULES: _rules,
 }
 
 
@@ -249,16 +220,9 @@ def _parsed(parameter: Parameter, text: str) -> Json:
             except ValueError:
                 return text
         case Kind.PATTERNS:
-            return _json(parameter, text, "array") if text.startswith("[") else text.split(",")
-        case Kind.RULES:
-            if text.startswith("{"):
-                return _json(parameter, text, "object")
-            pairs = (item.rpartition("=") for item in text.split(",") if item.strip())
-            return {pattern: scheme for pattern, _, scheme in pairs}
-
-
-def _json(parameter: Parameter, text: str, kind: str) -> Json:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _bad(parameter, text, f"It is not a JSON {kind}: {error}.") from error
+            if not text.startswith("["):
+                return text.split(",")
+            try:
+                return json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise _bad(parameter, text, f"It is not a JSON array: {error}.") from error
