@@ -40,6 +40,9 @@ def _changed(nodes: YamlText, before: Recipe, wanted: Recipe) -> str:
             changes.append(_set(nodes, root, "parameters", name, value))
     if wanted.calibration is not None:
         old = before.calibration.model_dump(mode="json") if before.calibration is not None else {}
+        if "seed" not in _mapping(root.get("calibration"), {}):
+            # Where the data names no seed of its own, the recipe's counts.
+            old["seed"] = wanted.seed
         for name, value in wanted.calibration.model_dump(mode="json").items():
             if old.get(name) != value:
                 changes.append(_set(nodes, root, "calibration", name, value))
@@ -85,7 +88,9 @@ def _append(nodes: YamlText, line: str) -> _Change:
     return at, at, line if nodes.text.endswith("\n") else f"\n{line}"
 
 
-def _mapping(node: yaml.Node | None) -> dict[str, yaml.Node]:
+def _mapping(node: yaml.Node | None, otherwise: dict[str, yaml.Node] | None = None) -> dict[str, yaml.Node]:
     if not isinstance(node, yaml.MappingNode):
-        raise _CannotError
+        if otherwise is None:
+            raise _CannotError
+        return otherwise
     return {str(key.value): value for key, value in node.value}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QRect, QSize, Qt
@@ -11,6 +12,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QResizeEvent,
+    QSyntaxHighlighter,
     QTextCharFormat,
     QTextCursor,
     QTextFormat,
@@ -22,6 +24,8 @@ from core.methods.recipe_document import RecipeFault
 from ui.theme import theme_of
 
 _MARGIN = 8
+_COMMENT = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|(?<!\s)#|[^#"'])*""")
+"""What stands on a line before its comment: a # begins one at the line's start or behind a space."""
 
 
 class RecipeEditor(QPlainTextEdit):
@@ -35,6 +39,7 @@ class RecipeEditor(QPlainTextEdit):
         self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self._faults: tuple[RecipeFault, ...] = ()
         self._gutter = _Gutter(self) if numbered else None
+        self._comments = _Comments(self) if numbered else None
         if self._gutter is not None:
             self.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
             self.blockCountChanged.connect(self._make_room)
@@ -94,9 +99,11 @@ class RecipeEditor(QPlainTextEdit):
     @override
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange) and hasattr(self, "_gutter"):
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange) and hasattr(self, "_comments"):
             self.mark(self._faults)
             self._make_room()
+            if self._comments is not None:
+                self._comments.rehighlight()
 
     def _cursor(self, fault: RecipeFault) -> QTextCursor:
         cursor = QTextCursor(self.document())
@@ -158,6 +165,21 @@ class _Gutter(QWidget):
             self.scroll(0, moved)
         else:
             self.update(0, area.y(), self.width(), area.height())
+
+
+class _Comments(QSyntaxHighlighter):
+    """Comments stand back behind what counts."""
+
+    def __init__(self, editor: RecipeEditor) -> None:
+        super().__init__(editor.document())
+        self._editor = editor
+
+    @override
+    def highlightBlock(self, text: str) -> None:
+        found = _COMMENT.match(" " + text)
+        start = found.end() - 1 if found is not None else len(text)
+        if text[start : start + 1] == "#":
+            self.setFormat(_units(text[:start]), _units(text[start:]), QColor(theme_of(self._editor).quiet))
 
 
 def _units(text: str) -> int:

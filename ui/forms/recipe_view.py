@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.methods.method import Method
@@ -67,7 +67,7 @@ class RecipeView(QWidget):
         column.addWidget(PlainLabel("The same as options of bitpress compress", "note", selectable=False))
         column.addWidget(self._command)
         column.addWidget(self._command_faults)
-        column.addWidget(self._anew)
+        column.addWidget(self._anew, 0, Qt.AlignmentFlag.AlignLeft)
 
     @property
     def has_fault(self) -> bool:

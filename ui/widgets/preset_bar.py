@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QWidget
 
 from core.methods.presets import Preset
@@ -39,6 +40,11 @@ class PresetBar(QWidget):
         self._menu.setObjectName("presets.list")
         self._menu.setToolTipsVisible(True)
         self._button.setMenu(self._menu)
+        self._choices: list[QAction] = []
+        self._between, self._end = self._menu.addSeparator(), self._menu.addSeparator()
+        self._menu.addAction("Save as…", self.ask_name).setObjectName("presets.save")
+        self._menu.addAction("Import…", self._ask_import).setObjectName("presets.import")
+        self._export, self._rename, self._delete = map(self._submenu, ("Export", "Rename", "Delete"))
         self._note = PlainLabel("", "note")
         self._note.setObjectName("presets.note")
         row = QHBoxLayout(self)
@@ -58,34 +64,38 @@ class PresetBar(QWidget):
         self._note.setText(text)
 
     def _fill(self) -> None:
-        self._menu.clear()
-        for menu in self._menu.findChildren(QMenu):
-            menu.deleteLater()
         own = [preset for preset in self._presets if not preset.built_in]
         usable = [preset for preset in self._presets if preset.document is not None]
-        for built_in in (True, False):
-            for preset in self._presets:
-                if preset.built_in is built_in:
-                    self._choice(preset)
-            if own:
-                self._menu.addSeparator()
-        if not own:
-            self._menu.addSeparator()
-        self._menu.addAction("Save as…", self.ask_name).setObjectName("presets.save")
-        self._menu.addAction("Import…", self._ask_import).setObjectName("presets.import")
-        self._submenu("Export", usable, self._ask_export)
-        self._submenu("Rename", [preset for preset in own if preset.document is not None], self._ask_new_name)
-        self._submenu("Delete", own, lambda preset: self.delete_requested.emit(preset.name))
+        for action in self._choices:
+            self._menu.removeAction(action)
+            action.deleteLater()
+        self._choices = []
+        for preset in (*(preset for preset in self._presets if preset.built_in), *own):
+            self._choices.append(self._choice(preset))
+        self._between.setVisible(bool(own) and len(own) < len(self._presets))
+        if own:
+            self._menu.insertAction(self._choices[-len(own)], self._between)
+        self._offer(self._export, usable, self._ask_export)
+        self._offer(self._rename, [preset for preset in own if preset.document is not None], self._ask_new_name)
+        self._offer(self._delete, own, lambda preset: self.delete_requested.emit(preset.name))
 
-    def _choice(self, preset: Preset) -> None:
-        action = self._menu.addAction(_label(preset.name), lambda: self.chosen.emit(preset.name))
+    def _choice(self, preset: Preset) -> QAction:
+        action = QAction(_label(preset.name), self._menu)
         action.setObjectName("presets.choice")
         action.setEnabled(preset.document is not None)
         action.setToolTip(literal(preset.problem or preset.description))
+        action.triggered.connect(lambda: self.chosen.emit(preset.name))
+        self._menu.insertAction(self._end, action)
+        return action
 
-    def _submenu(self, title: str, presets: Sequence[Preset], act: Callable[[Preset], None]) -> None:
+    def _submenu(self, title: str) -> QMenu:
         menu = self._menu.addMenu(title)
         menu.setObjectName(f"presets.{title.lower()}")
+        return menu
+
+    @staticmethod
+    def _offer(menu: QMenu, presets: Sequence[Preset], act: Callable[[Preset], None]) -> None:
+        menu.clear()
         menu.setEnabled(bool(presets))
         for preset in presets:
             menu.addAction(_label(preset.name), partial(act, preset))
