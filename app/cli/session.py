@@ -31,6 +31,13 @@ STATUSES = {
     "method-conflict": WRONG_USAGE,
     "bad-recipe": WRONG_USAGE,
     "bad-preset-name": WRONG_USAGE,
+    "unknown-gpu": WRONG_USAGE,
+    "unknown-scheme": WRONG_USAGE,
+    "unknown-preset": WRONG_USAGE,
+    "needs-model": WRONG_USAGE,
+    "nothing-to-plan": WRONG_USAGE,
+    "bad-figure": WRONG_USAGE,
+    "bad-capability": WRONG_USAGE,
     # Found before anything ran.
     "blocked": BLOCKED,
     "output-exists": BLOCKED,

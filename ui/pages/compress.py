@@ -16,7 +16,9 @@ from core.methods.recipe import Recipe
 from core.methods.recipe_document import RecipeDocument
 from core.models.local_model import LocalModel
 from core.models.survey import Survey
+from core.plan.advice import parts_of
 from core.plan.finding import Severity
+from core.plan.hardware import where_it_runs
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal, MethodPlan
 from core.value import Json
@@ -60,6 +62,7 @@ class CompressPage(Page):
         self._seed = 0
         self._busy = ""
         self._planned_for: Path | None = None
+        self._machine: Machine | None = None
         self._make_actions()
         self._model = ModelCard()
         self._model.changed.connect(self._model_or_goal_changed)
@@ -123,8 +126,8 @@ class CompressPage(Page):
             name: value for name, value in document.parameters.items() if name in mine or known.get(name) != value
         }
         self._seed = document.seed or 0
-        if document.calibration is not None or card.method.needs_calibration:
-            self._calibration.set_value(document.calibration or CalibrationSpec(seed=self._seed))
+        if (data := document.resolved(None).calibration) is not None:
+            self._calibration.set_value(data)
         self._picked = True
         if document.method != self._current:
             self._current = document.method
@@ -147,6 +150,7 @@ class CompressPage(Page):
 
     def show_machine(self, machine: Machine) -> None:
         """The hardware that the plans are made for."""
+        self._machine = machine
         self._model.show_machine(machine)
 
     def show_methods(self, methods: tuple[Method, ...]) -> None:
@@ -357,7 +361,7 @@ class CompressPage(Page):
             self._no_data.setVisible(not method.needs_calibration)
             self._calibration.setVisible(method.needs_calibration)
             self._calibration.preview_button.setVisible(method.needs_calibration)
-            runs_in = "\n".join(("Runs in", *method.runs_in)) if method.runs_in else ""
+            runs_in = "\n".join(("Runs in", *where_it_runs(method.scheme, self._machine, parts_of(method))))
             reason = plan.reason if plan else ""
             self._about.setText("\n\n".join(part for part in (reason, method.explanation, runs_in) if part))
         if plan is not None:
