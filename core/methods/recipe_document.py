@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.catalogue import find
-from core.methods.method import Method, Parameter
+from core.methods.method import Kind, Method, Parameter
 from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import allowed, resolve_recipe
@@ -153,6 +153,9 @@ def document_text(document: RecipeDocument) -> str:
 def parameter_comment(parameter: Parameter) -> str:
     """What a parameter is and takes, on one line."""
     unit = f" ({parameter.unit})" if parameter.unit else ""
+    if parameter.kind is Kind.RULES:
+        schemes = ", ".join(str(choice) for choice in parameter.choices)
+        return f"{parameter.title}: a name, class or `re:` pattern, and one of {schemes}"
     return f"{parameter.title}{unit}: {allowed(parameter).removeprefix('It is ').removesuffix('.')}"
 
 
