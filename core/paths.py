@@ -70,5 +70,10 @@ class Home:
         return self.root / "presets"
 
     @property
+    def calibration_sets(self) -> Path:
+        """Named calibration sets: their contents by hash, and one small file a name."""
+        return self.root / "calibration"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.calibration.spec import SELF_CHAT, CalibrationSpec
+from core.calibration.mix_text import is_path
+from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.recipe_document import RecipeDocument
 from core.models.survey import Survey
@@ -21,7 +22,7 @@ class Asked:
     recipe: Path | None = None
     preset: str | None = None
     settings: tuple[str, ...] = ()
-    calibration: str | None = None
+    calibration: tuple[str, ...] = ()
     samples: int | None = None
     max_length: int | None = None
     text_field: str | None = None
@@ -89,11 +90,18 @@ def _read(file: Path, survey: Survey | None, method: str | None) -> RecipeDocume
         raise document_error(found, str(file))
     if found.calibration is None:
         return found
-    # A path in the file is seen from the file's folder; the job runs elsewhere.
-    beside = (file.absolute().parent / found.calibration.source).absolute()
-    if found.calibration.source == SELF_CHAT or not beside.exists():
-        return found
-    return found.model_copy(update={"calibration": found.calibration.model_copy(update={"source": str(beside)})})
+    return found.model_copy(update={"calibration": _beside(found.calibration, file.absolute().parent)})
+
+
+def _beside(data: CalibrationSpec, folder: Path) -> CalibrationSpec:
+    """The data with paths as they are seen from the recipe's folder; the job runs elsewhere."""
+
+    def seen(source: str) -> str:
+        there = (folder / source).absolute() if is_path(source) else None
+        return str(there) if there is not None and there.exists() else source
+
+    parts = [part.model_copy(update={"source": seen(part.source)}) for part in data.parts]
+    return _with(data, mix=[part.model_dump(mode="json") for part in parts])
 
 
 def _data(asked: Asked, base: CalibrationSpec | None, seed: int | None) -> CalibrationSpec | None:
@@ -103,14 +111,19 @@ def _data(asked: Asked, base: CalibrationSpec | None, seed: int | None) -> Calib
         "text_field": asked.text_field,
         "seed": asked.calibration_seed if asked.calibration_seed is not None else asked.seed,
     }
-    if asked.calibration is not None:
-        given["source"] = (
-            asked.calibration if asked.calibration == SELF_CHAT else str(Path(asked.calibration).absolute())
-        )
+    if asked.calibration:
+        from app.calibration import typed_sources
+
+        given["mix"] = [part.model_dump(mode="json") for part in typed_sources(asked.calibration)]
     update = {name: value for name, value in given.items() if value is not None}
     if base is None and not update:
         return None
-    return (base or CalibrationSpec(seed=seed or 0)).model_copy(update=update)
+    return _with(base or CalibrationSpec(seed=seed or 0), **update)
+
+
+def _with(data: CalibrationSpec, **changes: Json) -> CalibrationSpec:
+    """The data with changes; the name of a mix follows from it."""
+    return CalibrationSpec.model_validate(data.model_dump(mode="json") | changes)
 
 
 def _usage(message: str, hint: str) -> BitpressError:

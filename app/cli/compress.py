@@ -27,7 +27,14 @@ PresetName = Annotated[
     str | None, typer.Option("--preset", help="An entry of `bitpress presets`, instead of --method.")
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE; may be given often.")]
-Calibration = Annotated[str | None, typer.Option("--calibration", help="self-chat, or a file or folder of text.")]
+Calibration = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--calibration",
+        help="self-chat, built-in, set:NAME, or a file or folder. Several make a mix, each with *WEIGHT if wanted: "
+        "given as several options, or joined: 'self-chat*2+chats.jsonl'.",
+    ),
+]
 Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Calibration samples.")]
 TextField = Annotated[
     str | None, typer.Option("--text-field", help="Column of jsonl, csv and parquet; found by itself if left out.")
@@ -96,7 +103,7 @@ def plan(
                 recipe=recipe,
                 preset=preset,
                 settings=tuple(settings or ()),
-                calibration=calibration,
+                calibration=tuple(calibration or ()),
                 samples=samples,
                 max_length=max_length,
                 text_field=text_field,
@@ -161,7 +168,7 @@ def compress(
                 recipe=recipe,
                 preset=preset,
                 settings=tuple(settings or ()),
-                calibration=calibration,
+                calibration=tuple(calibration or ()),
                 samples=samples,
                 max_length=max_length,
                 text_field=text_field,
@@ -262,4 +269,6 @@ def _say_plan(output: Output, planned: Planned) -> None:
         )
     output.say(f"Disk needed     {bytes_text(needs.disk_bytes)}")
     output.say(f"Time            {duration_text(needs.seconds.low)} to {duration_text(needs.seconds.high)}")
+    if needs.basis:
+        output.say(f"                {needs.basis}")
     output.say("It can start." if planned.runnable else "It cannot start like this.")

@@ -48,6 +48,9 @@ def show(
     async def command(engine: Engine) -> int:
         import json
 
+        from core.plan.predicted import predicted
+        from core.telemetry.recording import read_samples
+
         kept = engine.store.get(run)
         folder = engine.home.run_folder(run)
         if script or recipe:
@@ -55,8 +58,15 @@ def show(
             output.result({"run": run, "script" if script else "document": text})
             output.verbatim(text)
             return DONE
-        output.result({**kept.model_dump(mode="json"), "folder": str(folder)})
+        rows = predicted(kept, read_samples(folder))
+        fields = {"folder": str(folder), "predicted": [row.model_dump(mode="json") for row in rows]}
+        output.result({**kept.model_dump(mode="json"), **fields})
         output.say(json.dumps(kept.model_dump(mode="json"), indent=1, ensure_ascii=False))
+        for row in rows:
+            span = f"{row.predicted.low:,.0f} to {row.predicted.high:,.0f}"
+            unit = "s" if row.unit == "seconds" else "bytes"
+            judged = "inside" if row.inside else "outside"
+            output.say(f"{row.title:<18} expected {span} {unit}, was {row.actual:,.0f}: {judged}")
         output.say(f"Log, events and telemetry: {folder}")
         return DONE
 

@@ -23,6 +23,7 @@ STATUSES = {
     "unknown-parameter": WRONG_USAGE,
     "bad-parameter": WRONG_USAGE,
     "bad-setting": WRONG_USAGE,
+    "bad-calibration": WRONG_USAGE,
     "bad-device": WRONG_USAGE,
     "unknown-engine": WRONG_USAGE,
     "unknown-gate": WRONG_USAGE,

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from app.ask_worker import ask_worker
-from app.compression import answers_folder, plan_compression, start_compression, survey_of
+from app.calibration import inspect_calibration, keep_set, pinned_where_known, sets_of
+from app.compression import plan_compression, start_compression, survey_of
 from app.engine import free_name
 from app.pages.presets import PresetBinding
 from app.shell import Shell
 from app.starter import ensure_starter
-from core.calibration.spec import SELF_CHAT
-from core.jobs.protocol import PreviewCalibration
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS
+from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Origin, Weights
 from core.plan.plan_methods import plan_methods
@@ -32,12 +31,14 @@ class CompressBinding:
         page.choice_changed.connect(lambda choice: shell.tasks.replace("plan", self._planned(choice)))
         page.run_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=True)))
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
-        page.preview_requested.connect(lambda choice: shell.tasks.replace("preview", self._previewed(choice)))
-        page.show_methods(METHODS)
         self._presets = PresetBinding(page, shell)
+        page.inspect_requested.connect(lambda choice: shell.tasks.replace("inspect", self._inspected(choice)))
+        page.save_set_requested.connect(lambda *asked: shell.tasks.start("save-set", self._kept(*asked)))
+        page.show_methods(METHODS, NOT_OFFERED)
         shell.on_models.append(self._show_models)
         shell.going["compress"] = self._receive
         self._show_models(shell.models)
+        shell.tasks.replace("sets", self._show_sets())
 
     def _receive(self, thing: object) -> None:
         if isinstance(thing, LocalModel):
@@ -70,6 +71,7 @@ class CompressBinding:
         machine = await asyncio.to_thread(read_machine, output)
         history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
         self._page.show_machine(machine)
+        calibration = await asyncio.to_thread(pinned_where_known, engine, choice.calibration)
         plans = await asyncio.to_thread(
             plan_methods,
             model,
@@ -78,7 +80,7 @@ class CompressBinding:
             machine,
             history,
             choice.overrides,
-            choice.calibration,
+            calibration,
             choice.output,
             seed=choice.seed,
         )
@@ -116,23 +118,30 @@ class CompressBinding:
         if first is not None and show:
             self._shell.go("runs", first.id)
 
-    async def _previewed(self, choice: CompressChoice) -> None:
+    async def _inspected(self, choice: CompressChoice) -> None:
         model = await self._model(choice)
         if model is None:
             return
-        engine = self._shell.engine
-        answers = None
-        if choice.calibration.source == SELF_CHAT:
-            answers = str(answers_folder(engine, model))
-        self._page.show_busy("Reading the first samples")
+        self._page.show_busy("Looking at the calibration data")
         try:
-            result = await ask_worker(
-                engine.launch,
-                engine.home,
-                PreviewCalibration(
-                    job="preview", model=str(model.path), calibration=choice.calibration, answers=answers
-                ),
+            found = await inspect_calibration(self._shell.engine, model, choice.calibration)
+        finally:
+            self._page.show_busy(None)
+        self._page.show_inspection(found)
+
+    async def _kept(self, choice: CompressChoice, name: str, description: str) -> None:
+        self._page.show_busy("Keeping the samples")
+        try:
+            await keep_set(
+                self._shell.engine,
+                name,
+                choice.calibration,
+                description=description,
+                model=self._shell.model_at(choice.model),
             )
         finally:
             self._page.show_busy(None)
-        self._page.show_preview(result["samples"])
+        await self._show_sets()
+
+    async def _show_sets(self) -> None:
+        self._page.show_sets(await asyncio.to_thread(sets_of(self._shell.engine).list))

@@ -19,7 +19,7 @@ from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.methods.method import Expected, ModifierSpec
 from core.value import Json, Received, Value
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class FinishReason(StrEnum):
@@ -50,18 +50,18 @@ class SurveyModel(Value):
     model: str
 
 
-class PreviewCalibration(Value):
-    """Render and tokenize the first samples.
-
-    The result has `samples`: [{text, tokens: [{id, text}], truncated, origin}].
+class InspectCalibration(Value):
+    """Draw, render and tokenize the samples that a job would take, and look at them; the result is a
+    CalibrationInspection, with the first `shown` samples whole. Only the tokenizer is loaded.
     """
 
-    type: Literal["preview"] = "preview"
+    type: Literal["inspect_calibration"] = "inspect_calibration"
     job: str
     model: str
     calibration: CalibrationSpec
     answers: str | None = None
-    limit: int = 8
+    """Folder of the model's self-made chat, as far as there is some."""
+    shown: int = 8
 
 
 class AnswerPrompts(Value):
@@ -179,7 +179,7 @@ class Shutdown(Value):
 Command = Annotated[
     ImportGguf
     | SurveyModel
-    | PreviewCalibration
+    | InspectCalibration
     | AnswerPrompts
     | Compress
     | Prove

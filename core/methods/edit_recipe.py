@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from core.methods.recipe import Recipe
-from core.methods.recipe_document import means, recipe_text
+from core.methods.recipe_document import data_fields, means, recipe_text
 from core.methods.yaml_nodes import NotYamlError, YamlText, dump, dump_flow
 from core.models.survey import Survey
 from core.value import Json
@@ -39,11 +39,16 @@ def _changed(nodes: YamlText, before: Recipe, wanted: Recipe) -> str:
         if before.parameters.get(name) != value:
             changes.append(_set(nodes, root, "parameters", name, value))
     if wanted.calibration is not None:
-        old = before.calibration.model_dump(mode="json") if before.calibration is not None else {}
-        if "seed" not in _mapping(root.get("calibration"), {}):
+        written = _mapping(root.get("calibration"), {})
+        old = data_fields(before.calibration) if before.calibration is not None else {}
+        fields = data_fields(wanted.calibration)
+        if written.keys() - fields.keys():
+            # A source becomes a mix, or the other way round.
+            raise _CannotError
+        if "seed" not in written:
             # Where the data names no seed of its own, the recipe's counts.
             old["seed"] = wanted.seed
-        for name, value in wanted.calibration.model_dump(mode="json").items():
+        for name, value in fields.items():
             if old.get(name) != value:
                 changes.append(_set(nodes, root, "calibration", name, value))
     if before.seed != wanted.seed:

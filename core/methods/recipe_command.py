@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from core.calibration.mix_text import read_sources
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.catalogue import find
@@ -20,13 +23,12 @@ from core.models.survey import Survey
 from core.value import Json
 
 _DATA_OPTIONS = {
-    "--calibration": "source",
     "--samples": "samples",
     "--max-length": "max_length",
     "--text-field": "text_field",
     "--calibration-seed": "seed",
 }
-_OPTIONS = ("--method", "--set", *_DATA_OPTIONS, "--seed")
+_OPTIONS = ("--method", "--set", "--calibration", *_DATA_OPTIONS, "--seed")
 _OTHER_OPTIONS = {"--output": 1, "--device": 1, "--json": 0}
 """Options of a whole command line that say nothing about the recipe, and how many words follow them."""
 
@@ -140,6 +142,12 @@ class _Reading:
 
     def _data(self, given: Mapping[str, list[_Word]], seed: int | None) -> CalibrationSpec | None:
         fields: dict[str, Json] = {} if seed is None else {"seed": seed}
+        if sources := given.get("--calibration", []):
+            try:
+                parts = read_sources([word.text for word in sources], _absolute, _exists)
+                fields["mix"] = [part.model_dump(mode="json") for part in parts]
+            except BitpressError as error:
+                self._fault(sources[-1], error.problem.message, error.problem.hint)
         for option, name in _DATA_OPTIONS.items():
             if not (words := given.get(option)):
                 continue
@@ -207,11 +215,31 @@ def _data_words(data: CalibrationSpec | None, usual: Mapping[str, Json]) -> list
     if data is None:
         return []
     words: list[str] = []
+    if "source" not in usual or usual["source"] != data.source:
+        for part in data.parts:
+            weight = "" if part.weight == 1 else f"*{part.weight:.10g}"
+            words += ["--calibration", f"{_argument(part.source)}{weight}"]
     for option, name in _DATA_OPTIONS.items():
         value = getattr(data, name)
         if value is not None and (name not in usual or usual[name] != value):
-            words += [option, f"./{value}" if str(value).startswith("-") else str(value)]
+            words += [option, str(value)]
     return words
+
+
+def _argument(source: str) -> str:
+    """A source that no program takes for an option."""
+    return f"./{source}" if source.startswith("-") else source
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and os.path.lexists(Path(path).expanduser())
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def _spelled_out(recipe: Recipe) -> str:

@@ -29,11 +29,12 @@ KEYS = ("method", "parameters", "calibration", "seed")
 SEEDS = 2**31 - 1
 
 _ABOUT_DATA = {
-    "source": "Where it comes from: self-chat, or the path of a file or folder",
+    "source": "Where it comes from: self-chat, built-in, set:NAME, or the path of a file or folder",
     "samples": "Samples",
     "max_length": "Most tokens a sample",
     "seed": "Seed that the samples are drawn with",
-    "text_field": "Column of jsonl, csv and parquet; null finds it",
+    "text_field": "Column of files that have columns; null finds it",
+    "mix": "Several sources, and how much of each beside the others",
 }
 """Comments for fields that bring no description of their own."""
 
@@ -48,12 +49,20 @@ class RecipeDocument(Value):
 
     @classmethod
     def of(cls, recipe: Recipe) -> RecipeDocument:
-        """All of a recipe."""
-        return cls(method=recipe.method, parameters=recipe.parameters, calibration=recipe.calibration, seed=recipe.seed)
+        """All of a recipe. Of a kept calibration set its name: what it holds is looked up when a job is planned."""
+        plain = unpinned(recipe)
+        return cls(method=plain.method, parameters=plain.parameters, calibration=plain.calibration, seed=plain.seed)
 
     def resolved(self, survey: Survey | None) -> Recipe:
         """The complete recipe for a model. Raises what resolve_recipe raises."""
         return resolve_recipe(self.method, self.parameters, self.calibration, survey, self.seed or 0)
+
+
+def unpinned(recipe: Recipe) -> Recipe:
+    """The recipe without what named calibration sets held when it was planned."""
+    if recipe.calibration is None or not recipe.calibration.sets:
+        return recipe
+    return recipe.model_copy(update={"calibration": recipe.calibration.model_copy(update={"sets": ()})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +150,7 @@ def document_text(document: RecipeDocument) -> str:
             lines += _entry(name, value, 2)
     if document.calibration is not None:
         lines += ["# Text or chats that show what the layers do", "calibration:"]
-        for name, value in _data_fields(document.calibration).items():
+        for name, value in data_fields(document.calibration).items():
             if comment := _data_comment(name):
                 lines.append(f"  # {_plain_line(comment)}")
             lines += _entry(name, value, 2)
@@ -189,11 +198,16 @@ def _method_or_none(identity: str) -> Method | None:
         return None
 
 
-def _data_fields(data: CalibrationSpec) -> dict[str, Json]:
-    """The fields that are always written, and those that were changed."""
-    usual = CalibrationSpec().model_dump(mode="json")
+def data_fields(data: CalibrationSpec) -> dict[str, Json]:
+    """The fields of calibration data that are written: all that is usual, and a mix in place of a source."""
     fields = data.model_dump(mode="json")
-    return {name: value for name, value in fields.items() if name in _ABOUT_DATA or value != usual.get(name)}
+    left_out = "source" if data.mix else "mix"
+    usual = CalibrationSpec().model_dump(mode="json")
+    return {
+        name: value
+        for name, value in fields.items()
+        if name != left_out and (name in _ABOUT_DATA or value != usual.get(name))
+    }
 
 
 def _data_comment(name: str) -> str:

@@ -54,6 +54,8 @@ def run(command: Prove, report: Reporter) -> Json:
 
     Raises BitpressError only where there is nothing to prove: no folder, no original, no such device.
     """
+    from core.worker.footprint import process_peaks
+
     started = time.perf_counter()
     artifact = Path(command.artifact)
     for path in (artifact, *((Path(command.original),) if command.original else ())):
@@ -73,6 +75,7 @@ def run(command: Prove, report: Reporter) -> Json:
         checks=tuple(proof.checks),
         kl=proof.kl,
         text=proof.text,
+        **process_peaks(),
     )
     return plain(result)
 

@@ -14,6 +14,7 @@ from core.models.survey import Survey, SurveyedModule
 from core.models.survey_store import fingerprint
 from core.value import Json
 from core.worker.reporter import Reporter
+from core.worker.saved_tensors import SavedTensors, loaded_dtype
 
 STAGES = (Stage(id="survey", title="Look inside the model"),)
 _COMPARABLE = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I8"})
@@ -35,14 +36,17 @@ def survey(folder: Path) -> Survey:
     mark = fingerprint(folder)
     config = _config(folder)
     model = _on_meta(config, folder)
-    _compare(model, merged(read_headers(folder)), folder)
+    tensors = merged(read_headers(folder))
+    _compare(model, tensors, folder)
     layers, kind = _layers(model, config)
+    saved = SavedTensors(model, loaded_dtype(config, tensors), _declared_ties(model))
     return Survey(
         fingerprint=mark,
         architecture=type(model).__name__,
-        modules=tuple(_modules(model)),
+        modules=tuple(_modules(model, saved)),
         layers=layers,
         decoder_layer=kind,
+        attentions=tuple(_attentions(model, saved)),
     )
 
 
@@ -82,14 +86,15 @@ def _on_meta(config: Any, folder: Path) -> Any:
         ) from error
 
 
-def _modules(model: Any) -> Iterable[SurveyedModule]:
+def _modules(model: Any, saved: SavedTensors) -> Iterable[SurveyedModule]:
     owners: dict[int, str] = {}
     tied = _declared_ties(model)
     for name, module in model.named_modules():
         own = list(module.named_parameters(recurse=False))
-        if not own:
+        tensors = saved.of(name, module)
+        if not own and not tensors:
             continue
-        first = next((parameter for key, parameter in own if key == "weight"), own[0][1])
+        first = next((parameter.shape for key, parameter in own if key == "weight"), own[0][1].shape if own else ())
         shared = None
         for key, parameter in own:
             full = f"{name}.{key}" if name else key
@@ -98,10 +103,21 @@ def _modules(model: Any) -> Iterable[SurveyedModule]:
         yield SurveyedModule(
             name=name,
             kind=type(module).__name__,
-            shape=tuple(first.shape),
+            shape=tuple(first),
             elements=sum(parameter.numel() for _, parameter in own),
             tied_to=shared,
+            tensors=tensors,
+            saved_as=saved.stem(name, tensors),
         )
+
+
+def _attentions(model: Any, saved: SavedTensors) -> Iterable[str]:
+    """Where a quantized cache leaves its scales, by compressed-tensors' own judgement."""
+    from compressed_tensors.quantization.lifecycle.initialize import is_cached_attention_module
+
+    for name, module in model.named_modules():
+        if is_cached_attention_module(module):
+            yield saved.stem(name, ()) or name
 
 
 def _declared_ties(model: Any) -> Mapping[str, str]:

@@ -10,8 +10,8 @@ from core.jobs.protocol import (
     Evaluate,
     Generate,
     ImportGguf,
+    InspectCalibration,
     Load,
-    PreviewCalibration,
     Prove,
     SurveyModel,
     Unload,
@@ -38,10 +38,10 @@ class Tasks:
                 from core.worker import survey
 
                 return survey.run(command, report)
-            case PreviewCalibration():
-                from core.worker import preview
+            case InspectCalibration():
+                from core.worker import inspect_calibration
 
-                return preview.run(command, report)
+                return inspect_calibration.run(command, report)
             case AnswerPrompts():
                 from core.worker import answers
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llama_shapes import llama_survey
 
-from core.calibration.spec import CalibrationSpec
+from core.calibration.spec import CalibrationSpec, MixPart, PinnedSet
 from core.methods.catalogue import METHODS
 from core.methods.method import Kind, Method, Parameter
 from core.methods.recipe import Recipe
@@ -20,6 +20,7 @@ from core.methods.recipe_document import (
     means,
     read_document,
     recipe_text,
+    unpinned,
 )
 from core.methods.resolve_recipe import resolve_recipe
 from core.value import Json
@@ -52,8 +53,9 @@ def value_of(parameter: Parameter) -> st.SearchStrategy[Json]:
 def recipes(draw: st.DrawFn) -> Recipe:
     method: Method = draw(st.sampled_from(METHODS))
     named = [parameter for parameter in method.parameters if draw(st.booleans())]
+    sources = draw(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=3, unique=True))
     data = CalibrationSpec(
-        source=draw(st.text(min_size=1, max_size=30)),
+        mix=tuple(MixPart(source=source, weight=draw(st.floats(0.5, 100))) for source in sources),
         samples=draw(st.integers(1, 100_000)),
         max_length=draw(st.integers(16, 131_072)),
         seed=draw(st.integers(0, 2**31 - 1)),
@@ -226,12 +228,38 @@ def test_that_an_edit_keeps_comments_and_order() -> None:
 
 @given(recipe=recipes())
 def test_that_the_command_asks_for_the_same_recipe(recipe: Recipe) -> None:
-    # The shell's words cannot hold every name: a list is cut at commas, and spaces around its items fall away.
-    read = read_command(recipe_command(recipe, None))
+    if recipe.calibration is not None:
+        # Words on a command line are sources with their signs: what a person names stands there as it is.
+        parts = (
+            MixPart(source="self-chat", weight=2),
+            MixPart(source="/data/it's mine.jsonl"),
+            MixPart(source="set:A b"),
+        )
+        data = CalibrationSpec.model_validate(recipe.calibration.model_dump() | {"mix": parts[: recipe.seed % 3 + 1]})
+        recipe = recipe.model_copy(update={"calibration": data})
+    assert (read := read_command(recipe_command(recipe, None)))
     assert isinstance(read, RecipeDocument)
-    data = recipe.calibration
-    if data is not None and (data.text_field is None or data.text_field) and not data.source.startswith("-"):
-        assert read.resolved(None) == recipe
+    assert read.resolved(None) == recipe
+
+
+def test_that_what_a_set_held_is_no_part_of_a_document() -> None:
+    pinned = CalibrationSpec(source="set:Mine", sets=(PinnedSet(name="Mine", sha256="0" * 64, file="/sets/0"),))
+    recipe = resolve_recipe("gptq-w4a16", {}, pinned, SURVEY)
+    assert "sha256" not in recipe_text(recipe)
+    assert means(recipe_text(recipe), SURVEY) == unpinned(recipe)
+
+
+def test_that_a_mix_is_written_and_its_faults_are_told_at_their_places() -> None:
+    parts = (MixPart(source="self-chat", weight=2), MixPart(source="/data/a.jsonl"))
+    recipe = resolve_recipe("gptq-w4a16", {}, CalibrationSpec(mix=parts), SURVEY)
+    text = recipe_text(recipe)
+    assert means(text, SURVEY) == recipe
+    assert "    - source: self-chat\n      weight: 2.0\n" in text
+    faults = read_document(HEAD + "calibration:\n  mix:\n    - sorce: a\n    - {source: b, weight: -1}\n")
+    assert isinstance(faults, tuple)
+    said = {(fault.line, fault.column): fault.text for fault in faults}
+    assert "Did you mean source?" in said[4, 7]
+    assert "above 0" in said[5, 27]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from core.methods.recipe_document import (
     means,
     read_document,
     recipe_text,
+    unpinned,
 )
 from core.models.survey import Survey
 from ui.forms.fault_list import FaultList
@@ -84,6 +85,7 @@ class RecipeView(QWidget):
 
     def show_recipe(self, recipe: Recipe, method: Method) -> None:
         """Show a recipe. Text that means the same is left as it was written, and so is what is being typed."""
+        recipe = unpinned(recipe)
         another = self._recipe is None or self._recipe.method != method.id
         if not another and (recipe == self._recipe or self._typing):
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import PurePath
 
 from core.calibration.spec import SELF_CHAT
 from core.jobs.protocol import FinishReason
@@ -13,6 +12,7 @@ from core.jobs.snapshot import JobSnapshot, Phase
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
+from ui.models.calibration_words import joined
 from ui.tone import Tone
 
 _MOST_FIGURES = 6
@@ -93,7 +93,10 @@ def _calibration_words(calibration: Mapping[str, Json]) -> str:
     source = calibration.get("source", SELF_CHAT)
     if not isinstance(samples, int) or not isinstance(source, str):
         return ""
-    data = "self-made chat" if source == SELF_CHAT else PurePath(source).name
+    mix = calibration.get("mix")
+    parts = [part.get("source") for part in mix if isinstance(part, dict)] if isinstance(mix, list) else []
+    sources = [part for part in parts if isinstance(part, str)] or [source]
+    data = joined(sources) if sources != [SELF_CHAT] else "self-made chat"
     return f"{number_text(samples)} samples of {data}"
 
 
