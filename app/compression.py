@@ -68,10 +68,9 @@ async def plan_compression(
     seed: int = 0,
 ) -> Planned:
     """Resolve, check and estimate; nothing runs but the survey of a model that was never seen."""
-    entry = find(method)
+    find(method)
     survey = await survey_of(engine, model)
-    spec = (calibration or CalibrationSpec(seed=seed)) if entry.needs_calibration else None
-    recipe = resolve_recipe(method, overrides, spec, survey, seed)
+    recipe = resolve_recipe(method, overrides, calibration, survey, seed)
     place = output or free_name(engine.artifacts, f"{model.name}-{method}")
     history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
     machine = await asyncio.to_thread(read_machine, place)

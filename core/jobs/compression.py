@@ -29,8 +29,6 @@ from core.value import Json, Received
 
 TOKENS_FILE = "calibration_tokens.json"
 """In the run's folder: the calibration samples as the model saw them."""
-KL_BOUND = 1.0
-"""Nats per token; the methods here stay under 0.35 on the starter model, and a decoder layer of noise gives 2.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,6 @@ class Compression:
     answers: Path | None = None
     original_sha256: str | None = None
     device: str = "auto"
-    kl_bound: float = KL_BOUND
     app_version: str = ""
 
 
@@ -162,7 +159,6 @@ def _compress_command(context: WorkContext, wanted: Compression, staging: Path) 
         model=str(wanted.model),
         output=str(staging),
         modifiers=wanted.method.modifiers(wanted.recipe.parameters),
-        stage_titles=wanted.method.pipeline,
         calibration=wanted.recipe.calibration,
         answers=None if wanted.answers is None else str(wanted.answers),
         tokens_file=str(context.folder / TOKENS_FILE),
@@ -177,8 +173,8 @@ def _prove_command(context: WorkContext, wanted: Compression, staging: Path, pre
         original=str(wanted.model),
         artifact=str(staging),
         expected_modules=pressed.expected_modules,
-        weight_bits=wanted.method.weight_bits,
-        kl_bound=wanted.kl_bound,
+        expected=wanted.method.expected(wanted.recipe.parameters),
+        kl_bound=wanted.method.kl_bound,
         device=wanted.device,
     )
 

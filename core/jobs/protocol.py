@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
-from core.methods.method import ModifierSpec
+from core.methods.method import Expected, ModifierSpec
 from core.value import Json, Received, Value
 
 PROTOCOL_VERSION = 1
@@ -89,7 +89,6 @@ class Compress(Value):
     model: str
     output: str
     modifiers: tuple[ModifierSpec, ...]
-    stage_titles: tuple[str, ...]
     calibration: CalibrationSpec | None = None
     answers: str | None = None
     """Folder of the model's self-made chat (made or extended when the calibration source is self-chat)."""
@@ -107,7 +106,8 @@ class Prove(Value):
     original: str | None
     artifact: str
     expected_modules: tuple[str, ...] = ()
-    weight_bits: int | None = None
+    expected: Expected = Expected()
+    """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0
     """Largest mean KL in nats per token that still counts as the same model."""
     device: str = "auto"

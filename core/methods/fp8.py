@@ -4,44 +4,28 @@ from __future__ import annotations
 
 from core.methods.method import Method, ModifierSpec, Parameters, Source, Standing
 from core.methods.parameters import IGNORE, OBSERVER, default_ignore, weight_observer
+from core.methods.scheme import LINEAR, Rule, config_groups
+from core.methods.schemes import fp8_dynamic
 from core.models.survey import Survey
 from core.value import Json
 
 
+def _rules(parameters: Parameters) -> tuple[Rule, ...]:
+    return (Rule(targets=LINEAR, scheme=fp8_dynamic(weight_observer(parameters))),)
+
+
 def _modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
-    group = {
-        "targets": ["Linear"],
-        "weights": {
-            "num_bits": 8,
-            "type": "float",
-            "strategy": "channel",
-            "symmetric": True,
-            "dynamic": False,
-            "observer": weight_observer(parameters),
-        },
-        "input_activations": {
-            "num_bits": 8,
-            "type": "float",
-            "strategy": "token",
-            "symmetric": True,
-            "dynamic": True,
-        },
-    }
     return (
         ModifierSpec(
             name="QuantizationModifier",
-            arguments={"config_groups": {"group_0": group}, "ignore": list(parameters["ignore"])},
+            arguments={"config_groups": config_groups(_rules(parameters)), "ignore": list(parameters["ignore"])},
+            title="Compress weights",
         ),
     )
 
 
 def _defaults(survey: Survey | None) -> dict[str, Json]:
     return {"ignore": default_ignore(survey), "observer": OBSERVER.default}
-
-
-def stored_per_channel(parameters: Parameters, rows: int, columns: int) -> float:
-    """One byte a weight and one 16-bit scale a row."""
-    return 8 + 16 / columns
 
 
 FP8_DYNAMIC = Method(
@@ -73,6 +57,5 @@ FP8_DYNAMIC = Method(
     parameters=(IGNORE, OBSERVER),
     modifiers=_modifiers,
     defaults=_defaults,
-    stored_bits=stored_per_channel,
-    pipeline=("Compress weights",),
+    rules=_rules,
 )

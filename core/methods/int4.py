@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from math import ceil
 
 from core.methods.method import Kind, Level, Method, ModifierSpec, Parameter, Parameters, Source, Standing
 from core.methods.parameters import (
@@ -16,6 +15,8 @@ from core.methods.parameters import (
     gptq_arguments,
     weight_observer,
 )
+from core.methods.scheme import LINEAR, Rule, config_groups
+from core.methods.schemes import int_weights
 from core.methods.targets import short_names, targeted
 from core.models.survey import Survey, SurveyedModule
 from core.plan.finding import Finding, Severity
@@ -46,18 +47,24 @@ SYMMETRIC = Parameter(
 )
 
 
+def _rules(parameters: Parameters) -> tuple[Rule, ...]:
+    scheme = int_weights(
+        4,
+        int(parameters["group_size"]),
+        symmetric=bool(parameters["symmetric"]),
+        observer=weight_observer(parameters),
+    )
+    return (Rule(targets=LINEAR, scheme=scheme),)
+
+
 def _modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
-    weights = {
-        "num_bits": 4,
-        "type": "int",
-        "strategy": "group",
-        "group_size": parameters["group_size"],
-        "symmetric": parameters["symmetric"],
-        "dynamic": False,
-        "observer": weight_observer(parameters),
-    }
-    groups = {"group_0": {"targets": ["Linear"], "weights": weights}}
-    return (ModifierSpec(name="GPTQModifier", arguments={"config_groups": groups, **gptq_arguments(parameters)}),)
+    return (
+        ModifierSpec(
+            name="GPTQModifier",
+            arguments={"config_groups": config_groups(_rules(parameters)), **gptq_arguments(parameters)},
+            title="Calibrate and compress",
+        ),
+    )
 
 
 def _defaults(survey: Survey | None) -> dict[str, Json]:
@@ -81,19 +88,6 @@ def largest_group(modules: tuple[SurveyedModule, ...]) -> int:
 def undivided(modules: tuple[SurveyedModule, ...], size: int) -> tuple[SurveyedModule, ...]:
     """The modules whose columns the group size does not divide: llmcompressor refuses them when the job starts."""
     return tuple(module for module in modules if module.shape[-1] % size)
-
-
-def _stored_bits(parameters: Parameters, rows: int, columns: int) -> float:
-    """compressed-tensors' pack-quantized layout, checked against saved files.
-
-    Eight weights an int32 word along the columns, a 16-bit scale a group, two int64 for the shape, and where
-    asymmetric the zero points, eight a word along the rows.
-    """
-    groups = ceil(columns / int(parameters["group_size"]))
-    bits = rows * ceil(columns / 8) * 32 + rows * groups * 16 + 128
-    if not parameters["symmetric"]:
-        bits += ceil(rows / 8) * groups * 32
-    return bits / (rows * columns)
 
 
 def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
@@ -173,7 +167,6 @@ GPTQ_W4A16 = Method(
     parameters=(GROUP_SIZE, ACTORDER, IGNORE, SYMMETRIC, OBSERVER, DAMPENING, BLOCK_SIZE),
     modifiers=_modifiers,
     defaults=_defaults,
-    stored_bits=_stored_bits,
-    pipeline=("Calibrate and compress",),
+    rules=_rules,
     checks=_checks,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from core.methods.fp8 import stored_per_channel
 from core.methods.method import Kind, Method, ModifierSpec, Parameter, Parameters, Source, Standing
 from core.methods.parameters import (
     ACTORDER,
@@ -14,6 +13,8 @@ from core.methods.parameters import (
     gptq_arguments,
     weight_observer,
 )
+from core.methods.scheme import LINEAR, Rule, config_groups
+from core.methods.schemes import int8
 from core.methods.targets import matches
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
@@ -77,20 +78,22 @@ _USUAL_MAPPINGS = (
 """What llmcompressor tries for an architecture that it does not know."""
 
 
+def _rules(parameters: Parameters) -> tuple[Rule, ...]:
+    return (Rule(targets=LINEAR, scheme=int8(weight_observer(parameters))),)
+
+
 def _modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
-    weights = {
-        "num_bits": 8,
-        "type": "int",
-        "strategy": "channel",
-        "symmetric": True,
-        "dynamic": False,
-        "observer": weight_observer(parameters),
-    }
-    activations = {"num_bits": 8, "type": "int", "strategy": "token", "symmetric": True, "dynamic": True}
-    groups = {"group_0": {"targets": ["Linear"], "weights": weights, "input_activations": activations}}
     return (
-        ModifierSpec(name="SmoothQuantModifier", arguments={"smoothing_strength": parameters["smoothing_strength"]}),
-        ModifierSpec(name="GPTQModifier", arguments={"config_groups": groups, **gptq_arguments(parameters)}),
+        ModifierSpec(
+            name="SmoothQuantModifier",
+            arguments={"smoothing_strength": parameters["smoothing_strength"]},
+            title="Smooth activations",
+        ),
+        ModifierSpec(
+            name="GPTQModifier",
+            arguments={"config_groups": config_groups(_rules(parameters)), **gptq_arguments(parameters)},
+            title="Calibrate and compress",
+        ),
     )
 
 
@@ -167,7 +170,6 @@ SMOOTHQUANT_GPTQ_W8A8 = Method(
     parameters=(SMOOTHING, ACTORDER, IGNORE, OBSERVER, DAMPENING, BLOCK_SIZE),
     modifiers=_modifiers,
     defaults=_defaults,
-    stored_bits=stored_per_channel,
-    pipeline=("Smooth activations", "Calibrate and compress"),
+    rules=_rules,
     checks=_checks,
 )

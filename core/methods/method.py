@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.methods.scheme import Rule, TensorScheme
+from core.methods.schemes import FP8_KV_CACHE
 from core.models.survey import Survey
 from core.plan.finding import Finding
 from core.value import Json, Value
@@ -20,6 +22,8 @@ class Kind(StrEnum):
     BOOLEAN = "boolean"
     PATTERNS = "patterns"
     """A list of module names or `re:` patterns."""
+    RULES = "rules"
+    """An object of pattern to the name of a scheme; the first that names a module counts."""
 
 
 class Level(StrEnum):
@@ -58,6 +62,8 @@ class ModifierSpec(Value):
 
     name: str
     arguments: dict[str, Json]
+    title: str = ""
+    """The stage that it is, for a person: `Smooth activations`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +74,32 @@ class Source:
     url: str
 
 
+class Expected(Value):
+    """What must be found in the files of the artifact; the proof holds it against them."""
+
+    weight_bits: tuple[int, ...] = ()
+    """Bits of quantized weights, each at least once; empty where no weights are quantized."""
+    kv_cache_bits: int | None = None
+    zeros: float | None = None
+    """Share of zeros that pruned weights must reach."""
+    mask: str = "0:0"
+    """`2:4`: of every four weights in a row two are zero."""
+
+
 Parameters = Mapping[str, Json]
 
 
 def _no_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
     return ()
+
+
+def _no_zeros(parameters: Parameters) -> tuple[float, str] | None:
+    return None
+
+
+def kv_cache(parameters: Parameters) -> TensorScheme | None:
+    """What becomes of keys and values, by the parameter `kv_cache` that most methods have: `none` or `fp8`."""
+    return FP8_KV_CACHE if parameters.get("kv_cache") == "fp8" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +114,46 @@ class Method:
     """Two or three plain sentences: what it does, what it costs, when to choose it."""
     family: str
     scheme: str
-    weight_bits: int
+    """The key of the hardware table."""
+    weight_bits: int | None
+    """None where weights stay 16 bits, or where layers differ."""
     activation_bits: int | None
     needs_calibration: bool
+    """Whether it always needs data; see `calibrates`."""
     standing: Standing
     sources: tuple[Source, ...]
-    runs_in: tuple[str, ...]
-    """Plain sentences: which engine and hardware run the artifact with real kernels."""
-    minimum_capability: tuple[int, int] | None
-    """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
     parameters: tuple[Parameter, ...]
     modifiers: Callable[[Parameters], tuple[ModifierSpec, ...]]
     defaults: Callable[[Survey | None], dict[str, Json]]
     """Every parameter's default for a given model (group size that divides it, tied head ignored, ...)."""
-    stored_bits: Callable[[Parameters, int, int], float]
-    """Bits per weight on disk, scales included, for a Linear of (rows, columns)."""
-    pipeline: tuple[str, ...]
-    """Titles of the compress stages in order, one per modifier: ("Smooth activations", "Calibrate and compress")."""
+    rules: Callable[[Parameters], tuple[Rule, ...]]
+    """Which layers get which scheme; a layer takes the first rule that names it. Empty where weights stay 16 bits."""
     checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
     """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
+
+    runs_in: tuple[str, ...] = ()
+    """Plain sentences: which engine and hardware run the artifact with real kernels."""
+    minimum_capability: tuple[int, int] | None = None
+    """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
+    kl_bound: float = 1.0
+    """Mean KL divergence in nats per token over which the proof calls the artifact another model."""
+    zeros: Callable[[Parameters], tuple[float, str] | None] = _no_zeros
+    """Share of zeros and mask that pruning must leave, where the method prunes."""
+
+    def calibrates(self, parameters: Parameters) -> bool:
+        """Whether it needs data with these parameters: a KV cache and the importance observer do."""
+        return self.needs_calibration or kv_cache(parameters) is not None or parameters.get("observer") == "imatrix"
+
+    def expected(self, parameters: Parameters) -> Expected:
+        """What the proof must find in the files."""
+        cache = kv_cache(parameters)
+        share, mask = self.zeros(parameters) or (None, "0:0")
+        return Expected(
+            weight_bits=tuple(sorted({rule.scheme.weights.num_bits for rule in self.rules(parameters)})),
+            kv_cache_bits=None if cache is None else cache.num_bits,
+            zeros=share,
+            mask=mask,
+        )
 
     def parameter(self, name: str) -> Parameter | None:
         return next((parameter for parameter in self.parameters if parameter.name == name), None)

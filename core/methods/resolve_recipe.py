@@ -39,10 +39,11 @@ def resolve_recipe(
         # The other defaults must suit the layers that are left: a group size need not divide what is ignored.
         left = tuple(module for module in survey.modules if not ignored(module, checked["ignore"]))
         survey = survey.model_copy(update={"modules": left})
+    parameters = method.defaults(survey) | checked
     return Recipe(
         method=method.id,
-        parameters=method.defaults(survey) | checked,
-        calibration=(calibration or CalibrationSpec(seed=seed)) if method.needs_calibration else None,
+        parameters=parameters,
+        calibration=(calibration or CalibrationSpec(seed=seed)) if method.calibrates(parameters) else None,
         seed=seed,
     )
 

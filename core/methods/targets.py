@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from core.methods.scheme import Rule, Scheme
 from core.models.survey import Survey, SurveyedModule
 
 REGULAR = "re:"
@@ -31,6 +32,16 @@ def targeted(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...
     """The Linear modules that are compressed, in the model's order."""
     patterns = tuple(ignore)
     return tuple(module for module in survey.linears if not ignored(module, patterns))
+
+
+def assigned(survey: Survey, rules: Sequence[Rule], ignore: Iterable[str]) -> tuple[tuple[SurveyedModule, Scheme], ...]:
+    """Every Linear that is compressed with its scheme, in the model's order: the first rule that names it."""
+    found = []
+    for module in targeted(survey, ignore):
+        rule = next((rule for rule in rules if ignored(module, rule.targets)), None)
+        if rule is not None:
+            found.append((module, rule.scheme))
+    return tuple(found)
 
 
 def unfused_experts(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...]:

@@ -23,7 +23,7 @@ _WARN_SHARE, _BLOCK_SHARE = 0.01, 0.1
 
 def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]:
     """Findings about the data; reads a quarter of a megabyte of it, once for each version of the files."""
-    if not find(recipe.method).needs_calibration:
+    if not find(recipe.method).calibrates(recipe.parameters):
         return
     spec = recipe.calibration
     if spec is None:

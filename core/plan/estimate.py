@@ -58,12 +58,13 @@ def estimate(
     model: LocalModel, survey: Survey | None, recipe: Recipe, machine: Machine, history: Sequence[Run]
 ) -> Estimates:
     """Estimates for the whole job, proof included. Raises BitpressError `unknown-method`."""
-    shape = shape_of(model, survey, tuple(recipe.parameters.get("ignore", ())))
+    rules = find(recipe.method).rules(recipe.parameters)
+    shape = shape_of(model, survey, tuple(recipe.parameters.get("ignore", ())), rules)
     job = _Job(
         recipe=recipe,
         shape=shape,
         weights=weight_bytes(model, shape),
-        artifact=artifact_bytes(model, shape, find(recipe.method), recipe.parameters),
+        artifact=artifact_bytes(model, shape),
     )
     on_gpu = bool(machine.gpus) and machine.jobs_on_gpu
     return Estimates(

@@ -29,7 +29,7 @@ def fits(model: LocalModel, survey: Survey | None, machine: Machine) -> tuple[tu
     if not model.usable or model.weights is not Weights.SAFETENSORS:
         return ()
     free, place = _memory(machine)
-    needed = run_bytes(model.bytes, shape_of(model, survey, ()))
+    needed = run_bytes(model.bytes, shape_of(model, survey))
     kind = model.precision or "It"
     lines = [(_fit(needed, free), f"{kind} with 8k context needs {_gib(needed)}; {place} has {_gib(free)}.")]
     if model.quantization is None and survey is not None:

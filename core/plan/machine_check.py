@@ -104,7 +104,7 @@ def kernel_findings(method: Method, estimates: Estimates, machine: Machine) -> I
             severity=Severity.WARNS,
             message=f"To run, the artifact needs about {memory(estimates.run_bytes)} with 8,192 tokens of context, and "
             f"the GPU{'s have' if len(machine.gpus) > 1 else ' has'} {memory(total)}."
-            + ("" if method.weight_bits <= 4 else " A 4-bit method may fit."),
+            + ("" if (method.weight_bits or 16) <= 4 else " A 4-bit method may fit."),
         )
 
 

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
-from core.methods.targets import REGULAR, matches, targeted, unfused_experts
+from core.methods.storage import stored_linear
+from core.methods.targets import REGULAR, assigned, matches, targeted, unfused_experts
 from core.models.local_model import LocalModel, Origin, Weights
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
@@ -85,8 +86,13 @@ def module_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) ->
     tied = [module for module in chosen if module.tied_to is not None]
     if tied:
         names = ", ".join(module.name for module in tied)
-        bits = find(recipe.method).stored_bits
-        more = sum(bits(recipe.parameters, *module.shape[:2]) * module.elements / 8 for module in tied)
+        schemes = assigned(survey, find(recipe.method).rules(recipe.parameters), ignore)
+        more = sum(
+            tensor.bytes
+            for module, scheme in schemes
+            if module in tied
+            for tensor in stored_linear(module.name, module.shape[0], module.shape[1], scheme)
+        )
         yield Finding(
             code="tied-head",
             severity=Severity.WARNS,

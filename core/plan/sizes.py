@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from core.methods.method import Method, Parameters
-from core.methods.targets import targeted, unfused_experts
+from core.methods.scheme import Rule, Scheme
+from core.methods.storage import stored_linear
+from core.methods.targets import assigned, unfused_experts
 from core.models.local_model import LocalModel, Weights
 from core.models.survey import Survey
 
@@ -23,6 +24,8 @@ class Shape:
 
     compressed: tuple[tuple[int, int], ...]
     """(rows, columns) of every Linear that is compressed."""
+    schemes: tuple[Scheme, ...]
+    """What each of them becomes."""
     kept: int
     """Elements that keep their precision."""
     elements: int
@@ -41,9 +44,11 @@ class Shape:
         return sum(rows * columns for rows, columns in self.compressed)
 
 
-def shape_of(model: LocalModel, survey: Survey | None, ignore: tuple[str, ...]) -> Shape:
-    """The model's shape with these layers ignored; guessed from the configuration where there is no survey."""
-    return _guessed(model) if survey is None else _surveyed(model, survey, ignore)
+def shape_of(
+    model: LocalModel, survey: Survey | None, ignore: tuple[str, ...] = (), rules: tuple[Rule, ...] = ()
+) -> Shape:
+    """The model's shape under these rules; guessed from the configuration where there is no survey."""
+    return _guessed(model, rules) if survey is None else _surveyed(model, survey, ignore, rules)
 
 
 def element_bytes(model: LocalModel) -> float:
@@ -54,17 +59,15 @@ def element_bytes(model: LocalModel) -> float:
     return most.bytes / most.elements if most.elements else 2.0
 
 
-def artifact_bytes(model: LocalModel, shape: Shape, method: Method, parameters: Parameters) -> int:
+def artifact_bytes(model: LocalModel, shape: Shape) -> int:
     """Bytes of the artifact's weight files; within one percent where the shape comes from a survey."""
     element = element_bytes(model)
-    bits = 0.0
-    for rows, columns in shape.compressed:
-        stored = method.stored_bits(parameters, rows, columns)
-        # `stored_bits` assumes 16-bit scales; a model in 32 bits gets 32-bit ones.
-        scales = (stored - method.weight_bits) * max(element / 2, 1.0)
-        bits += (method.weight_bits + scales) * rows * columns
-    tensors = shape.tensors + len(shape.compressed) * (1 if method.weight_bits == 8 else 2)
-    return ceil(bits / 8 + shape.kept * element + tensors * _HEADER_BYTES)
+    dtype = "F32" if element > 2 else "BF16"
+    pairs = zip(shape.compressed, shape.schemes, strict=True)
+    stored = [stored_linear("", rows, columns, scheme, dtype) for (rows, columns), scheme in pairs]
+    compressed = sum(tensor.bytes for tensors in stored for tensor in tensors)
+    tensors = shape.tensors + sum(len(tensors) - 1 for tensors in stored)
+    return ceil(compressed + shape.kept * element + tensors * _HEADER_BYTES)
 
 
 def weight_bytes(model: LocalModel, shape: Shape) -> int:
@@ -80,19 +83,23 @@ def run_bytes(artifact: int, shape: Shape) -> int:
     return artifact + shape.kv_values * 2 * RUN_TOKENS
 
 
-def _surveyed(model: LocalModel, survey: Survey, ignore: tuple[str, ...]) -> Shape:
-    chosen = targeted(survey, ignore)
+def _surveyed(model: LocalModel, survey: Survey, ignore: tuple[str, ...], rules: tuple[Rule, ...]) -> Shape:
+    pairs = assigned(survey, rules, ignore)
+    chosen = tuple(module for module, _ in pairs)
+    schemes = [scheme for _, scheme in pairs]
     names = {module.name for module in chosen}
     compressed = [(module.shape[0], module.shape[1]) for module in chosen]
     hidden = _hidden(model, survey)
-    for experts in unfused_experts(survey, ignore):
+    for experts in unfused_experts(survey, ignore) if rules else ():
         names.add(experts.name)
+        schemes.append(rules[0].scheme)
         compressed.append((max(experts.elements // hidden, 1), hidden))
     kept = sum(module.elements for module in survey.modules if module.name not in names and module.tied_to is None)
     kept += sum(module.elements - module.shape[0] * module.shape[1] for module in chosen)
     keys = sum(module.shape[0] for module in survey.linears if module.name.rpartition(".")[2] in ("k_proj", "v_proj"))
     return Shape(
         compressed=tuple(compressed),
+        schemes=tuple(schemes),
         kept=kept,
         elements=sum(module.elements for module in survey.modules if module.tied_to is None),
         kv_values=keys or _kv_values(model),
@@ -104,7 +111,7 @@ def _surveyed(model: LocalModel, survey: Survey, ignore: tuple[str, ...]) -> Sha
     )
 
 
-def _guessed(model: LocalModel) -> Shape:
+def _guessed(model: LocalModel, rules: tuple[Rule, ...]) -> Shape:
     """A Llama of the configured sizes; what the parameters add up to beyond that keeps its precision."""
     elements = model.parameters or model.bytes // 2
     layers, hidden, inner = model.layers, model.hidden_size, model.intermediate_size
@@ -120,9 +127,12 @@ def _guessed(model: LocalModel) -> Shape:
         hidden = hidden or 4096
         embedding = min(vocabulary * hidden * (1 if model.tied_embeddings else 2), elements // 2)
         compressed = [(max((elements - embedding) // hidden, 1), hidden)]
+    if not rules:
+        compressed = []
     inside = sum(rows * columns for rows, columns in compressed)
     return Shape(
         compressed=tuple(compressed),
+        schemes=tuple(rules[0].scheme for _ in compressed),
         kept=max(elements - inside, 0),
         elements=elements,
         kv_values=_kv_values(model),

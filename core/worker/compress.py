@@ -134,13 +134,12 @@ def _devices() -> range:
 
 
 def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
-    titles = (*command.stage_titles, *(spec.name for spec in command.modifiers[len(command.stage_titles) :]))
     return (
         Stage(id="load", title="Load the model"),
         *((answers.STAGE,) if answering else ()),
         *(
-            Stage(id=modifier_stage(index), title=title, unit="layer")
-            for index, title in enumerate(titles[: len(command.modifiers)])
+            Stage(id=modifier_stage(index), title=spec.title or spec.name, unit="layer")
+            for index, spec in enumerate(command.modifiers)
         ),
         Stage(id="save", title="Save"),
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from core.errors import BitpressError
 from core.measure.results import ProofCheck
+from core.methods.method import Expected
 from core.value import Json
 from core.worker.reporter import Reporter
 
@@ -49,7 +50,7 @@ def stored_tensors(artifact: Path) -> tuple[StoredTensor, ...]:
     return tuple(found)
 
 
-def check_config(artifact: Path, weight_bits: int | None) -> ProofCheck:
+def check_config(artifact: Path, expected: Expected) -> ProofCheck:
     """Whether config.json names a quantization, with the promised bits of the weights where they are given."""
     name = "quantization config"
     config: Json = json.loads((artifact / "config.json").read_text(encoding="utf-8"))
@@ -59,9 +60,9 @@ def check_config(artifact: Path, weight_bits: int | None) -> ProofCheck:
     groups = (quantization.get("config_groups") or {}).values()
     weights = [group.get("weights") for group in groups if isinstance(group, dict)]
     bits = sorted({int(scheme["num_bits"]) for scheme in weights if isinstance(scheme, dict)})
-    if weight_bits is not None and weight_bits not in bits:
+    if missing := [each for each in expected.weight_bits if each not in bits]:
         return ProofCheck(
-            name=name, passed=False, detail=f"The weights were to have {weight_bits} bits, the config says {bits}."
+            name=name, passed=False, detail=f"The weights were to have {missing} bits, the config says {bits}."
         )
     kind = quantization.get("format") or quantization.get("quant_method") or "unknown format"
     listed = " and ".join(str(number) for number in bits)

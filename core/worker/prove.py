@@ -90,7 +90,7 @@ def _stages(command: Prove) -> tuple[Stage, ...]:
 def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Reporter) -> None:
     """Everything that needs the artifact alone; ends early where it cannot go on."""
     with report.stage("check"):
-        proof.checks.append(check_config(artifact, command.weight_bits))
+        proof.checks.append(check_config(artifact, command.expected))
         try:
             tensors = stored_tensors(artifact)
         except BitpressError as error:

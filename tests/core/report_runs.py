@@ -402,8 +402,7 @@ def method(identity: str) -> Method:
         ),
         modifiers=lambda used: (ModifierSpec(name="GPTQModifier", arguments={**used, "targets": ["Linear"]}),),
         defaults=lambda _: {},
-        stored_bits=lambda *_: float(bits),
-        pipeline=("Calibrate and compress",),
+        rules=lambda _parameters: (),
     )
 
 

@@ -86,8 +86,7 @@ def method() -> Method:
         parameters=(),
         modifiers=lambda parameters: (ModifierSpec(name="QuantizationModifier", arguments=dict(parameters)),),
         defaults=lambda _: {},
-        stored_bits=lambda _, __, ___: 8.0,
-        pipeline=("Compress",),
+        rules=lambda _parameters: (),
     )
 
 

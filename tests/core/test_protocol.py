@@ -48,7 +48,6 @@ COMMANDS = st.one_of(
         modifiers=st.tuples(
             st.builds(ModifierSpec, name=TEXT, arguments=st.dictionaries(TEXT, TEXT | NUMBER | st.booleans()))
         ),
-        stage_titles=st.tuples(TEXT),
         calibration=st.none() | st.just(CalibrationSpec(samples=3)),
         seed=st.integers(0, 2**31),
     ),

@@ -127,8 +127,7 @@ def a_method(identity: str, title: str, parameters: tuple[Parameter, ...] = (), 
         parameters=parameters,
         modifiers=lambda _parameters: (ModifierSpec(name="GPTQModifier", arguments={}),),
         defaults=lambda _survey: {parameter.name: parameter.default for parameter in parameters},
-        stored_bits=lambda _parameters, _rows, _columns: 4.0,
-        pipeline=("Calibrate and compress",),
+        rules=lambda _parameters: (),
     )
 
 

@@ -27,7 +27,7 @@ from core.jobs.protocol import (
     Warned,
 )
 from core.jobs.snapshot import JobSnapshot, apply
-from core.methods.method import ModifierSpec
+from core.methods.method import Expected, ModifierSpec
 
 FP8 = ModifierSpec(
     name="QuantizationModifier", arguments={"targets": ["Linear"], "scheme": "FP8_DYNAMIC", "ignore": ["lm_head"]}
@@ -84,7 +84,6 @@ def command(model: Path, output: Path, *modifiers: ModifierSpec, **more: Any) ->
         model=str(model),
         output=str(output),
         modifiers=modifiers,
-        stage_titles=tuple(spec.name for spec in modifiers),
         device="cpu",
         **more,
     )
@@ -241,7 +240,7 @@ def test_that_the_starter_model_is_compressed_to_fp8_and_proved(starter: Path, t
                     original=str(starter),
                     artifact=str(output),
                     expected_modules=tuple(result["expected_modules"]),
-                    weight_bits=8,
+                    expected=Expected(weight_bits=(8,)),
                     device="cpu",
                 )
             )

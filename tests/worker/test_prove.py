@@ -16,7 +16,7 @@ from tiny_llama import Memory, reporter, write_tiny_llama
 from core.errors import BitpressError
 from core.jobs.protocol import Compress, Prove
 from core.measure.results import ProofResult
-from core.methods.method import ModifierSpec
+from core.methods.method import Expected, ModifierSpec
 from core.worker import compress, prove
 
 pytestmark = pytest.mark.model
@@ -40,7 +40,6 @@ def pressed(original: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         model=str(original),
         output=str(output),
         modifiers=(ModifierSpec(name="QuantizationModifier", arguments=arguments),),
-        stage_titles=("Quantize",),
     )
     result = compress.run(command, reporter(Memory()))
     return output, tuple(result["expected_modules"])
@@ -80,7 +79,7 @@ def failed(proof: ProofResult) -> set[str]:
 
 def test_that_a_sound_artifact_passes_every_check(pressed: tuple[Path, tuple[str, ...]], original: Path):
     artifact, modules = pressed
-    proof = proof_of(artifact, original, expected_modules=modules, weight_bits=8)
+    proof = proof_of(artifact, original, expected_modules=modules, expected=Expected(weight_bits=(8,)))
     assert proof.passed, proof.checks
     assert [check.name for check in proof.checks] == [
         "quantization config",
@@ -164,7 +163,7 @@ def test_that_a_missing_quantization_config_is_caught(broken: Any, original: Pat
 
 
 def test_that_other_bits_than_promised_are_caught(pressed: tuple[Path, tuple[str, ...]], original: Path):
-    assert failed(proof_of(pressed[0], original, weight_bits=4)) == {"quantization config"}
+    assert failed(proof_of(pressed[0], original, expected=Expected(weight_bits=(4,)))) == {"quantization config"}
 
 
 def test_that_a_truncated_file_is_a_failed_check_and_no_crash(broken: Any, original: Path):

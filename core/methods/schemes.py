@@ -1,0 +1,81 @@
+"""The schemes that methods give to layers; a test holds them against compressed-tensors' presets of the same name."""
+
+from __future__ import annotations
+
+from core.methods.scheme import Scheme, Strategy, TensorScheme
+
+_FP8_SCALES, _EXPONENTS = "torch.float8_e4m3fn", "torch.uint8"
+
+_INT8_TOKENS = TensorScheme(num_bits=8, type="int", strategy=Strategy.TOKEN, dynamic=True)
+_FP8_TOKENS = TensorScheme(num_bits=8, type="float", strategy=Strategy.TOKEN, dynamic=True)
+
+FP8_KV_CACHE = TensorScheme(num_bits=8, type="float", strategy=Strategy.TENSOR)
+"""Keys and values in 8-bit floating point, one static scale each a layer: what vLLM reads (`kv_cache_scheme`)."""
+
+
+def fp8_dynamic(observer: str | None = None) -> Scheme:
+    """8-bit floats with a scale a row; activations with a scale a token, found while the model runs."""
+    weights = TensorScheme(num_bits=8, type="float", strategy=Strategy.CHANNEL, observer=observer)
+    return Scheme(name="FP8_DYNAMIC", weights=weights, activations=_FP8_TOKENS)
+
+
+def fp8_static(observer: str | None = None) -> Scheme:
+    """8-bit floats with a scale a tensor; activations with a scale a tensor, found by calibration."""
+    weights = TensorScheme(num_bits=8, type="float", strategy=Strategy.TENSOR, observer=observer)
+    inputs = TensorScheme(num_bits=8, type="float", strategy=Strategy.TENSOR, observer="static_minmax")
+    return Scheme(name="FP8", weights=weights, activations=inputs)
+
+
+def fp8_block(observer: str | None = None) -> Scheme:
+    """8-bit floats with a scale a block of 128 by 128, as DeepSeek-V3; activations in groups of 128."""
+    weights = TensorScheme(
+        num_bits=8, type="float", strategy=Strategy.BLOCK, block_structure=(128, 128), observer=observer
+    )
+    inputs = TensorScheme(num_bits=8, type="float", strategy=Strategy.GROUP, dynamic=True, group_size=128)
+    return Scheme(name="FP8_BLOCK", weights=weights, activations=inputs)
+
+
+def int8(observer: str | None = None) -> Scheme:
+    """8-bit integers with a scale a row; activations with a scale a token."""
+    weights = TensorScheme(num_bits=8, type="int", strategy=Strategy.CHANNEL, observer=observer)
+    return Scheme(name="W8A8", weights=weights, activations=_INT8_TOKENS)
+
+
+def int_weights(bits: int, group_size: int, *, symmetric: bool = True, observer: str | None = None) -> Scheme:
+    """Integers of `bits` in groups along a row, activations in 16 bits: W4A16 and its like."""
+    return Scheme(name=f"W{bits}A16", weights=_int_groups(bits, group_size, symmetric=symmetric, observer=observer))
+
+
+def w4afp8(group_size: int, observer: str | None = None) -> Scheme:
+    """4-bit integers in groups, stored a byte each; activations in 8-bit floats with a scale a token."""
+    weights = _int_groups(4, group_size, symmetric=True, observer=observer)
+    return Scheme(name="W4AFP8", weights=weights, activations=_FP8_TOKENS)
+
+
+def nvfp4(*, activations: bool, observer: str | None = None) -> Scheme:
+    """4-bit floats in groups of 16 with 8-bit scales and one scale over all; activations likewise, or in 16 bits."""
+    shared = TensorScheme(
+        num_bits=4, type="float", strategy=Strategy.TENSOR_GROUP, group_size=16, scale_dtype=_FP8_SCALES
+    )
+    weights = shared.model_copy(update={"observer": observer})
+    inputs = shared.model_copy(update={"dynamic": "local", "observer": "static_minmax"}) if activations else None
+    return Scheme(name="NVFP4" if activations else "NVFP4A16", weights=weights, activations=inputs)
+
+
+def mxfp(bits: int, *, activations: bool, observer: str | None = None) -> Scheme:
+    """Floats of 4 or 8 bits in groups of 32 whose scales are powers of two (OCP Microscaling Formats, 2023)."""
+    shared = TensorScheme(num_bits=bits, type="float", strategy=Strategy.GROUP, group_size=32, scale_dtype=_EXPONENTS)
+    weights = shared.model_copy(update={"observer": observer})
+    inputs = shared.model_copy(update={"dynamic": True}) if activations else None
+    return Scheme(name=f"MXFP{bits}" + ("" if activations else "A16"), weights=weights, activations=inputs)
+
+
+def _int_groups(bits: int, group_size: int, *, symmetric: bool, observer: str | None) -> TensorScheme:
+    return TensorScheme(
+        num_bits=bits,
+        type="int",
+        strategy=Strategy.GROUP,
+        group_size=group_size,
+        symmetric=symmetric,
+        observer=observer,
+    )
