@@ -15,6 +15,7 @@ from core.methods.parameters import (
 )
 from core.methods.scheme import LINEAR, Rule, config_groups
 from core.methods.schemes import int8
+from core.methods.smoothing import LAYOUT, OWN, default_layout, layout_findings, smoothquant_mappings
 from core.methods.targets import matches
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
@@ -86,7 +87,10 @@ def _modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
     return (
         ModifierSpec(
             name="SmoothQuantModifier",
-            arguments={"smoothing_strength": parameters["smoothing_strength"]},
+            arguments={
+                "smoothing_strength": parameters["smoothing_strength"],
+                **smoothquant_mappings(parameters),
+            },
             title="Smooth activations",
         ),
         ModifierSpec(
@@ -100,6 +104,7 @@ def _modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
 def _defaults(survey: Survey | None) -> dict[str, Json]:
     return {
         "smoothing_strength": SMOOTHING.default,
+        LAYOUT.name: default_layout(survey),
         "actorder": ACTORDER.default,
         "ignore": default_ignore(survey),
         "observer": OBSERVER.default,
@@ -109,6 +114,8 @@ def _defaults(survey: Survey | None) -> dict[str, Json]:
 
 
 def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    if parameters[LAYOUT.name] != OWN or default_layout(survey) != OWN:
+        return layout_findings(survey, parameters)
     if survey.architecture in MAPPED_ARCHITECTURES:
         return ()
     missing = [
@@ -167,7 +174,7 @@ SMOOTHQUANT_GPTQ_W8A8 = Method(
         "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
     ),
     minimum_capability=(7, 5),
-    parameters=(SMOOTHING, ACTORDER, IGNORE, OBSERVER, DAMPENING, BLOCK_SIZE),
+    parameters=(SMOOTHING, ACTORDER, IGNORE, LAYOUT, OBSERVER, DAMPENING, BLOCK_SIZE),
     modifiers=_modifiers,
     defaults=_defaults,
     rules=_rules,

@@ -64,7 +64,7 @@ BLOCK_SIZE = Parameter(
 )
 
 _HEADS = (r"re:.*lm_head$", r"re:.*embed_out$")
-_ROUTERS = r"re:.*(mlp|moe|feed_forward)\.(gate|router)$"
+_ROUTERS = r"re:.*(mlp|moe|feed_forward)\.(gate|router|shared_expert_gate)$"
 _VISION = r"re:.*(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."
 
 
