@@ -82,6 +82,9 @@ def _modules(model: Any) -> Iterable[SurveyedModule]:
         own = list(module.named_parameters(recurse=False))
         if not own:
             continue
+        if experts := tuple(_experts(name, module)):
+            yield from experts
+            continue
         first = next((parameter for key, parameter in own if key == "weight"), own[0][1])
         shared = None
         for key, parameter in own:
@@ -95,6 +98,25 @@ def _modules(model: Any) -> Iterable[SurveyedModule]:
             elements=sum(parameter.numel() for _, parameter in own),
             tied_to=shared,
         )
+
+
+def _experts(name: str, module: Any) -> Iterable[SurveyedModule]:
+    """A layer's experts as the Linear modules that llmcompressor makes of them, where it does.
+
+    transformers holds them in two tensors, (experts, 2 x inner, hidden) and (experts, hidden, inner); modules that
+    hold anything else, or the same transposed, are left as they are.
+    """
+    both, down = getattr(module, "gate_up_proj", None), getattr(module, "down_proj", None)
+    if not hasattr(both, "shape") or not hasattr(down, "shape") or len(list(module.parameters())) != 2:
+        return
+    if len(both.shape) != 3 or tuple(down.shape) != (both.shape[0], both.shape[2], both.shape[1] // 2):
+        return
+    experts, doubled, hidden = both.shape
+    inner = doubled // 2
+    for index in range(experts):
+        for part, shape in (("up", (inner, hidden)), ("gate", (inner, hidden)), ("down", (hidden, inner))):
+            full = f"{name}.{index}.{part}_proj"
+            yield SurveyedModule(name=full, kind="Linear", shape=shape, elements=shape[0] * shape[1])
 
 
 def _declared_ties(model: Any) -> Mapping[str, str]:
