@@ -1,8 +1,8 @@
 """Where outliers may be smoothed away without changing what the model computes.
 
-Smoothing divides the output of a norm and multiplies the columns of the layers behind it. That is exact only where these
-layers are all that reads the norm's output. llmcompressor 0.14 decides by the architecture's name; the layouts here are
-for architectures that it knows wrongly or not at all:
+Smoothing divides the output of a norm and multiplies the columns of the layers behind it. That is exact only where
+these layers are all that reads the norm's output. llmcompressor 0.14 decides by the architecture's name; the layouts
+here are for architectures that it knows wrongly or not at all:
 
 - Gemma 2 and 3: it takes `post_attention_layernorm` for the norm before the MLP. There that norm follows attention, and
   `pre_feedforward_layernorm` is the one, so the saved model computes something else (mean KL near 1, nothing raised).

@@ -55,9 +55,11 @@ EXPERT_LIMITS: tuple[Limit, ...] = (
     ),
     Limit(
         code="experts-mxfp8",
-        holds=lambda scheme: scheme.weights.type == "float"
-        and scheme.weights.num_bits == 8
-        and scheme.weights.strategy is Strategy.GROUP,
+        holds=lambda scheme: (
+            scheme.weights.type == "float"
+            and scheme.weights.num_bits == 8
+            and scheme.weights.strategy is Strategy.GROUP
+        ),
         reason="transformers 5.17 cannot open experts whose 8-bit floats have a scale a group",
         instead=_READABLE,
     ),
@@ -69,9 +71,11 @@ EXPERT_LIMITS: tuple[Limit, ...] = (
     ),
     Limit(
         code="experts-static",
-        holds=lambda scheme: scheme.activations is not None
-        and scheme.activations.dynamic is False
-        and scheme.weights.strategy is not Strategy.TENSOR_GROUP,
+        holds=lambda scheme: (
+            scheme.activations is not None
+            and scheme.activations.dynamic is False
+            and scheme.weights.strategy is not Strategy.TENSOR_GROUP
+        ),
         reason="transformers 5.17 has no place for the fixed scales of an expert's inputs",
         instead="FP8 dynamic, which needs no such scales",
     ),
@@ -80,9 +84,11 @@ EXPERT_LIMITS: tuple[Limit, ...] = (
 
 HALF_LIMIT = Limit(
     code="half-precision",
-    holds=lambda scheme: scheme.weights.strategy is Strategy.TENSOR_GROUP
-    or (scheme.weights.type == "float" and scheme.weights.strategy is Strategy.GROUP),
-    reason="compressed-tensors 0.19 unpacks this format to bfloat16 only, and it cannot be computed with the other layers",
+    holds=lambda scheme: (
+        scheme.weights.strategy is Strategy.TENSOR_GROUP
+        or (scheme.weights.type == "float" and scheme.weights.strategy is Strategy.GROUP)
+    ),
+    reason="compressed-tensors 0.19 unpacks this format to bfloat16 only, which does not go with the other layers",
     instead="FP8 or integer weights, or a bfloat16 version of the model",
 )
 """What becomes of models that are not stored in bfloat16."""
@@ -108,10 +114,11 @@ def _tokenizer_findings(model: LocalModel) -> Iterator[Finding]:
         yield Finding(
             code="tokenizer-code",
             severity=Severity.BLOCKS,
-            message="The tokenizer comes as Python code (as XGen's does), and there is no tokenizer.json to use instead. "
-            "What to do: where you trust that code, run it yourself once, save the tokenizer as tokenizer.json into a "
-            "copy of the folder (transformers.convert_slow_tokenizer, or the tokenizers library), and remove `auto_map` "
-            "from its tokenizer_config.json. Or choose a version of the model with a tokenizer.json.",
+            message="The tokenizer comes as Python code (as XGen's does), and there is no tokenizer.json to use "
+            "instead. What to do: where you trust that code, run it yourself once, save the tokenizer as "
+            "tokenizer.json into a copy of the folder (with the tokenizers library), and in its tokenizer_config.json "
+            "remove `auto_map` and name PreTrainedTokenizerFast as tokenizer_class. Or choose a version of the model "
+            "that has a tokenizer.json.",
         )
 
 
@@ -123,8 +130,8 @@ def _expert_findings(survey: Survey, rules: tuple[Rule, ...], ignore: tuple[str,
         yield Finding(
             code="experts-untried",
             severity=Severity.WARNS,
-            message=f"The experts of {survey.architecture or 'this architecture'} were not tried with Bitpress. Whether "
-            "transformers finds them again in the artifact shows only in the proof.",
+            message=f"The experts of {survey.architecture or 'this architecture'} were not tried with Bitpress. "
+            "Whether transformers finds them again in the artifact shows only in the proof.",
         )
     schemes = {scheme.name: scheme for _, scheme in experts}
     for scheme in schemes.values():

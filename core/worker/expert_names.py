@@ -1,9 +1,9 @@
 """Experts under the names by which transformers and vLLM look for them.
 
-llmcompressor takes the tensor of all experts apart and calls the parts gate_proj, up_proj and down_proj. Mixtral's files
-call them w1, w3 and w2; llmcompressor 0.14.0.1 has no such rule for it, so what it saves loads with random experts and a
-warning. The rules here are of the kind that it has for other architectures (modeling/moe/conversion_mappings.py), and
-transformers applies them backwards when it saves.
+llmcompressor takes the tensor of all experts apart and calls the parts gate_proj, up_proj and down_proj. Mixtral's
+files call them w1, w3 and w2; llmcompressor 0.14.0.1 has no such rule for it, so what it saves loads with random experts
+and a warning. The rules here are of the kind that it has for other architectures (modeling/moe/conversion_mappings.py),
+and transformers applies them backwards when it saves.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ def stored_names(model: Any, names: Iterable[str]) -> tuple[str, ...]:
     """Module names as the artifact's files have them."""
     if not _is_mixtral(model):
         return tuple(names)
-    return tuple(
-        _PART.sub(lambda found: f".block_sparse_moe{found[1]}.{_STORED[found[2]]}", name) for name in names
-    )
+    return tuple(_PART.sub(lambda found: f".block_sparse_moe{found[1]}.{_STORED[found[2]]}", name) for name in names)
 
 
 def _is_mixtral(model: Any) -> bool:

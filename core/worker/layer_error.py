@@ -1,8 +1,8 @@
 """How far each decoder layer's output is from the original's, given the same input.
 
-Weights tell whether a layer was stored rightly; what it computes tells as well whether smoothing was undone on the other
-side. Every layer is measured by itself: both models run the same text, and in both each layer gets the input that it had
-in one of them, so that errors do not add up from layer to layer.
+Weights tell whether a layer was stored rightly; what it computes tells as well whether smoothing was undone on the
+other side. Every layer is measured by itself: both models run the same text, and in both each layer gets the input that
+it had in one of them, so that errors do not add up from layer to layer.
 """
 
 from __future__ import annotations

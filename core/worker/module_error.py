@@ -224,7 +224,9 @@ class _Layer:
 
     def _decompressed(self, name: str) -> Tensor | None:
         parts = {
-            local: self._after.read(f"{name}.{local}") for local in self._after.locals(name) if local.startswith("weight")
+            local: self._after.read(f"{name}.{local}")
+            for local in self._after.locals(name)
+            if local.startswith("weight")
         }
         return self._schemes.decompressed(name, parts)
 
@@ -321,16 +323,16 @@ def _rounded(weight: Tensor, args: Any, whole: tuple[Tensor, Tensor] | None) -> 
     from compressed_tensors.quantization.lifecycle.forward import fake_quantize
     from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
 
-    groups, low, high = weight, *(whole or (None, None))
-    scale_of_all = generate_gparam(low, high) if args.strategy == "tensor_group" else None
     if args.strategy == "block":
         return _rounded_blocks(weight, args)
+    scale_of_all = generate_gparam(*whole) if whole is not None and args.strategy == "tensor_group" else None
     if args.strategy in ("group", "tensor_group"):
         groups = weight.unflatten(-1, (-1, args.group_size))
-    if args.strategy != "tensor":
         low, high = groups.amin(-1), groups.amax(-1)
-        if args.strategy == "channel":
-            low, high = low[:, None], high[:, None]
+    elif whole is not None:
+        low, high = whole
+    else:
+        low, high = weight.amin(-1, keepdim=True), weight.amax(-1, keepdim=True)
     scale, zero = calculate_qparams(low, high, args, global_scale=scale_of_all)
     rounded: Tensor = fake_quantize(weight, scale.float(), zero.float(), args, global_scale=scale_of_all)
     return rounded

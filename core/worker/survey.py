@@ -107,7 +107,7 @@ def _experts(name: str, module: Any) -> Iterable[SurveyedModule]:
     hold anything else, or the same transposed, are left as they are.
     """
     both, down = getattr(module, "gate_up_proj", None), getattr(module, "down_proj", None)
-    if not hasattr(both, "shape") or not hasattr(down, "shape") or len(list(module.parameters())) != 2:
+    if both is None or down is None or len(list(module.parameters())) != 2:
         return
     if len(both.shape) != 3 or tuple(down.shape) != (both.shape[0], both.shape[2], both.shape[1] // 2):
         return

@@ -20,6 +20,8 @@ from core.methods.method import Method
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
 from core.models.inspect import inspect
+from core.models.local_model import LocalModel
+from core.models.survey import Survey
 from core.plan.estimate import estimate
 from core.plan.finding import Finding, Severity
 from core.plan.machine import Machine
@@ -62,15 +64,29 @@ class Journey:
         return self.estimated / self.bytes - 1
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A recipe, what still blocks it, and the settings that were taken from findings."""
+
+    recipe: Recipe
+    blocking: tuple[Finding, ...]
+    mended: dict[str, object]
+
+
 def travel(member: Family, method: Method, model: Path, work: Path) -> Journey:
     """Preflight with what it offers, compression, proof, module and layer errors, evaluation; leaves no artifact."""
     from core.worker import compress, evaluate, prove
+    from core.worker.survey import survey
 
     started = time.perf_counter()
     journey = Journey(member.id, method.id)
-    recipe = _planned(journey, method, model, work)
+    local = inspect(model)
+    seen = None if local.remote_code else survey(model)
+    planned = plan(method, local, seen, work)
+    recipe, journey.blocking, journey.mended = planned.recipe, planned.blocking, planned.mended
     if journey.blocking:
         return journey
+    journey.estimated = estimate(local, seen, recipe, MACHINE, ()).artifact_bytes
     artifact = work / f"{member.id}-{method.id}"
     try:
         made = compress.run(
@@ -136,11 +152,8 @@ def write_calibration(folder: Path) -> Path:
     return path
 
 
-def _planned(journey: Journey, method: Method, model: Path, work: Path) -> Recipe:
-    """The recipe with everything that findings offer, or with the findings that block it."""
-    from core.worker.survey import survey
-
-    local, seen = inspect(model), survey(model) if not inspect(model).remote_code else None
+def plan(method: Method, local: LocalModel, seen: Survey | None, work: Path) -> Planned:
+    """The recipe with everything that findings offer, and the findings that block it all the same."""
     settings: dict[str, object] = {}
     for _ in range(4):
         recipe = resolve_recipe(method.id, settings, None, seen)
@@ -148,13 +161,11 @@ def _planned(journey: Journey, method: Method, model: Path, work: Path) -> Recip
             spec = CalibrationSpec(source=str(write_calibration(work)), samples=12, max_length=96)
             recipe = resolve_recipe(method.id, settings, spec, seen)
         findings = preflight(local, seen, recipe, MACHINE, work / "output")
-        journey.blocking = tuple(finding for finding in findings if finding.severity is Severity.BLOCKS)
-        if not journey.blocking or not all(finding.fix for finding in journey.blocking):
+        blocking = tuple(finding for finding in findings if finding.severity is Severity.BLOCKS)
+        if not blocking or not all(finding.fix for finding in blocking):
             break
-        settings |= {name: value for finding in journey.blocking for name, value in (finding.fix or {}).items()}
-    journey.mended = settings
-    journey.estimated = estimate(local, seen, recipe, MACHINE, ()).artifact_bytes
-    return recipe
+        settings |= {name: value for finding in blocking for name, value in (finding.fix or {}).items()}
+    return Planned(recipe=recipe, blocking=blocking, mended=settings)
 
 
 def _compare(journey: Journey, model: Path, artifact: Path) -> None:

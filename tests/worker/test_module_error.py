@@ -66,7 +66,9 @@ def changed(folder: Path, copy: Path, change: Callable[[Tensors], None]) -> Path
     shutil.copytree(folder, copy)
     tensors = load_file(copy / "model.safetensors")
     change(tensors)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, copy / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()}, copy / "model.safetensors", {"format": "pt"}
+    )
     return copy
 
 
@@ -174,7 +176,9 @@ def test_that_smoothing_behind_a_norm_is_no_error_and_without_the_norm_it_is(ori
     def without(tensors: Tensors) -> None:
         tensors["model.layers.1.post_attention_layernorm.weight"] *= factors
 
-    assert off(original, changed(artifact, tmp_path / "broken", without)) == {n.removesuffix(".weight") for n in readers}
+    assert off(original, changed(artifact, tmp_path / "broken", without)) == {
+        n.removesuffix(".weight") for n in readers
+    }
 
 
 def test_that_layers_that_scale_one_another_are_no_error_and_one_alone_is(original: Path, tmp_path: Path):

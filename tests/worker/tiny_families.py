@@ -205,7 +205,11 @@ def _put_code(name: str, folder: Path) -> None:
     """A tokenizer as Python code, without a file that could be read instead: running it leaves a file behind."""
     (folder / "tokenizer.json").unlink()
     module = f"tokenization_{name.removesuffix('Tokenizer').lower()}"
-    settings = {"tokenizer_class": name, "auto_map": {"AutoTokenizer": [f"{module}.{name}", None]}, "eos_token": SPECIAL[EOS]}
+    settings = {
+        "tokenizer_class": name,
+        "auto_map": {"AutoTokenizer": [f"{module}.{name}", None]},
+        "eos_token": SPECIAL[EOS],
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     ran = json.dumps(str(folder / "ran"))
     (folder / f"{module}.py").write_text(f"open({ran}, 'w').close()\n\nclass {name}:\n    pass\n")
