@@ -36,9 +36,10 @@ _DEFAULT = CalibrationSpec()
 
 
 def list_methods(as_json: Json = False) -> int:
-    """List the compression methods with their parameters."""
+    """List the compression methods with their parameters, and what is not offered and why."""
     from core.methods.catalogue import METHODS
     from core.methods.describe import described
+    from core.methods.not_offered import NOT_OFFERED
 
     output = Output(as_json)
     for method in METHODS:
@@ -47,6 +48,10 @@ def list_methods(as_json: Json = False) -> int:
         output.say(f"    {method.explanation}")
         for parameter in method.parameters:
             output.say(f"    --set {parameter.name}=…  {parameter.title}. {parameter.help}")
+    output.say("Not offered:")
+    for other in NOT_OFFERED:
+        output.line("not-offered", **other.described())
+        output.say(f"{other.name}: {other.why} Instead: {other.instead}")
     return DONE
 
 

@@ -164,6 +164,7 @@ def _compress_command(context: WorkContext, wanted: Compression, staging: Path) 
         tokens_file=str(context.folder / TOKENS_FILE),
         seed=wanted.recipe.seed,
         device=wanted.device,
+        stream=wanted.method.streams(wanted.recipe.parameters),
     )
 
 

@@ -96,6 +96,8 @@ class Compress(Value):
     """Where the calibration samples go as {"input_ids": [[...], ...]}, so that the run can be reproduced exactly."""
     seed: int = 0
     device: str = "auto"
+    stream: bool = False
+    """Go from file to file, a shard at a time, where that gives the same tensors; the result's `streamed` says."""
 
 
 class Prove(Value):

@@ -11,6 +11,7 @@ from math import isfinite
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.catalogue import find
+from core.methods.layer_schemes import checked_rules, parsed_rules, rules_text
 from core.methods.method import Kind, Method, Parameter
 from core.methods.recipe import Recipe
 from core.methods.targets import REGULAR, ignored
@@ -51,8 +52,9 @@ def resolve_recipe(
 def parse_settings(items: Sequence[str], method: Method) -> dict[str, Json]:
     """`K=V` from the command line as typed values: `ignore=lm_head,re:.*gate$`, `symmetric=no`, `group_size=64`.
 
-    A list is separated by commas, or is a JSON array where a pattern has a comma in it. Raises BitpressError
-    `bad-setting`, `unknown-parameter` or `bad-parameter`.
+    A list is separated by commas, or is a JSON array where a pattern has a comma in it; rules are written as
+    `rules=re:.*mlp.*=W4A16,re:.*self_attn.*=FP8_DYNAMIC` or as a JSON object. Raises BitpressError `bad-setting`,
+    `unknown-parameter` or `bad-parameter`.
     """
     settings: dict[str, Json] = {}
     for item in items:
@@ -80,6 +82,8 @@ def setting_text(name: str, value: Json) -> str:
             simple = all(isinstance(item, str) and "," not in item and item == item.strip() for item in value)
             readable = simple and not (value and str(value[0]).startswith("["))
             return f"{name}={','.join(value) if readable else json.dumps(value, ensure_ascii=False)}"
+        case dict():
+            return f"{name}={rules_text(value)}"
         case float():
             return f"{name}={value!r}"
     return f"{name}={value}"
@@ -99,6 +103,9 @@ def allowed(parameter: Parameter) -> str:
             return "It is true or false."
         case Kind.PATTERNS:
             return "It is a list of module names, class names, or patterns that begin with `re:`."
+        case Kind.RULES:
+            listed = ", ".join(str(choice) for choice in parameter.choices)
+            return f"It is a list of PATTERN=SCHEME with commas between them; the schemes are {listed}."
     kind = "a whole number" if parameter.kind is Kind.INTEGER else "a number"
     low, high = parameter.minimum, parameter.maximum
     if low is not None and high is not None:
@@ -184,12 +191,20 @@ def _patterns(parameter: Parameter, value: Json) -> Json:
     return patterns
 
 
+def _rules(parameter: Parameter, value: Json) -> Json:
+    try:
+        return checked_rules(value, parameter.choices)
+    except ValueError as error:
+        raise _bad(parameter, value, str(error)) from error
+
+
 _CHECKS: Mapping[Kind, Callable[[Parameter, Json], Json]] = {
     Kind.CHOICE: _choice,
     Kind.BOOLEAN: _boolean,
     Kind.INTEGER: _number,
     Kind.NUMBER: _number,
     Kind.PATTERNS: _patterns,
+    Kind.RULES: _rules,
 }
 
 
@@ -213,3 +228,8 @@ def _parsed(parameter: Parameter, text: str) -> Json:
                 return json.loads(text)
             except ValueError as error:
                 raise _bad(parameter, text, f"It is not a JSON array: {error}.") from error
+        case Kind.RULES:
+            try:
+                return parsed_rules(text)
+            except ValueError as error:
+                raise _bad(parameter, text, str(error)) from error

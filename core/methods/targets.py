@@ -35,13 +35,24 @@ def targeted(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...
 
 
 def assigned(survey: Survey, rules: Sequence[Rule], ignore: Iterable[str]) -> tuple[tuple[SurveyedModule, Scheme], ...]:
-    """Every Linear that is compressed with its scheme, in the model's order: the first rule that names it."""
+    """Every Linear that a rule names with its scheme, in the model's order."""
+    schemes = {target: rule.scheme for rule in rules for target in rule.targets}
     found = []
     for module in targeted(survey, ignore):
-        rule = next((rule for rule in rules if ignored(module, rule.targets)), None)
-        if rule is not None:
-            found.append((module, rule.scheme))
+        target = strongest(module, tuple(schemes))
+        if target is not None:
+            found.append((module, schemes[target]))
     return tuple(found)
+
+
+def strongest(module: SurveyedModule, targets: Iterable[str]) -> str | None:
+    """The target that decides over the module: a full name, else an expression, else a class.
+
+    Of several expressions the first in the order of the alphabet counts, wherever it stands in the recipe. Follows
+    compressed_tensors.utils.match.match_targets and quantization.lifecycle.apply.
+    """
+    named = [target for target in targets if matches(module, target)]
+    return min(named, key=lambda target: (target == module.kind, target.startswith(REGULAR), target), default=None)
 
 
 def unfused_experts(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...]:

@@ -71,6 +71,9 @@ def module_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) ->
             "layers are not checked.",
         )
         return
+    if "ignore" not in recipe.parameters:
+        yield from find(recipe.method).checks(survey, recipe.parameters)
+        return
     ignore = tuple(recipe.parameters["ignore"])
     yield from _unmatched(survey, ignore)
     chosen = targeted(survey, ignore)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +51,8 @@ def run(command: Compress, report: Reporter) -> Json:
 
 
 def _run(command: Compress, output: Path, report: Reporter) -> Json:
+    if command.stream and (result := _streamed(command, output, report)) is not None:
+        return result
     spec, folder = command.calibration, Path(command.answers) if command.answers else None
     prompts = builtin_prompts() if spec is not None and spec.source == SELF_CHAT else ()
     lacking = answers.missing_answers(prompts, folder, spec.samples, spec.seed) if spec is not None and prompts else 0
@@ -108,6 +109,43 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     }
 
 
+def _streamed(command: Compress, output: Path, report: Reporter) -> Json | None:
+    """The result of going from file to file, or None where that would not be exact."""
+    report.plan(
+        (
+            Stage(id="load", title="Look inside the model"),
+            Stage(id=modifier_stage(0), title=command.modifiers[0].title or command.modifiers[0].name, unit="file"),
+            Stage(id="save", title="Check what was written"),
+        )
+    )
+    _choose_device(command.device)
+    with report.stage("load"):
+        report.progress("load", 0, None, "libraries")
+        from core.worker.loading import pick_device
+        from core.worker.stream import stream, streamable
+
+        device = pick_device("cuda" if command.device.startswith("cuda") else command.device)
+        plan = streamable(Path(command.model), command.modifiers)
+    if plan is None:
+        return None
+    stage = modifier_stage(0)
+    with report.stage(stage):
+        weights = stream(plan, Path(command.model), output, device=str(device), stage=stage, report=report)
+    with report.stage("save"):
+        digest = hash_files(weights, report)
+    return {
+        "versions": library_versions(),
+        "calibration": None,
+        "bytes": sum(path.stat().st_size for path in weights),
+        "tensors_sha256": digest,
+        "peak_bytes": peak_bytes(),
+        "expected_modules": list(plan.chosen),
+        "ignored_modules": list(plan.left),
+        "threads": _threads(),
+        "streamed": True,
+    }
+
+
 def quantized_modules(model: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the modules whose weights carry a scheme, and of the Linear modules that do not."""
     quantized, left = [], []
@@ -125,7 +163,9 @@ def peak_bytes() -> int:
 
     if torch.cuda.is_available() and (allocated := max(map(torch.cuda.max_memory_allocated, _devices()), default=0)):
         return int(allocated)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    from core.worker.footprint import peak_resident
+
+    return peak_resident()
 
 
 def _devices() -> range:

@@ -43,7 +43,7 @@ class PeakMemory:
         """The peak so far, in bytes."""
         if self._device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self._device))
-        return max(0, _peak_resident() - self._level)
+        return max(0, peak_resident() - self._level)
 
 
 def memory_now(device: torch.device) -> int:
@@ -65,7 +65,12 @@ def _forget_peak() -> None:
         return
 
 
-def _peak_resident() -> int:
+def peak_resident() -> int:
+    """Largest resident memory of this process, in bytes.
+
+    Not getrusage's figure where it can be helped: on Linux that survives exec, so a worker would inherit the peak of
+    the process that started it.
+    """
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):

@@ -12,7 +12,7 @@ from core.worker.expert_names import name_experts
 from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
 
-_VERBATIM = (
+VERBATIM = (
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
@@ -52,13 +52,18 @@ def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> t
         if refused is error:
             raise
         raise refused from error
-    for name in _VERBATIM:
+    for name in VERBATIM:
         if (original / name).is_file():
             shutil.copyfile(original / name, output / name)
+    make_readable(output)
+    return tuple(sorted(output.glob("*.safetensors")))
+
+
+def make_readable(output: Path) -> None:
+    """Everybody may read the files: safetensors writes them for the owner only."""
     for path in output.rglob("*"):
         if path.is_file():
             path.chmod(0o644)
-    return tuple(sorted(output.glob("*.safetensors")))
 
 
 def hash_files(paths: Sequence[Path], report: Reporter) -> str:

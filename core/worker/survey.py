@@ -46,6 +46,13 @@ def survey(folder: Path) -> Survey:
     )
 
 
+def parameter_names(folder: Path) -> frozenset[str]:
+    """Every parameter of the model by its full name, shared ones once, under the owner's. Raises as `survey` does."""
+    model = _on_meta(_config(folder), folder)
+    ties = _declared_ties(model)
+    return frozenset(name for name, _ in model.named_parameters() if name not in ties)
+
+
 def _config(folder: Path) -> Any:
     from transformers import AutoConfig
 

@@ -1,7 +1,8 @@
 """Every family of models with every method, from preflight to evaluation, on tiny random-weight models.
 
 Prints one line a pair: size on disk, how far the estimate was off, seconds, KL divergence, the largest relative error
-of a compressed module and of a layer's output, or the finding that blocks the pair. Names of families or methods choose.
+of a compressed module and of a layer's output, or the finding that blocks the pair. Names of families or methods in the
+arguments choose.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "worker")]
-os.environ.setdefault("LLM_COMPRESSOR_LOG_DISABLED", "true")
+os.environ.setdefault("LLM_COMPRESSOR_LOG_LEVEL", "ERROR")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -22,16 +23,15 @@ COLUMNS = "{:<14} {:<26} {:>9} {:>7} {:>6} {:>8} {:>7} {:>7}  {}"
 
 def main() -> int:
     """Print the table; the exit status counts the pairs that neither went through nor were blocked."""
-    from family_journey import FORTUNE, travel
+    from family_journey import FORTUNE, RUNNABLE, travel
     from tiny_families import FAMILIES, write_family
 
-    from core.methods.catalogue import METHODS
     from core.worker import prove
 
     prove.TOKENS = 8
     chosen = set(sys.argv[1:])
     members = [member for member in FAMILIES if not chosen & {each.id for each in FAMILIES} or member.id in chosen]
-    methods = [method for method in METHODS if not chosen & {each.id for each in METHODS} or method.id in chosen]
+    methods = [method for method in RUNNABLE if not chosen & {each.id for each in RUNNABLE} or method.id in chosen]
     print(COLUMNS.format("family", "method", "bytes", "est. %", "s", "KL", "module", "layer", ""), flush=True)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

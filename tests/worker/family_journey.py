@@ -16,6 +16,7 @@ from tiny_llama import Memory, reporter
 from core.calibration.spec import CalibrationSpec
 from core.jobs.protocol import Compress, Evaluate, Prove
 from core.measure.results import EvaluationResult, EvaluationSuite, ProofCheck, ProofResult
+from core.methods.catalogue import METHODS
 from core.methods.method import Method
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
@@ -26,6 +27,12 @@ from core.plan.estimate import estimate
 from core.plan.finding import Finding, Severity
 from core.plan.machine import Machine
 from core.plan.preflight import preflight
+from core.worker.modifiers import ALLOWED
+
+RUNNABLE = tuple(
+    method for method in METHODS if all(spec.name in ALLOWED for spec in method.modifiers(method.defaults(None)))
+)
+"""Methods whose modifiers the worker builds."""
 
 MACHINE = Machine(cpu_name="a processor", cores=2, memory_total=16 << 30, memory_available=12 << 30, disk_free=1 << 40)
 
@@ -96,6 +103,7 @@ def travel(member: Family, method: Method, model: Path, work: Path) -> Journey:
                 output=str(artifact),
                 modifiers=method.modifiers(recipe.parameters),
                 calibration=recipe.calibration,
+                stream=method.streams(recipe.parameters),
                 device="cpu",
             ),
             reporter(Memory()),

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_journey import FORTUNE, MACHINE, covering, plan, travel, write_calibration
+from family_journey import FORTUNE, MACHINE, RUNNABLE, covering, plan, travel, write_calibration
 from tiny_families import FAMILIES, Family, code_ran, family, tokenizer, write_family
 from tiny_llama import Memory, reporter
 
 from core.errors import BitpressError
 from core.jobs.protocol import Compress, Prove
 from core.measure.results import ProofResult
-from core.methods.catalogue import METHODS, find
+from core.methods.catalogue import find
 from core.methods.method import Method, ModifierSpec
 from core.methods.resolve_recipe import resolve_recipe
 from core.methods.scheme import LINEAR, Rule, Scheme, config_groups
@@ -95,7 +95,7 @@ def failed(original: Path, artifact: Path, modules: tuple[str, ...]) -> set[str]
     return {check.name for check in result.checks if not check.passed} - FORTUNE
 
 
-@pytest.mark.parametrize(("member", "method"), covering(FAMILIES, METHODS), ids=lambda value: value.id)
+@pytest.mark.parametrize(("member", "method"), covering(FAMILIES, RUNNABLE), ids=lambda value: value.id)
 def test_that_a_family_is_compressed_proved_and_evaluated_or_stopped_with_the_reason(
     member: Family, method: Method, models: Callable[[Family], Path], tmp_path: Path
 ):
@@ -117,7 +117,7 @@ def test_that_no_method_is_stopped_for_all_families_and_no_ordinary_family_for_w
     models: Callable[[Family], Path], tmp_path: Path
 ):
     looked = [(member, inspect(models(member)), survey(models(member))) for member in FAMILIES if member.id != "xgen"]
-    for method in METHODS:
+    for method in RUNNABLE:
         stopped = {
             member.id: {finding.code for finding in found}
             for member, local, seen in looked

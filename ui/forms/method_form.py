@@ -114,7 +114,7 @@ class MethodForm(QWidget):
             label.setBuddy(field)
             field.value_changed.connect(lambda value, name=parameter.name: self._changed(name, value))
             self._fields[parameter.name] = field
-            if parameter.kind is Kind.PATTERNS:
+            if parameter.kind in (Kind.PATTERNS, Kind.RULES):
                 grid.addWidget(label, 2 * row, 0, 1, 2)
                 grid.addWidget(field, 2 * row + 1, 0, 1, 2)
             else:
