@@ -53,6 +53,8 @@ class Pressed(Received):
     calibration: CalibrationFacts | None = None
     bytes: int
     tensors_sha256: str = ""
+    host_peak_bytes: int = 0
+    device_peak_bytes: int = 0
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
     ignored_modules: tuple[str, ...] = ()
@@ -61,11 +63,12 @@ class Pressed(Received):
 def compression(wanted: Compression) -> Work:
     """The work of a compress run.
 
-    The result is the compress worker's with `output`, `seconds` (the whole run), `compress_seconds`,
-    `proof_seconds`, `stages` ({id: seconds}), `bytes`, `original_bytes` and `proof`. A passed proof publishes the
-    artifact at `output`. A failed one keeps it at `output` + `.unproved` and fails the run with `proof-failed`; a proof
-    that breaks down keeps it as well and fails with its own problem. Anything else leaves nothing behind. Fails with
-    `output-exists` before anything starts.
+    The result is the compress worker's with `output`, `seconds` (the whole run), `compress_seconds`, `proof_seconds`,
+    `stages` ({id: seconds}), `bytes` (of the weights), `disk_bytes` (of the whole folder), `original_bytes`, `proof`,
+    and the peaks of both processes together: `host_peak_bytes`, `device_peak_bytes`, and `peak_bytes`, which is the
+    device's where one was used. A passed proof publishes the artifact at `output`. A failed one keeps it at `output` +
+    `.unproved` and fails the run with `proof-failed`; a proof that breaks down keeps it as well and fails with its own
+    problem. Anything else leaves nothing behind. Fails with `output-exists` before anything starts.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
@@ -116,6 +119,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     proved_at = time.monotonic()
 
     context.check()
+    disk = await asyncio.to_thread(_folder_bytes, staging)
     place = await asyncio.to_thread(_keep, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
     finished = completed(
         context,
@@ -127,14 +131,27 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
             "proof_seconds": proved_at - pressed_at,
             "stages": stages,
             "bytes": pressed.bytes,
+            "disk_bytes": disk,
             "original_bytes": wanted.original_bytes,
             "proof": proof.model_dump(mode="json"),
+            **_peaks(pressed, proof),
         },
     )
     if not proof.passed:
         problem = proof_problem(proof, place)
         finished = finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
     yield finished
+
+
+def _peaks(pressed: Pressed, proof: ProofResult) -> dict[str, Json]:
+    """The whole job's peak memory: the two processes run one after the other."""
+    host = max(pressed.host_peak_bytes, proof.host_peak_bytes)
+    device = max(pressed.device_peak_bytes, proof.device_peak_bytes)
+    return {"host_peak_bytes": host, "device_peak_bytes": device, "peak_bytes": device or host} if host else {}
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def proof_problem(proof: ProofResult, place: Path) -> Problem:

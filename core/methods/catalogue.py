@@ -5,12 +5,49 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from core.errors import BitpressError
-from core.methods.fp8 import FP8_DYNAMIC
-from core.methods.int4 import GPTQ_W4A16
-from core.methods.int8 import SMOOTHQUANT_GPTQ_W8A8
+from core.methods.fp4 import NVFP4, NVFP4A16
+from core.methods.fp8 import FP8_BLOCK, FP8_DYNAMIC, FP8_STATIC
+from core.methods.int4 import AUTOROUND_W4A16, AWQ_W4A16, GPTQ_W4A16, GPTQ_W4AFP8, RTN_W4A16, RTN_W4AFP8
+from core.methods.int8 import GPTQ_W8A8, RTN_W8A8, RTN_W8A16, SMOOTHQUANT_GPTQ_W8A8, SMOOTHQUANT_W8A8
+from core.methods.kv_cache import FP8_KV_CACHE
+from core.methods.low_bit import GPTQ_W2A16, GPTQ_W3A16
 from core.methods.method import Method
+from core.methods.microscaling import MXFP4, MXFP4A16, MXFP8, MXFP8A16
+from core.methods.mixed import MIXED
+from core.methods.pruning import REAP, SPARSEGPT, WANDA
+from core.methods.rotation import SPINQUANT_W4A16
 
-METHODS: tuple[Method, ...] = (FP8_DYNAMIC, GPTQ_W4A16, SMOOTHQUANT_GPTQ_W8A8)
+METHODS: tuple[Method, ...] = (
+    FP8_DYNAMIC,
+    GPTQ_W4A16,
+    SMOOTHQUANT_GPTQ_W8A8,
+    AWQ_W4A16,
+    RTN_W8A16,
+    FP8_STATIC,
+    FP8_BLOCK,
+    RTN_W8A8,
+    GPTQ_W8A8,
+    SMOOTHQUANT_W8A8,
+    RTN_W4A16,
+    AUTOROUND_W4A16,
+    RTN_W4AFP8,
+    GPTQ_W4AFP8,
+    NVFP4,
+    NVFP4A16,
+    MXFP4A16,
+    MXFP8,
+    MXFP8A16,
+    FP8_KV_CACHE,
+    MIXED,
+    MXFP4,
+    GPTQ_W3A16,
+    GPTQ_W2A16,
+    SPARSEGPT,
+    WANDA,
+    REAP,
+    SPINQUANT_W4A16,
+)
+"""Those that are recommended first, the experimental ones last."""
 
 
 def find(method_id: str) -> Method:

@@ -1,172 +1,309 @@
-"""INT4: four-bit integer weights in groups, activations in 16 bits."""
+"""INT4: four-bit integer weights in groups, with sixteen-bit activations, or eight-bit ones in floating point."""
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 
-from core.methods.method import Kind, Level, Method, ModifierSpec, Parameter, Parameters, Source, Standing
+from core.methods import sources
+from core.methods.divisibility import default_group, divisibility
+from core.methods.mappings import scaling_findings
+from core.methods.method import Kind, Level, Method, ModifierSpec, Parameter, Parameters, Standing
+from core.methods.modifiers import autoround, gptq, rounding
 from core.methods.parameters import (
     ACTORDER,
-    BLOCK_SIZE,
-    DAMPENING,
+    GPTQ_PARAMETERS,
+    GROUP_SIZE,
     IGNORE,
+    KV_CACHE,
     OBSERVER,
+    SYMMETRIC,
+    USUAL_GROUP,
     default_ignore,
-    gptq_arguments,
+    defaults_of,
     weight_observer,
 )
-from core.methods.scheme import LINEAR, Rule, config_groups
-from core.methods.schemes import int_weights
-from core.methods.targets import short_names, targeted
-from core.models.survey import Survey, SurveyedModule
+from core.methods.scheme import LINEAR, Rule
+from core.methods.schemes import int_weights, w4afp8
+from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
 from core.value import Json
 
-USUAL_GROUP = 128
-"""What kernels are tuned for, and what published results use."""
-
-GROUP_SIZE = Parameter(
-    name="group_size",
-    title="Group size",
-    help="How many weights of a row share one scale. Smaller groups lose less and make the file a little larger. It "
-    "has to divide the columns of every layer that is compressed.",
+DUO_SCALING = Parameter(
+    name="duo_scaling",
+    title="What scales follow",
+    help="both tries scales from activations alone and from activations together with weights, half the steps each; "
+    "together and activations try one of the two with all steps.",
     kind=Kind.CHOICE,
-    default=USUAL_GROUP,
-    choices=(32, 64, 128),
-    unit="columns",
-)
-
-SYMMETRIC = Parameter(
-    name="symmetric",
-    title="Symmetric",
-    help="Symmetric groups store a scale alone, which every engine runs. Asymmetric ones also store a zero point: a "
-    "little larger, sometimes closer to the original.",
-    kind=Kind.BOOLEAN,
-    default=True,
+    default="together",
+    choices=("together", "activations", "both"),
     level=Level.ADVANCED,
 )
+
+STEPS = Parameter(
+    name="n_grid",
+    title="Search steps",
+    help="How many scales are tried for each group of layers. Fewer are faster and may find a worse one.",
+    kind=Kind.INTEGER,
+    default=20,
+    minimum=2,
+    maximum=200,
+    level=Level.ADVANCED,
+)
+
+ITERATIONS = Parameter(
+    name="iters",
+    title="Iterations",
+    help="How often each decoder layer's rounding is improved. 200 is what the paper uses; far fewer can end worse "
+    "than plain rounding.",
+    kind=Kind.INTEGER,
+    default=200,
+    minimum=1,
+    maximum=2000,
+)
+
+BATCH_SIZE = Parameter(
+    name="batch_size",
+    title="Batch size",
+    help="How many calibration samples each iteration looks at. More are steadier and take more memory.",
+    kind=Kind.INTEGER,
+    default=8,
+    minimum=1,
+    maximum=64,
+    level=Level.ADVANCED,
+    unit="samples",
+)
+
+COMPILE = Parameter(
+    name="compile",
+    title="Compile first",
+    help="Lets torch compile each layer before its iterations. It is faster on a GPU once it has begun, and needs a "
+    "C++ compiler; without a GPU leave it off.",
+    kind=Kind.BOOLEAN,
+    default=False,
+    level=Level.ADVANCED,
+)
+
+_ROUNDED = (GROUP_SIZE, IGNORE, SYMMETRIC, OBSERVER, KV_CACHE)
+_GPTQ = (GROUP_SIZE, ACTORDER, IGNORE, SYMMETRIC, OBSERVER, KV_CACHE, *GPTQ_PARAMETERS[1:])
+_AWQ = (GROUP_SIZE, IGNORE, replace(SYMMETRIC, default=False), OBSERVER, KV_CACHE, DUO_SCALING, STEPS)
+_LEARNED = (GROUP_SIZE, ITERATIONS, IGNORE, SYMMETRIC, BATCH_SIZE, COMPILE)
+_HOPPER = (GROUP_SIZE, IGNORE, OBSERVER, KV_CACHE)
+_HOPPER_GPTQ = (GROUP_SIZE, ACTORDER, IGNORE, OBSERVER, KV_CACHE, *GPTQ_PARAMETERS[1:])
+
+_DATA = "Calibration data: the built-in chat, or text of your own."
+_DIVIDED = "Layers whose columns the group size divides, or one scale a row."
 
 
 def _rules(parameters: Parameters) -> tuple[Rule, ...]:
     scheme = int_weights(
         4,
-        int(parameters["group_size"]),
+        parameters["group_size"],
         symmetric=bool(parameters["symmetric"]),
         observer=weight_observer(parameters),
     )
     return (Rule(targets=LINEAR, scheme=scheme),)
 
 
-def _modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
+def _learned_rules(parameters: Parameters) -> tuple[Rule, ...]:
+    scheme = int_weights(4, parameters["group_size"], symmetric=bool(parameters["symmetric"]))
+    return (Rule(targets=LINEAR, scheme=scheme),)
+
+
+def _hopper_rules(parameters: Parameters) -> tuple[Rule, ...]:
+    return (Rule(targets=LINEAR, scheme=w4afp8(parameters["group_size"], weight_observer(parameters))),)
+
+
+def _rounded(parameters: Parameters) -> tuple[ModifierSpec, ...]:
+    return (rounding(_rules(parameters), parameters),)
+
+
+def _corrected(parameters: Parameters) -> tuple[ModifierSpec, ...]:
+    return (gptq(_rules(parameters), parameters),)
+
+
+def _scaled(parameters: Parameters) -> tuple[ModifierSpec, ...]:
+    chosen = {"together": True, "activations": False, "both": "both"}[parameters["duo_scaling"]]
     return (
         ModifierSpec(
-            name="GPTQModifier",
-            arguments={"config_groups": config_groups(_rules(parameters)), **gptq_arguments(parameters)},
-            title="Calibrate and compress",
+            name="AWQModifier",
+            arguments={"duo_scaling": chosen, "n_grid": parameters["n_grid"]},
+            title="Search scales",
+        ),
+        rounding(_rules(parameters), parameters),
+    )
+
+
+def _learned(parameters: Parameters) -> tuple[ModifierSpec, ...]:
+    return (autoround(_learned_rules(parameters), parameters),)
+
+
+def _hopper(parameters: Parameters) -> tuple[ModifierSpec, ...]:
+    return (rounding(_hopper_rules(parameters), parameters),)
+
+
+def _hopper_corrected(parameters: Parameters) -> tuple[ModifierSpec, ...]:
+    return (gptq(_hopper_rules(parameters), parameters),)
+
+
+def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    return divisibility(survey, parameters, _rules(parameters))
+
+
+def _scaled_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    return (*_checks(survey, parameters), *scaling_findings(survey))
+
+
+def _learned_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    return divisibility(survey, parameters, _learned_rules(parameters))
+
+
+def _hopper_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    found = divisibility(survey, parameters, _hopper_rules(parameters))
+    if parameters["group_size"] == USUAL_GROUP:
+        return found
+    return (
+        *found,
+        Finding(
+            code="group-size-unserved",
+            severity=Severity.WARNS,
+            message=f"vLLM runs W4AFP8 with groups of {USUAL_GROUP} only and refuses others when it loads the model. "
+            "With this group size the artifact can be judged here and not be served.",
         ),
     )
 
 
-def _defaults(survey: Survey | None) -> dict[str, Json]:
-    ignore = default_ignore(survey)
-    return {
-        "group_size": USUAL_GROUP if survey is None else largest_group(targeted(survey, ignore)),
-        "actorder": ACTORDER.default,
-        "ignore": ignore,
-        "symmetric": SYMMETRIC.default,
-        "observer": OBSERVER.default,
-        "dampening_frac": DAMPENING.default,
-        "block_size": BLOCK_SIZE.default,
-    }
+def _group(survey: Survey) -> dict[str, Json]:
+    return {"group_size": default_group(survey, default_ignore(survey))}
 
 
-def largest_group(modules: tuple[SurveyedModule, ...]) -> int:
-    """The largest offered group size that divides the columns of all modules, or else of the most modules."""
-    return int(min(GROUP_SIZE.choices, key=lambda size: (len(undivided(modules, size)), -size)))
-
-
-def undivided(modules: tuple[SurveyedModule, ...], size: int) -> tuple[SurveyedModule, ...]:
-    """The modules whose columns the group size does not divide: llmcompressor refuses them when the job starts."""
-    return tuple(module for module in modules if module.shape[-1] % size)
-
-
-def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
-    modules = targeted(survey, parameters["ignore"])
-    size = int(parameters["group_size"])
-    bad = undivided(modules, size)
-    if bad:
-        return (_refused(modules, bad, size, tuple(parameters["ignore"])),)
-    if size != USUAL_GROUP and (unusual := undivided(modules, USUAL_GROUP)):
-        return (
-            Finding(
-                code="group-size-chosen",
-                severity=Severity.NOTES,
-                message=f"Group size {size} is used instead of the usual {USUAL_GROUP}, because {USUAL_GROUP} does "
-                f"not divide {_where(unusual, modules)}.",
-            ),
-        )
-    return ()
-
-
-def _refused(
-    modules: tuple[SurveyedModule, ...], bad: tuple[SurveyedModule, ...], size: int, ignore: tuple[str, ...]
-) -> Finding:
-    best = largest_group(modules)
-    rest = undivided(modules, best)
-    why = f"Group size {size} does not divide {_where(bad, modules)}, so llmcompressor would refuse the job."
-    if not rest:
-        return Finding(
-            code="group-size",
-            severity=Severity.BLOCKS,
-            message=f"{why} Use {best}, which divides them all.",
-            fix={"group_size": best},
-        )
-    left = [f"re:.*{re.escape(name)}$" for name in dict.fromkeys(module.name.rpartition(".")[2] for module in rest)]
-    if len(rest) == len(modules):
-        what = "No group size on offer divides any of them: choose an 8-bit method."
-    else:
-        what = f"No group size on offer divides them all: leave {short_names(rest)} alone, or choose an 8-bit method."
-    return Finding(
-        code="group-size",
-        severity=Severity.BLOCKS,
-        message=f"{why} {what}",
-        fix={"group_size": best, "ignore": [*ignore, *left]} if len(rest) < len(modules) else None,
-    )
-
-
-def _where(bad: tuple[SurveyedModule, ...], modules: tuple[SurveyedModule, ...]) -> str:
-    columns = " or ".join(f"{n:,}" for n in sorted({module.shape[-1] for module in bad})[:4])
-    return f"{columns} columns in {len(bad):,} of {len(modules):,} layers ({short_names(bad)})"
-
+RTN_W4A16 = Method(
+    id="rtn-w4a16",
+    title="W4A16 by rounding",
+    summary="INT4 weights in groups, no data",
+    explanation="Rounds every weight to the nearest of 16 steps within its group, and leaves activations in 16 bits. "
+    "It needs no data and takes seconds, and loses clearly more than GPTQ or AWQ do. Choose it to compare others with, "
+    "or where there is no time.",
+    family="INT4",
+    scheme="W4A16",
+    weight_bits=4,
+    activation_bits=None,
+    needs_calibration=False,
+    standing=Standing.ADVANCED,
+    sources=(sources.ZEROQUANT,),
+    requirements=(_DIVIDED,),
+    parameters=_ROUNDED,
+    modifiers=_rounded,
+    defaults=defaults_of(_ROUNDED, _group),
+    rules=_rules,
+    checks=_checks,
+)
 
 GPTQ_W4A16 = Method(
     id="gptq-w4a16",
     title="GPTQ W4A16",
     summary="INT4 weights in groups, 16-bit activations",
     explanation="Rounds weights to 4 bits, column by column, and corrects the columns that are left for each error "
-    "made, guided by what calibration data does in the layer. The smallest artifact here. Choose it for chat and for "
-    "models that would not fit otherwise; it loses more than 8 bits do, so look at the evaluation.",
+    "made, guided by what calibration data does in the layer. Choose it for chat and for models that would not fit "
+    "otherwise; it loses more than 8 bits do, so look at the evaluation.",
     family="INT4",
     scheme="W4A16",
     weight_bits=4,
     activation_bits=None,
     needs_calibration=True,
     standing=Standing.RECOMMENDED,
-    sources=(
-        Source(
-            "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, Frantar et al. 2023",
-            "https://arxiv.org/abs/2210.17323",
-        ),
-    ),
-    runs_in=(
-        "vLLM on NVIDIA GPUs from compute capability 7.5 on, with 4-bit weight kernels.",
-        "vLLM on processors (its CPU build).",
-        "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
-    ),
-    minimum_capability=(7, 5),
-    parameters=(GROUP_SIZE, ACTORDER, IGNORE, SYMMETRIC, OBSERVER, DAMPENING, BLOCK_SIZE),
-    modifiers=_modifiers,
-    defaults=_defaults,
+    sources=(sources.GPTQ, sources.KURTIC),
+    requirements=(_DATA, _DIVIDED),
+    parameters=_GPTQ,
+    modifiers=_corrected,
+    defaults=defaults_of(_GPTQ, _group),
     rules=_rules,
     checks=_checks,
+)
+
+AWQ_W4A16 = Method(
+    id="awq-w4a16",
+    title="AWQ W4A16",
+    summary="INT4 weights in groups, scaled before rounding",
+    explanation="Finds out with calibration data which columns matter most, and scales them up before they are rounded "
+    "to 4 bits, so that they lose less. It is about as close to the original as GPTQ and bends less towards the "
+    "calibration data; it takes longer to make.",
+    family="INT4",
+    scheme="W4A16",
+    weight_bits=4,
+    activation_bits=None,
+    needs_calibration=True,
+    standing=Standing.RECOMMENDED,
+    sources=(sources.AWQ,),
+    requirements=(_DATA, _DIVIDED, "A model whose norms and layers AWQ knows; most families are known."),
+    parameters=_AWQ,
+    modifiers=_scaled,
+    defaults=defaults_of(_AWQ, _group),
+    rules=_rules,
+    checks=_scaled_checks,
+)
+
+AUTOROUND_W4A16 = Method(
+    id="autoround-w4a16",
+    title="AutoRound W4A16",
+    summary="INT4 weights in groups, rounding learned",
+    explanation="Learns for every weight whether to round up or down, by hundreds of small steps over the calibration "
+    "data, one decoder layer at a time. Published results are the best of the 4-bit methods here. It takes by far the "
+    "longest: minutes a layer without a GPU.",
+    family="INT4",
+    scheme="W4A16",
+    weight_bits=4,
+    activation_bits=None,
+    needs_calibration=True,
+    standing=Standing.ADVANCED,
+    sources=(sources.AUTOROUND,),
+    requirements=(_DATA, _DIVIDED, "Time: a GPU makes the difference between minutes and hours."),
+    parameters=_LEARNED,
+    modifiers=_learned,
+    defaults=defaults_of(_LEARNED, _group),
+    rules=_learned_rules,
+    checks=_learned_checks,
+)
+
+_A_BYTE = "On disk it takes a whole byte for each weight, as much as 8-bit methods do."
+
+RTN_W4AFP8 = Method(
+    id="rtn-w4afp8",
+    title="W4AFP8 by rounding",
+    summary="INT4 weights, FP8 activations, no data",
+    explanation="Rounds weights to 4 bits in groups, and activations to 8-bit floating point while the model runs, for "
+    f"GPUs of Hopper's generation. {_A_BYTE} It needs no data and takes seconds.",
+    family="INT4",
+    scheme="W4AFP8",
+    weight_bits=4,
+    activation_bits=8,
+    needs_calibration=False,
+    standing=Standing.ADVANCED,
+    sources=(sources.SCHEMES,),
+    requirements=("Layers whose columns 128 divides, to be served with vLLM.",),
+    parameters=_HOPPER,
+    modifiers=_hopper,
+    defaults=defaults_of(_HOPPER, _group),
+    rules=_hopper_rules,
+    checks=_hopper_checks,
+)
+
+GPTQ_W4AFP8 = Method(
+    id="gptq-w4afp8",
+    title="GPTQ W4AFP8",
+    summary="INT4 weights, FP8 activations, errors corrected",
+    explanation="Rounds weights to 4 bits with GPTQ, and activations to 8-bit floating point while the model runs, for "
+    f"GPUs of Hopper's generation. {_A_BYTE} It loses about as much as GPTQ W4A16.",
+    family="INT4",
+    scheme="W4AFP8",
+    weight_bits=4,
+    activation_bits=8,
+    needs_calibration=True,
+    standing=Standing.ADVANCED,
+    sources=(sources.GPTQ, sources.SCHEMES),
+    requirements=(_DATA, "Layers whose columns 128 divides, to be served with vLLM."),
+    parameters=_HOPPER_GPTQ,
+    modifiers=_hopper_corrected,
+    defaults=defaults_of(_HOPPER_GPTQ, _group),
+    rules=_hopper_rules,
+    checks=_hopper_checks,
 )

@@ -23,7 +23,7 @@ class Kind(StrEnum):
     PATTERNS = "patterns"
     """A list of module names or `re:` patterns."""
     RULES = "rules"
-    """An object of pattern to the name of a scheme; the first that names a module counts."""
+    """An object of pattern to the name of a scheme; see `core.methods.targets.assigned` for which one counts."""
 
 
 class Level(StrEnum):
@@ -100,12 +100,12 @@ def _no_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
     return ()
 
 
-def _never(parameters: Parameters) -> bool:
-    return False
-
-
 def _no_zeros(parameters: Parameters) -> tuple[float, str] | None:
     return None
+
+
+def _no_experts(parameters: Parameters) -> float:
+    return 0.0
 
 
 def kv_cache(parameters: Parameters) -> TensorScheme | None:
@@ -138,24 +138,35 @@ class Method:
     defaults: Callable[[Survey | None], dict[str, Json]]
     """Every parameter's default for a given model (group size that divides it, tied head ignored, ...)."""
     rules: Callable[[Parameters], tuple[Rule, ...]]
-    """Which layers get which scheme; a layer takes the first rule that names it. Empty where weights stay 16 bits."""
+    """Which layers get which scheme. Empty where weights stay 16 bits."""
     checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
     """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
 
-    runs_in: tuple[str, ...] = ()
-    """Plain sentences: which engine and hardware run the artifact with real kernels."""
-    minimum_capability: tuple[int, int] | None = None
-    """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
+    requirements: tuple[str, ...] = ()
+    """Plain sentences: what it needs of the model, the data and the machine; empty where it takes any model alone."""
     kl_bound: float = 1.0
     """Mean KL divergence in nats per token over which the proof calls the artifact another model."""
-    streams: Callable[[Parameters], bool] = _never
-    """Whether it may go from file to file without building the model: it needs no data and changes weights alone."""
+    from_file_to_file: bool = False
+    """Whether it may go from file to file without building the model where it needs no data: see `streams`."""
     zeros: Callable[[Parameters], tuple[float, str] | None] = _no_zeros
     """Share of zeros and mask that pruning must leave, where the method prunes."""
+    dropped_experts: Callable[[Parameters], float] = _no_experts
+    """Share of each layer's experts that is taken out, 0 to 1; what goes is rounded down to whole experts."""
+    unties_head: bool = False
+    """Whether an output layer that shared its weights with the embedding is stored on its own afterwards."""
 
     def calibrates(self, parameters: Parameters) -> bool:
-        """Whether it needs data with these parameters: a KV cache and the importance observer do."""
-        return self.needs_calibration or kv_cache(parameters) is not None or parameters.get("observer") == "imatrix"
+        """Whether it needs data with these parameters: a KV cache, static activations and the importance matrix do."""
+        return (
+            self.needs_calibration
+            or kv_cache(parameters) is not None
+            or parameters.get("algorithm") == "gptq"
+            or any(rule.scheme.needs_data for rule in self.rules(parameters))
+        )
+
+    def streams(self, parameters: Parameters) -> bool:
+        """Whether the worker may go from file to file, a shard in memory at a time."""
+        return self.from_file_to_file and not self.calibrates(parameters)
 
     def expected(self, parameters: Parameters) -> Expected:
         """What the proof must find in the files."""
@@ -166,6 +177,7 @@ class Method:
             kv_cache_bits=None if cache is None else cache.num_bits,
             zeros=share,
             mask=mask,
+            dropped_experts=self.dropped_experts(parameters),
         )
 
     def parameter(self, name: str) -> Parameter | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
@@ -24,12 +23,3 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
 
 PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
 """Those that set weights to zero and keep every tensor as large as it was."""
-
-
-def pruning_ignore(patterns: Iterable[str]) -> list[str]:
-    """The patterns as SparseGPT and Wanda of llmcompressor 0.14 must be given them.
-
-    To these the name of a module that is a target itself ends with a dot, so a full name would never be ignored, and a
-    tied output layer would be pruned together with the embedding.
-    """
-    return [name if name.startswith("re:") else f"re:{re.escape(name)}\\.?$" for name in patterns]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from math import isfinite
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.catalogue import find
+from core.methods.layer_schemes import checked_rules, parsed_rules, rules_text
 from core.methods.method import Kind, Method, Parameter
+from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
 from core.methods.targets import REGULAR, ignored
 from core.models.survey import Survey
@@ -51,8 +52,9 @@ def resolve_recipe(
 def parse_settings(items: Sequence[str], method: Method) -> dict[str, Json]:
     """`K=V` from the command line as typed values: `ignore=lm_head,re:.*gate$`, `symmetric=no`, `group_size=64`.
 
-    A list is separated by commas, or is a JSON array where a pattern has a comma in it. Raises BitpressError
-    `bad-setting`, `unknown-parameter` or `bad-parameter`.
+    A list is separated by commas, or is a JSON array where a pattern has a comma in it; rules are written as
+    `rules=re:.*mlp.*=W4A16,re:.*self_attn.*=FP8_DYNAMIC` or as a JSON object. Raises BitpressError `bad-setting`,
+    `unknown-parameter` or `bad-parameter`.
     """
     settings: dict[str, Json] = {}
     for item in items:
@@ -80,6 +82,8 @@ def setting_text(name: str, value: Json) -> str:
             simple = all(isinstance(item, str) and "," not in item and item == item.strip() for item in value)
             readable = simple and not (value and str(value[0]).startswith("["))
             return f"{name}={','.join(value) if readable else json.dumps(value, ensure_ascii=False)}"
+        case dict():
+            return f"{name}={rules_text(value)}"
         case float():
             return f"{name}={value!r}"
     return f"{name}={value}"
@@ -99,6 +103,9 @@ def allowed(parameter: Parameter) -> str:
             return "It is true or false."
         case Kind.PATTERNS:
             return "It is a list of module names, class names, or patterns that begin with `re:`."
+        case Kind.RULES:
+            listed = ", ".join(str(choice) for choice in parameter.choices)
+            return f"It is a list of PATTERN=SCHEME with commas between them; the schemes are {listed}."
     kind = "a whole number" if parameter.kind is Kind.INTEGER else "a number"
     low, high = parameter.minimum, parameter.maximum
     if low is not None and high is not None:
@@ -113,18 +120,18 @@ def _parameter(method: Method, name: str) -> Parameter:
     if parameter is not None:
         return parameter
     known = [each.name for each in method.parameters]
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    raise BitpressError(
-        "unknown-parameter",
-        f"{method.title} has no parameter {name!r}.",
-        (f"Did you mean {near[0]}? " if near else "") + f"Its parameters are {', '.join(known)}.",
-    )
+    hint = f"{did_you_mean(name, known)} Its parameters are {', '.join(known)}.".strip()
+    raise BitpressError("unknown-parameter", f"{method.title} has no parameter {name!r}.", hint)
+
+
+def shown(value: Json) -> str:
+    """A value as JSON, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _bad(parameter: Parameter, value: Json, why: str = "") -> BitpressError:
-    shown = json.dumps(value, ensure_ascii=False, default=str)
-    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-    return BitpressError("bad-parameter", f"{parameter.name} cannot be {shown}.", why or allowed(parameter))
+    return BitpressError("bad-parameter", f"{parameter.name} cannot be {shown(value)}.", why or allowed(parameter))
 
 
 def _choice(parameter: Parameter, value: Json) -> Json:
@@ -144,7 +151,22 @@ def _choice(parameter: Parameter, value: Json) -> Json:
                 "That ordering was removed from llmcompressor, because it slows the model down when it runs. "
                 "Use static, which loses about as little, or none.",
             )
-    raise _bad(parameter, value)
+    raise _bad(parameter, value, f"{_nearest_choice(parameter, value)} {allowed(parameter)}".strip())
+
+
+def _nearest_choice(parameter: Parameter, value: Json) -> str:
+    numbers = [choice for choice in parameter.choices if _is_number(choice)]
+    if numbers and _is_number(value):
+        return f"Did you mean {min(numbers, key=lambda choice: abs(choice - value))}?"
+    if isinstance(value, str):
+        return did_you_mean(value, [str(choice) for choice in parameter.choices])
+    return ""
+
+
+def _is_number(value: Json) -> bool:
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _boolean(parameter: Parameter, value: Json) -> Json:
@@ -154,9 +176,7 @@ def _boolean(parameter: Parameter, value: Json) -> Json:
 
 
 def _number(parameter: Parameter, value: Json) -> Json:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _bad(parameter, value)
-    if isinstance(value, float) and not isfinite(value):
+    if not _is_number(value):
         raise _bad(parameter, value)
     if parameter.kind is Kind.INTEGER:
         if value != int(value):
@@ -179,9 +199,16 @@ def _patterns(parameter: Parameter, value: Json) -> Json:
         if pattern.startswith(REGULAR):
             try:
                 re.compile(pattern.removeprefix(REGULAR))
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise _bad(parameter, pattern, f"It is not a regular expression: {error}.") from error
     return patterns
+
+
+def _rules(parameter: Parameter, value: Json) -> Json:
+    try:
+        return checked_rules(value, parameter.choices)
+    except ValueError as error:
+        raise _bad(parameter, value, str(error)) from error
 
 
 _CHECKS: Mapping[Kind, Callable[[Parameter, Json], Json]] = {
@@ -190,6 +217,7 @@ _CHECKS: Mapping[Kind, Callable[[Parameter, Json], Json]] = {
     Kind.INTEGER: _number,
     Kind.NUMBER: _number,
     Kind.PATTERNS: _patterns,
+    Kind.RULES: _rules,
 }
 
 
@@ -211,5 +239,10 @@ def _parsed(parameter: Parameter, text: str) -> Json:
                 return text.split(",")
             try:
                 return json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise _bad(parameter, text, f"It is not a JSON array: {error}.") from error
+        case Kind.RULES:
+            try:
+                return parsed_rules(text)
+            except ValueError as error:
+                raise _bad(parameter, text, str(error)) from error

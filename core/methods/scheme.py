@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from core.value import Json, Value
 
+IMPORTANCE = "imatrix_mse"
+"""llmcompressor's observer that weighs squared errors by how strongly each column is driven by calibration data."""
+
 
 class Strategy(StrEnum):
     """Which weights or activations share a scale."""
@@ -50,6 +53,23 @@ class Scheme(Value):
     """The key of the hardware table: FP8_DYNAMIC, W4A16 ..."""
     weights: TensorScheme
     activations: TensorScheme | None = None
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether finding its scales takes data: static activations do, and weights seen through what they multiply."""
+        inputs = self.activations
+        static = inputs is not None and inputs.dynamic is not True
+        return static or self.weights.observer == IMPORTANCE
+
+    @property
+    def divisor(self) -> int | None:
+        """What the columns of a layer must be a multiple of; None where any number will do.
+
+        Groups of weights are refused by llmcompressor where they do not divide; groups of activations only fail when
+        the saved model runs.
+        """
+        sizes = [part.group_size for part in (self.weights, self.activations) if part is not None and part.group_size]
+        return max(sizes, default=None)
 
     def group(self, targets: tuple[str, ...]) -> dict[str, Json]:
         """One entry of a modifier's `config_groups`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from core.methods.scheme import Scheme, Strategy, TensorScheme
+from collections.abc import Callable, Mapping
+
+from core.methods.scheme import IMPORTANCE, Scheme, Strategy, TensorScheme
 
 _FP8_SCALES, _EXPONENTS = "torch.float8_e4m3fn", "torch.uint8"
 
@@ -41,12 +43,12 @@ def int8(observer: str | None = None) -> Scheme:
     return Scheme(name="W8A8", weights=weights, activations=_INT8_TOKENS)
 
 
-def int_weights(bits: int, group_size: int, *, symmetric: bool = True, observer: str | None = None) -> Scheme:
-    """Integers of `bits` in groups along a row, activations in 16 bits: W4A16 and its like."""
+def int_weights(bits: int, group_size: int | str, *, symmetric: bool = True, observer: str | None = None) -> Scheme:
+    """Integers of `bits` in groups along a row, or with a scale a row for `channel`; activations in 16 bits: W4A16."""
     return Scheme(name=f"W{bits}A16", weights=_int_groups(bits, group_size, symmetric=symmetric, observer=observer))
 
 
-def w4afp8(group_size: int, observer: str | None = None) -> Scheme:
+def w4afp8(group_size: int | str, observer: str | None = None) -> Scheme:
     """4-bit integers in groups, stored a byte each; activations in 8-bit floats with a scale a token."""
     weights = _int_groups(4, group_size, symmetric=True, observer=observer)
     return Scheme(name="W4AFP8", weights=weights, activations=_FP8_TOKENS)
@@ -70,12 +72,48 @@ def mxfp(bits: int, *, activations: bool, observer: str | None = None) -> Scheme
     return Scheme(name=f"MXFP{bits}" + ("" if activations else "A16"), weights=weights, activations=inputs)
 
 
-def _int_groups(bits: int, group_size: int, *, symmetric: bool, observer: str | None) -> TensorScheme:
+def named(name: str, group_size: int | str, observer: str = "memoryless_minmax") -> Scheme:
+    """The scheme of this name, one of NAMES; `group_size` counts where it is free: for integers without 8-bit partners.
+
+    Schemes with one scale a tensor or block know no importance matrix, and take squared errors alone.
+    """
+    coarse = "memoryless_mse" if observer == IMPORTANCE else observer
+    match name:
+        case "FP8":
+            return fp8_static(coarse)
+        case "FP8_BLOCK":
+            return fp8_block(coarse)
+    return _FINE[name](group_size, observer)
+
+
+_FINE: Mapping[str, Callable[[int | str, str], Scheme]] = {
+    "FP8_DYNAMIC": lambda _, observer: fp8_dynamic(observer),
+    "W8A8": lambda _, observer: int8(observer),
+    "W8A16": lambda group, observer: int_weights(8, group, observer=observer),
+    "W4A16": lambda group, observer: int_weights(4, group, observer=observer),
+    "W4A16_ASYM": lambda group, observer: int_weights(4, group, symmetric=False, observer=observer),
+    "W4AFP8": w4afp8,
+    "W3A16": lambda group, observer: int_weights(3, group, observer=observer),
+    "W2A16": lambda group, observer: int_weights(2, group, observer=observer),
+    "NVFP4": lambda _, observer: nvfp4(activations=True, observer=observer),
+    "NVFP4A16": lambda _, observer: nvfp4(activations=False, observer=observer),
+    "MXFP4": lambda _, observer: mxfp(4, activations=True, observer=observer),
+    "MXFP4A16": lambda _, observer: mxfp(4, activations=False, observer=observer),
+    "MXFP8": lambda _, observer: mxfp(8, activations=True, observer=observer),
+    "MXFP8A16": lambda _, observer: mxfp(8, activations=False, observer=observer),
+}
+
+NAMES = ("FP8", "FP8_BLOCK", *_FINE)
+"""The names that `named` takes, which are compressed-tensors' own."""
+
+
+def _int_groups(bits: int, group_size: int | str, *, symmetric: bool, observer: str | None) -> TensorScheme:
+    grouped = isinstance(group_size, int)
     return TensorScheme(
         num_bits=bits,
         type="int",
-        strategy=Strategy.GROUP,
-        group_size=group_size,
+        strategy=Strategy.GROUP if grouped else Strategy.CHANNEL,
+        group_size=group_size if grouped else None,
         symmetric=symmetric,
         observer=observer,
     )

@@ -48,6 +48,11 @@ def stored_linear(name: str, rows: int, columns: int, scheme: Scheme, dtype: str
     return tuple(found)
 
 
+def stored_kv_cache(name: str, dtype: str = "BF16") -> tuple[StoredTensor, ...]:
+    """What FP8 keys and values add to an attention module: one scale each."""
+    return tuple(StoredTensor(name=f"{name}.{part}_scale", dtype=dtype, shape=(1,)) for part in ("k", "v"))
+
+
 def bits_per_weight(scheme: Scheme, rows: int = 4096, columns: int = 4096) -> float:
     """Bits that a weight takes on disk with its share of the scales, for a layer of this size."""
     stored = stored_linear("", rows, columns, scheme)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 _QUOTED = re.compile(r"'([^']+)'")
-_SPARSIFYING = re.compile(r"^Sparsifying (\S+?)\.? using \d+ samples$")
+_SPARSIFYING = re.compile(r"^Sparsifying \.?(\S+?)\.? using \d+ samples$")
 _GRID = re.compile(r"^AWQ grid search for (\S+): initial error = (\S+), best error = (\S+),")
 _ROUNDED = re.compile(r"^quantized (\d+)/\d+ layers in the block(?:, loss iter 0: (\S+) -> iter \d+: (\S+))?")
 
@@ -38,7 +38,10 @@ def quantizing(text: str) -> tuple[str, ...]:
 
 
 def sparsifying(text: str) -> str | None:
-    """The module that SparseGPT or Wanda begins with; for a module that is a target itself they end it with a dot."""
+    """The module that SparseGPT or Wanda begins with.
+
+    They write `target.module`: a target without modules inside ends with a dot, one that is the whole model begins so.
+    """
     found = _SPARSIFYING.match(text)
     return found[1] if found else None
 

@@ -65,7 +65,7 @@ def values(script: str) -> dict[str, Json]:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
 def test_that_the_command_asks_for_the_same_recipe(method):
-    asked = recipe(method.id, ignore=["lm_head", "re:.*[a,b]_proj$"])
+    asked = recipe(method.id, **({"ignore": ["lm_head", "re:.*[a,b]_proj$"]} if method.parameter("ignore") else {}))
     words = shlex.split(command_line(run_of(asked)))
     assert words[:5] == ["bitpress", "compress", "/models/starter", "--method", method.id]
     settings = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
@@ -73,7 +73,7 @@ def test_that_the_command_asks_for_the_same_recipe(method):
     options = dict(zip(words[5::2], words[6::2], strict=True))
     assert options["--seed"] == "5"
     assert options["--output"] == "/out/a"
-    if method.needs_calibration:
+    if method.calibrates(asked.parameters):
         assert (options["--calibration"], options["--samples"], options["--max-length"]) == ("self-chat", "64", "512")
     else:
         assert "--calibration" not in options
@@ -88,9 +88,16 @@ def test_that_the_script_holds_the_recipe_as_data(method):
     assert found["SEED"] == 5
     assert found["THREADS"] == 2
     assert found["VERSIONS"] == {"torch": "2.13.0", "llmcompressor": "0.14.0.1"}
-    assert found["MODIFIERS"] == [[each.name, each.arguments] for each in method.modifiers(asked.parameters)]
-    assert found["TOKENS_SHA256"] == "ab" * 32
-    assert found["TOKENS"] == ("/runs/000007/calibration_tokens.json" if method.needs_calibration else None)
+    assert [(name, arguments) for _, name, arguments in found["MODIFIERS"]] == [
+        (each.name, each.arguments) for each in method.modifiers(asked.parameters)
+    ]
+    assert all(module.startswith("llmcompressor.") for module, _, _ in found["MODIFIERS"])
+    if asked.calibration is not None:
+        assert found["TOKENS_SHA256"] == "ab" * 32
+        assert found["TOKENS"] == "/runs/000007/calibration_tokens.json"
+        assert found["EMBEDDED_TOKENS"] == ()
+    else:
+        assert "TOKENS" not in found
 
 
 @pytest.mark.parametrize("name", HOSTILE)

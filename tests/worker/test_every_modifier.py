@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_llama import Memory, reporter, write_tiny_llama
 from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
@@ -15,8 +16,8 @@ from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.jobs.protocol import Compress, Metric, Progress, Prove, StageFinished
 from core.measure.results import ProofResult
+from core.methods.catalogue import find
 from core.methods.method import Expected, ModifierSpec
-from core.methods.modifier_modules import pruning_ignore
 from core.methods.scheme import LINEAR, Rule, Scheme, config_groups
 from core.methods.schemes import (
     FP8_KV_CACHE,
@@ -35,6 +36,8 @@ pytestmark = pytest.mark.model
 
 KV: dict[str, Any] = {"kv_cache_scheme": FP8_KV_CACHE.arguments()}
 W8 = int_weights(8, 32)
+WHOLE_MODEL = ["re:^$"]
+"""Pruning modifiers compare `target.module` with what to ignore; the whole model's name is empty."""
 
 
 def rules(*pairs: tuple[tuple[str, ...], Scheme], name: str = "QuantizationModifier", **more: Any) -> ModifierSpec:
@@ -47,7 +50,7 @@ def rounding(scheme: Scheme, **more: Any) -> ModifierSpec:
 
 
 def pruning(name: str, mask: str) -> ModifierSpec:
-    arguments = {"sparsity": 0.5, "mask_structure": mask, "targets": ["Linear"], "ignore": pruning_ignore(["lm_head"])}
+    arguments = {"sparsity": 0.5, "mask_structure": mask, "targets": WHOLE_MODEL, "ignore": [".lm_head"]}
     return ModifierSpec(name=name, arguments=arguments)
 
 
@@ -142,7 +145,7 @@ def experts(starter: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer tokens than in earnest: random weights write no text that could be judged."""
-    for name, value in (("TOKENS", 4), ("DOCUMENTS", 2), ("WINDOW", 64)):
+    for name, value in (("DOCUMENTS", 2), ("WINDOW", 64)):
         monkeypatch.setattr(prove, name, value)
 
 
@@ -175,6 +178,7 @@ def failed(case: Case, model: Path, folder: Path, result: dict[str, Any]) -> dic
         expected_modules=tuple(result["expected_modules"]),
         pruned_modules=tuple(result["pruned_modules"]),
         expected=case.expected,
+        tokens=4,
         device="cpu",
     )
     proof = ProofResult.model_validate(prove.run(command, reporter(Memory())))
@@ -236,18 +240,15 @@ def test_that_blocks_which_divide_every_layer_are_proved(starter: Path, tmp_path
     assert failed(case, folder, tmp_path, pressed(case, folder, tmp_path, Memory())) == {}
 
 
-def test_that_a_full_name_keeps_a_layer_from_being_pruned(model: Path, tmp_path: Path):
+def test_that_layers_which_the_catalogue_leaves_alone_are_neither_pruned_nor_demanded(model: Path, tmp_path: Path):
     name = "model.layers.0.mlp.down_proj"
-    ignore = pruning_ignore(["lm_head", name, "re:.*q_proj"])
-    spec = ModifierSpec(
-        name="WandaPruningModifier", arguments={"sparsity": 0.5, "targets": ["Linear"], "ignore": ignore}
-    )
-    case = Case((spec,), Expected(zeros=0.5))
+    method = find("wanda")
+    chosen = {"then": "none", "ignore": ["lm_head", name, "re:.*q_proj"]}
+    parameters = method.defaults(None) | chosen
+    case = Case(method.modifiers(parameters), method.expected(parameters))
     result = pressed(case, model, tmp_path, Memory())
     assert len(result["pruned_modules"]) == 14 - 3
     assert set(failed(case, model, tmp_path, result)) <= {"close to the original"}
-    from safetensors.torch import load_file
-
     tensors = load_file(tmp_path / "output" / "model.safetensors")
     before = load_file(model / "model.safetensors")
     for kept in (name, "model.layers.1.self_attn.q_proj", "model.embed_tokens"):
@@ -255,8 +256,6 @@ def test_that_a_full_name_keeps_a_layer_from_being_pruned(model: Path, tmp_path:
 
 
 def test_that_a_cache_without_scales_fails_the_proof(model: Path, tmp_path: Path):
-    from safetensors.torch import load_file, save_file
-
     case = CASES["fp8-and-kv"]
     result = pressed(case, model, tmp_path, Memory())
     path = tmp_path / "output" / "model.safetensors"

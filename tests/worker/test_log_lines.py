@@ -13,10 +13,12 @@ def test_that_gptq_names_the_modules_it_begins_with():
     assert log_lines.quantizing("Preparing 'x'") == ()
 
 
-@pytest.mark.parametrize("dot", ["", "."])
-def test_that_the_dot_which_pruning_puts_behind_a_name_is_not_part_of_it(dot: str):
-    line = f"Sparsifying model.layers.0.mlp.up_proj{dot} using 16 samples"
-    assert log_lines.sparsifying(line) == "model.layers.0.mlp.up_proj"
+NAME = "model.layers.0.mlp.up_proj"
+
+
+@pytest.mark.parametrize("name", [NAME, f"{NAME}.", f".{NAME}"])
+def test_that_the_dot_which_pruning_puts_beside_a_name_is_not_part_of_it(name: str):
+    assert log_lines.sparsifying(f"Sparsifying {name} using 16 samples") == NAME
     assert log_lines.sparsifying("Sparsifying nothing") is None
 
 

@@ -56,7 +56,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer tokens than in earnest: random weights write no text that could be judged."""
-    for name, value in (("TOKENS", 4), ("DOCUMENTS", 2), ("WINDOW", 64)):
+    for name, value in (("DOCUMENTS", 2), ("WINDOW", 64)):
         monkeypatch.setattr(prove, name, value)
 
 
@@ -76,6 +76,7 @@ def failed(model: Path, output: Path, pressed: Finished, expected: Expected) -> 
         pruned_modules=tuple(pressed.result["pruned_modules"]),
         expected=expected,
         kl_bound=KL_BOUND,
+        tokens=4,
         device="cpu",
     )
     proof = ProofResult.model_validate(prove.run(command, reporter(Memory())))

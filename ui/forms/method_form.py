@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QGridLayout, QTabBar, QVBoxLayout, QWidget
 
 from core.methods.method import Kind, Level, Method
 from core.methods.recipe import Recipe
+from core.models.survey import Survey
 from core.value import Json
 from ui.forms.parameter_field import ParameterField
 from ui.forms.recipe_view import RecipeView
@@ -20,8 +21,8 @@ from ui.widgets.plain import PlainLabel
 class MethodForm(QWidget):
     """value(), set_value(), value_changed over all parameters of one method.
 
-    `parameter_changed` carries the name and value of one edit, `recipe_edited` a Recipe from the Recipe tab, and
-    `defaults_requested` asks to forget the edits.
+    `parameter_changed` carries the name and value of one edit, `recipe_edited` a RecipeDocument from the Recipe tab,
+    and `defaults_requested` asks to forget the edits.
     """
 
     value_changed = Signal(dict)
@@ -95,6 +96,10 @@ class MethodForm(QWidget):
             self.set_value(recipe.parameters)
             self._recipe.show_recipe(recipe, self._method)
 
+    def set_survey(self, survey: Survey | None) -> None:
+        """The model's layers, against which the patterns of the recipe's text are held."""
+        self._recipe.set_survey(survey)
+
     def show_changed(self, changed: bool) -> None:
         """Offer the way back to the defaults."""
         self._defaults.setVisible(changed)
@@ -114,7 +119,7 @@ class MethodForm(QWidget):
             label.setBuddy(field)
             field.value_changed.connect(lambda value, name=parameter.name: self._changed(name, value))
             self._fields[parameter.name] = field
-            if parameter.kind is Kind.PATTERNS:
+            if parameter.kind in (Kind.PATTERNS, Kind.RULES):
                 grid.addWidget(label, 2 * row, 0, 1, 2)
                 grid.addWidget(field, 2 * row + 1, 0, 1, 2)
             else:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from core.methods.method import Kind, Parameter
 from core.value import Json
+from ui.forms.rules_field import RulesField
 from ui.widgets.elided import literal
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.number_box import NumberBox
@@ -40,6 +41,7 @@ class ParameterField(QWidget):
             Kind.CHOICE: self._choice,
             Kind.BOOLEAN: self._boolean,
             Kind.PATTERNS: self._patterns,
+            Kind.RULES: self._rules,
         }[parameter.kind]
         self._editor, self._read, self._write = make()
         self._editor.setObjectName(f"parameter.{parameter.name}")
@@ -142,6 +144,11 @@ class ParameterField(QWidget):
         field.textChanged.connect(changed)
         fit()
         return field, read, write
+
+    def _rules(self) -> tuple[QWidget, Callable[[], Json], Callable[[Json], None]]:
+        field = RulesField([str(choice) for choice in self.parameter.choices])
+        field.value_changed.connect(self._emit)
+        return field, field.value, field.set_value
 
 
 def _words(value: Json) -> str:

@@ -70,6 +70,8 @@ def _value(setting: Setting) -> str:
         return "none"
     if isinstance(value, bool):
         return yes_no(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {one}" for name, one in value.items()) or "none"
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value) or "none"
     said = f"{value:g}" if isinstance(value, float) else str(value)

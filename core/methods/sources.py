@@ -1,0 +1,64 @@
+"""The papers and pages that methods come from, each once."""
+
+from __future__ import annotations
+
+from core.methods.method import Source
+
+AUTOROUND = Source(
+    "Optimize Weight Rounding via Signed Gradient Descent for the Quantization of LLMs, Cheng et al. 2024",
+    "https://arxiv.org/abs/2309.05516",
+)
+AWQ = Source(
+    "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, Lin et al. 2024",
+    "https://arxiv.org/abs/2306.00978",
+)
+DEEPSEEK = Source("DeepSeek-V3 Technical Report, DeepSeek-AI 2024", "https://arxiv.org/abs/2412.19437")
+FP8_FORMATS = Source("FP8 Formats for Deep Learning, Micikevicius et al. 2022", "https://arxiv.org/abs/2209.05433")
+GPTQ = Source(
+    "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, Frantar et al. 2023",
+    "https://arxiv.org/abs/2210.17323",
+)
+INTEGERS = Source(
+    "Integer Quantization for Deep Learning Inference: Principles and Empirical Evaluation, Wu et al. 2020",
+    "https://arxiv.org/abs/2004.09602",
+)
+KURTIC = Source(
+    '"Give Me BF16 or Give Me Death"? Accuracy-Performance Trade-Offs in LLM Quantization, Kurtic et al. 2025',
+    "https://arxiv.org/abs/2411.02355",
+)
+KV_CACHE = Source("vLLM: Quantized KV Cache", "https://docs.vllm.ai/en/latest/features/quantization/quantized_kvcache/")
+MICROSCALING = Source(
+    "Microscaling Data Formats for Deep Learning, Rouhani et al. 2023", "https://arxiv.org/abs/2310.10537"
+)
+MICROSCALING_FP4 = Source(
+    "Bridging the Gap Between Promise and Performance for Microscaling FP4 Quantization, Egiazarian et al. 2025",
+    "https://arxiv.org/abs/2509.23202",
+)
+NVFP4 = Source("Pretraining Large Language Models with NVFP4, NVIDIA 2025", "https://arxiv.org/abs/2509.25149")
+REAP = Source(
+    "REAP the Experts: Why Pruning Prevails for One-Shot MoE Compression, Lasby et al. 2025",
+    "https://arxiv.org/abs/2510.13999",
+)
+SCHEMES = Source(
+    "llm-compressor: Compression Schemes",
+    "https://docs.vllm.ai/projects/llm-compressor/en/latest/guides/compression_schemes/",
+)
+SMOOTHQUANT = Source(
+    "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models, Xiao et al. 2023",
+    "https://arxiv.org/abs/2211.10438",
+)
+SPARSEGPT = Source(
+    "SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot, Frantar and Alistarh 2023",
+    "https://arxiv.org/abs/2301.00774",
+)
+SPINQUANT = Source(
+    "SpinQuant: LLM Quantization with Learned Rotations, Liu et al. 2025", "https://arxiv.org/abs/2405.16406"
+)
+WANDA = Source(
+    "A Simple and Effective Pruning Approach for Large Language Models, Sun et al. 2024",
+    "https://arxiv.org/abs/2306.11695",
+)
+ZEROQUANT = Source(
+    "ZeroQuant: Efficient and Affordable Post-Training Quantization for Large-Scale Transformers, Yao et al. 2022",
+    "https://arxiv.org/abs/2206.01861",
+)
