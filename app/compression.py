@@ -110,6 +110,7 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
         model_name=planned.model.name,
         settings={
             "recipe": planned.recipe.model_dump(mode="json"),
+            "device": engine.settings.device,
             "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
             "findings": [finding.model_dump(mode="json") for finding in planned.findings],
         },

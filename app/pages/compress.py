@@ -8,6 +8,7 @@ from pathlib import Path
 from app.calibration import inspect_calibration, keep_set, pinned_where_known, sets_of
 from app.compression import plan_compression, start_compression, survey_of
 from app.engine import free_name
+from app.pages.presets import PresetBinding
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from app.starter import ensure_starter
@@ -32,6 +33,7 @@ class CompressBinding:
         page.choice_changed.connect(lambda choice: shell.tasks.replace("plan", self._planned(choice)))
         page.run_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=True)))
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
+        self._presets = PresetBinding(page, shell)
         page.inspect_requested.connect(lambda choice: shell.tasks.replace("inspect", self._inspected(choice)))
         page.save_set_requested.connect(lambda *asked: shell.tasks.start("save-set", self._kept(*asked)))
         page.show_methods(METHODS, NOT_OFFERED)
@@ -70,6 +72,7 @@ class CompressBinding:
             survey = await survey_of(engine, model)
         finally:
             self._page.show_busy(None)
+        self._page.show_survey(survey)
         output = choice.output or free_name(engine.artifacts, f"{model.name}-{choice.current}")
         machine = await asyncio.to_thread(read_machine, output)
         history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)

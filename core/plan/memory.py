@@ -45,6 +45,8 @@ _CHANGING = frozenset(
 )
 """Modifiers that write new weights while the files of the old ones stay mapped."""
 
+_ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
+
 _SPREAD = 1.25
 """Either way around the value: allocators give memory back to the system late, and differently each time."""
 
@@ -98,6 +100,10 @@ def _rewritten(job: Job) -> float:
     element = job.weights / max(shape.elements, 1)
     packed = max(job.artifact - shape.kept * element, 0.0)
     changed = any(modifier.name in _CHANGING for modifier in job.modifiers)
+    if any(modifier.name in _ROTATING for modifier in job.modifiers):
+        # Embedding and output layer as well, apart from each other, and the largest of them in 64 bits.
+        table = shape.vocabulary * shape.hidden
+        return job.weights + table * (element + 8)
     return max(packed, shape.linear_elements * element) if changed else packed
 
 

@@ -17,7 +17,9 @@ from core.jobs.snapshot import JobSnapshot, Phase
 from core.methods.method import Method
 from core.methods.not_offered import NotOffered
 from core.methods.recipe import Recipe
+from core.methods.recipe_document import RecipeDocument
 from core.models.local_model import LocalModel
+from core.models.survey import Survey
 from core.plan.finding import Severity
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal, MethodPlan
@@ -38,6 +40,7 @@ from ui.widgets.method_card import MethodCard
 from ui.widgets.method_list import MethodList
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
+from ui.widgets.preset_bar import PresetBar
 from ui.widgets.rehearsal_card import RehearsalCard, suggestion
 
 _HEADLINE = 120
@@ -71,9 +74,10 @@ class CompressPage(Page):
         self._make_actions()
         self._model = ModelCard()
         self._model.changed.connect(self._model_or_goal_changed)
+        self.presets = PresetBar()
         self._form = MethodForm()
         self._form.parameter_changed.connect(self._set_parameter)
-        self._form.recipe_edited.connect(self._take_recipe)
+        self._form.recipe_edited.connect(self.take_document)
         self._form.defaults_requested.connect(self._forget_overrides)
         self._calibration = CalibrationForm()
         self._calibration.value_changed.connect(self._changed)
@@ -120,6 +124,44 @@ class CompressPage(Page):
             self._current = recipe.method
         self._show_current()
         self._changed()
+
+    def show_survey(self, survey: Survey | None) -> None:
+        """The layers of the model, which the patterns of a recipe must name."""
+        self._form.set_survey(survey)
+
+    def take_document(self, document: RecipeDocument) -> None:
+        """Take over what a document says, a preset's or the Recipe tab's; its method becomes the current one."""
+        card = self._methods.card(document.method)
+        if card is None:
+            return
+        known = card.plan.recipe.parameters if card.plan else {}
+        mine = self._overrides.get(document.method, {})
+        # The tab names every parameter: what was not set before and is as planned has not been set now.
+        self._overrides[document.method] = {
+            name: value for name, value in document.parameters.items() if name in mine or known.get(name) != value
+        }
+        self._seed = document.seed or 0
+        if (data := document.resolved(None).calibration) is not None:
+            self._calibration.set_value(data)
+        self._picked = True
+        if document.method != self._current:
+            self._current = document.method
+            card.show_plan(None)  # It was made for other parameters, and would go over what was typed.
+            self._show_current()
+        self._form.set_value(document.parameters)
+        self._changed()
+
+    def document(self) -> RecipeDocument | None:
+        """What is set for the current method, to be kept as a preset; the rest follows each model."""
+        plan, choice = self._plan(), self.choice()
+        if choice is None:
+            return None
+        return RecipeDocument(
+            method=self._current,
+            parameters=choice.overrides.get(self._current, {}),
+            calibration=choice.calibration if plan is not None and plan.recipe.calibration is not None else None,
+            seed=self._seed,
+        )
 
     def show_machine(self, machine: Machine) -> None:
         """The hardware that the plans are made for."""
@@ -230,6 +272,7 @@ class CompressPage(Page):
         self._busy_row.hide()
         self._methods.body.insertWidget(0, self._busy_row)
         parameters = Card()
+        parameters.body.addWidget(self.presets)
         parameters.body.addWidget(self._form)
         calibration = Card("Calibration data")
         calibration.header.addWidget(self._calibration.inspect_button)
@@ -273,17 +316,6 @@ class CompressPage(Page):
 
     def _set_parameter(self, name: str, value: Json) -> None:
         self._overrides.setdefault(self._current, {})[name] = value
-        self._changed()
-
-    def _take_recipe(self, recipe: Recipe) -> None:
-        plan = self._plan()
-        known = plan.recipe.parameters if plan else {}
-        mine = self._overrides.setdefault(recipe.method, {})
-        mine |= {name: value for name, value in recipe.parameters.items() if known.get(name) != value}
-        self._seed = recipe.seed
-        if recipe.calibration is not None:
-            self._calibration.set_value(recipe.calibration)
-        self._form.set_value(recipe.parameters)
         self._changed()
 
     def _forget_overrides(self) -> None:
