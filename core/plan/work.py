@@ -76,9 +76,9 @@ def processor_speed(cores: int) -> Speed:
     """Two cores measured; more help less than in proportion, and hardly beyond 64."""
     factor = (min(max(cores, 1), 64) / 2) ** 0.8
     return Speed(
-        forward=0.27e12 * factor,
+        forward=0.36e12 * factor,
         hessian=0.15e12 * factor,
-        gradient=0.05e12 * factor,
+        gradient=0.1e12 * factor,
         per_block=1.0,
         per_column=80e-6,
         per_call=0.5e-3,
