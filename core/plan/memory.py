@@ -10,7 +10,6 @@ processor (`tests/bench/bench_estimates.py` measures them again); what GPUs need
 
 from __future__ import annotations
 
-from core.calibration.spec import SELF_CHAT
 from core.plan.job import Job
 from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
 from core.value import Range
@@ -129,7 +128,7 @@ def _answering(job: Job) -> float:
 def _answer_bytes(job: Job) -> float:
     """Memory of one batch of self-made answers beside the weights: KV cache and logits; 0 for other data."""
     calibration, shape = job.recipe.calibration, job.shape
-    if calibration is None or calibration.source != SELF_CHAT:
+    if calibration is None or not calibration.has_self_chat:
         return 0.0
     return float(ANSWER_BATCH * (2 * ANSWER_TOKENS * shape.kv_values * 2 + shape.vocabulary * 12))
 

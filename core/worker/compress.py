@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.calibration.builtin import Prompt
-from core.calibration.builtin import prompts as builtin_prompts
-from core.calibration.spec import SELF_CHAT, CalibrationFacts, CalibrationSpec
+from core.calibration.builtin import prompts
+from core.calibration.kept_answers import Answer, missing_answers, ready_answers, samples_of
+from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.errors import BitpressError
 from core.jobs.protocol import Compress, Stage
 from core.value import Json
-from core.worker import answers, calibrate
+from core.worker import answers, calibrate, memory_record
+from core.worker.mixture import Mixture, refuse_overlap
 from core.worker.modifiers import build
 from core.worker.progress import CompressionProgress, modifier_stage
 from core.worker.reporter import Reporter
@@ -53,9 +54,8 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     if command.stream and (result := _streamed(command, output, report)) is not None:
         return result
     spec, folder = command.calibration, Path(command.answers) if command.answers else None
-    prompts = builtin_prompts() if spec is not None and spec.source == SELF_CHAT else ()
-    lacking = answers.missing_answers(prompts, folder, spec.samples, spec.seed) if spec is not None and prompts else 0
-    report.plan(_stages(command, answering=lacking > 0))
+    answering = spec is not None and lacks_answers(spec, folder, spec.chat_samples)
+    report.plan(_stages(command, answering=answering))
     _choose_device(command.device)
     progress = CompressionProgress(report)
     with report.stage("load"):
@@ -71,16 +71,21 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         report.progress("load", 0, None, "weights")
         # On the CPU also where a GPU computes: llmcompressor brings one layer after another to it.
         loaded = load(command.model, "cpu")
+        report.progress("load", 0, None, "calibration data")
+        mixture = Mixture(loaded.tokenizer, spec, report) if spec is not None else None
+        chats = mixture.chats_wanted() if mixture is not None else 0
     _seed(command.seed)
-    made: tuple[answers.Answer, ...] = ()
-    if lacking and spec is not None:
+    made: tuple[Answer, ...] = ()
+    if spec is not None and lacks_answers(spec, folder, chats):
+        if not answering:
+            report.plan((answers.STAGE,), more=True)
         with report.stage(answers.STAGE.id):
-            made = _answer(loaded, prompts, folder, spec, report)
-    elif spec is not None and prompts:
-        made = answers.ready_answers(prompts, folder, spec.samples, spec.seed)
+            made = _answer(loaded, folder, chats, spec, report)
+    elif spec is not None and chats:
+        made = ready_answers(prompts(), folder, chats, spec.seed)
     with progress.running():
         report.progress(modifier_stage(0), 0, None, "calibration data")
-        data, facts = _calibration(loaded, made, command, report)
+        data, facts = _calibration(mixture, made, command, report)
         _seed(command.seed)
         oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
         quantized, left = quantized_modules(loaded.model)
@@ -90,10 +95,14 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
                 "The recipe matched no module of this model, so nothing was compressed.",
                 "Look at the recipe's targets and ignored modules: they must name modules that the model has.",
             )
+        if command.memory is not None:
+            memory_record.write_outputs(loaded, Path(command.memory))
         progress.saving("save", len(quantized))
         with report.stage("save"):
             weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output)
             report.progress("save", len(quantized), len(quantized) + 1, "hash")
+            if command.memory is not None:
+                memory_record.write_tensors(loaded.model, Path(command.memory))
             digest = hash_files(weights, report)
             report.progress("save", len(quantized) + 1, len(quantized) + 1)
     return {
@@ -195,9 +204,14 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def lacks_answers(spec: CalibrationSpec, folder: Path | None, chats: int) -> bool:
+    """Whether the model must answer prompts before it has made so many chats."""
+    return chats > 0 and missing_answers(prompts(), folder, chats, spec.seed) > 0
+
+
 def _answer(
-    loaded: Loaded, prompts: Sequence[Prompt], folder: Path | None, spec: CalibrationSpec, report: Reporter
-) -> tuple[answers.Answer, ...]:
+    loaded: Loaded, folder: Path | None, chats: int, spec: CalibrationSpec, report: Reporter
+) -> tuple[Answer, ...]:
     """Answer on the GPU where the model fits with room for the caches, then bring it back."""
     import torch
 
@@ -206,7 +220,7 @@ def _answer(
     if there:
         model.to("cuda")
     try:
-        return answers.answer(loaded, prompts, folder, samples=spec.samples, seed=spec.seed, report=report)
+        return answers.answer(loaded, prompts(), folder, samples=chats, seed=spec.seed, report=report)
     finally:
         if there:
             model.to("cpu")
@@ -214,26 +228,19 @@ def _answer(
 
 
 def _calibration(
-    loaded: Loaded, made: Sequence[answers.Answer], command: Compress, report: Reporter
+    mixture: Mixture | None, made: Sequence[Answer], command: Compress, report: Reporter
 ) -> tuple[dict[str, Any], CalibrationFacts | None]:
     """oneshot's arguments for the data, and what the data is; nothing for methods that need none."""
     spec = command.calibration
-    if spec is None:
+    if spec is None or mixture is None:
         return {}, None
-    if spec.source == SELF_CHAT:
-        samples = answers.samples_of(made)
-        files: tuple[str, ...] = ()
-    else:
-        from core.calibration.read import read_samples, source_files
-
-        samples = read_samples(spec)
-        files = tuple(str(path) for path in source_files(spec))
-    chosen = calibrate.choose(loaded.tokenizer, samples, spec, report)
-    facts = calibrate.facts(spec, chosen, files)
+    drawn = mixture.draw(samples_of(made))
+    refuse_overlap(drawn, report)
+    facts = drawn.facts()
     if command.tokens_file is not None:
-        Path(command.tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in chosen]}))
+        Path(command.tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}))
     return {
-        "dataset": calibrate.dataset(chosen),
+        "dataset": calibrate.dataset(drawn.chosen),
         "num_calibration_samples": facts.samples,
         "max_seq_length": spec.max_length,
         "shuffle_calibration_samples": False,

@@ -11,13 +11,10 @@ from pydantic import ValidationError
 
 from core.errors import BitpressError
 from core.methods.method import ModifierSpec
+from core.methods.modifier_modules import MODIFIER_MODULES
 from core.worker.progress import CompressionProgress
 
-ALLOWED = {
-    "GPTQModifier": "llmcompressor.modifiers.gptq",
-    "QuantizationModifier": "llmcompressor.modifiers.quantization",
-    "SmoothQuantModifier": "llmcompressor.modifiers.transform.smoothquant",
-}
+ALLOWED = MODIFIER_MODULES
 """Class name to the module that gives it. Nothing else is ever imported by name from a recipe."""
 
 
