@@ -124,10 +124,10 @@ def expected_data(calibration: CalibrationSpec | None) -> Data:
     """The calibration data of a job that has not run."""
     if calibration is None:
         return Data()
-    longest = (
-        min(calibration.max_length, 2 * ANSWER_TOKENS) if calibration.chat_samples == calibration.samples else None
-    )
-    return Data(expected_tokens(calibration), calibration.samples, longest or calibration.max_length)
+    longest = calibration.max_length
+    if calibration.chat_samples == calibration.samples:
+        longest = min(longest, 2 * ANSWER_TOKENS)
+    return Data(expected_tokens(calibration), calibration.samples, longest)
 
 
 def compress_seconds(method: Method, parameters: Parameters, shape: Shape, data: Data, speed: Speed) -> float:
