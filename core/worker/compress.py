@@ -17,6 +17,7 @@ from core.errors import BitpressError
 from core.jobs.protocol import Compress, Stage
 from core.value import Json
 from core.worker import answers, calibrate, memory_record
+from core.worker.expert_names import stored_names
 from core.worker.mixture import Mixture, refuse_overlap
 from core.worker.modifiers import build
 from core.worker.progress import CompressionProgress, modifier_stage
@@ -111,7 +112,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
         **_peaks(),
-        "expected_modules": list(quantized),
+        "expected_modules": list(stored_names(loaded.model, quantized)),
         "ignored_modules": list(left),
         "threads": _threads(),
     }
