@@ -23,6 +23,7 @@ from core.methods.recipe_document import (
     unpinned,
 )
 from core.methods.resolve_recipe import resolve_recipe
+from core.methods.targets import nearest_pattern
 from core.value import Json
 
 SURVEY = llama_survey(layers=2)
@@ -290,3 +291,11 @@ def test_that_a_whole_command_line_is_read_too() -> None:
 
 def test_that_a_fault_can_be_told_in_one_piece() -> None:
     assert RecipeFault(1, 1, 1, 2, "No.", "Yes?").text == "No. Yes?"
+
+
+def test_that_the_nearest_name_keeps_the_numbers_that_were_meant() -> None:
+    survey = llama_survey()
+    assert nearest_pattern(survey, "model.layers.29.mlp.gateproj") == "model.layers.29.mlp.gate_proj"
+    assert nearest_pattern(survey, "model.layers.31.mlp.gate_proj") in {
+        module.name for module in survey.linears if module.name.endswith("gate_proj")
+    }
