@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_shapes import llama_survey
 
@@ -66,17 +66,20 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return resolve_recipe(method.id, overrides, data, None, draw(st.integers(0, 2**31 - 1)))
 
 
+@settings(deadline=None)
 @given(recipe=recipes())
 def test_that_what_is_written_is_read_back(recipe: Recipe) -> None:
     assert means(recipe_text(recipe), None) == recipe
     assert means(recipe_text(recipe).replace("\n", "\r\n"), None) == recipe
 
 
+@settings(deadline=None)
 @given(recipe=recipes(), other=recipes())
 def test_that_an_edit_of_the_text_gives_the_wanted_recipe(recipe: Recipe, other: Recipe) -> None:
     assert means(edited_text(recipe_text(recipe), other, None), None) == other
 
 
+@settings(deadline=None)
 @given(text=st.text() | st.text(alphabet="ab:-[]{}#&*!|>'\"\\,\n \t?%@`"))
 def test_that_any_text_is_read_or_refused_with_places_inside_it(text: str) -> None:
     found = read_document(text, SURVEY)
@@ -227,6 +230,7 @@ def test_that_an_edit_keeps_comments_and_order() -> None:
     assert edited_text("method: [", recipe, SURVEY) == recipe_text(recipe)
 
 
+@settings(deadline=None)
 @given(recipe=recipes())
 def test_that_the_command_asks_for_the_same_recipe(recipe: Recipe) -> None:
     if recipe.calibration is not None:
