@@ -10,7 +10,7 @@ import typer
 
 from app.cli.asked import Asked, asked_document
 from app.cli.output import BLOCKED, DONE, FAILED, Output
-from app.cli.session import follow, serve
+from app.cli.session import follow, followed, serve
 from app.engine import Engine
 from core.errors import BitpressError
 from core.plan.finding import Severity
@@ -47,6 +47,9 @@ DataSeed = Annotated[
 ]
 OutputFolder = Annotated[Path | None, typer.Option("--output", help="The folder to write; it must not exist.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Go the whole way on one layer and a few samples, in a few seconds.")
+]
 PrintRecipe = Annotated[
     bool, typer.Option("--print-recipe", help="Write the whole recipe as YAML, for --recipe, and nothing else.")
 ]
@@ -87,10 +90,11 @@ def plan(
     calibration_seed: DataSeed = None,
     seed: Seed = None,
     output_folder: OutputFolder = None,
+    rehearse: Rehearse = False,
     print_recipe: PrintRecipe = False,
     as_json: Json = False,
 ) -> int:
-    """Say what would happen, what stands in the way, and what it would need; nothing runs."""
+    """Say what would happen, what stands in the way, and what it would need; nothing runs unless it is rehearsed."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
@@ -118,6 +122,9 @@ def plan(
             output.result({"runnable": planned.runnable, "document": recipe_text(planned.recipe)})
             output.verbatim(recipe_text(planned.recipe))
             return DONE if planned.runnable else BLOCKED
+        told: dict[str, Any] = {}
+        if rehearse:
+            planned, told["rehearsal"] = await _rehearsed(engine, output, planned)
         output.result(
             {
                 "runnable": planned.runnable,
@@ -125,9 +132,12 @@ def plan(
                 "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
                 "recipe": planned.recipe.model_dump(mode="json"),
                 "output": str(planned.output),
+                **told,
             }
         )
         _say_plan(output, planned)
+        if told.get("rehearsal"):
+            _say_rehearsal(output, told["rehearsal"])
         return DONE if planned.runnable else BLOCKED
 
     return serve(output, command)
@@ -243,6 +253,26 @@ async def _planned(engine: Engine, output: Output, *, model: str, asked: Asked, 
     )
 
 
+async def _rehearsed(engine: Engine, output: Output, planned: Planned) -> tuple[Planned, dict[str, Any] | None]:
+    """The plan after its rehearsal, and what that found; None where the plan cannot start anyway."""
+    from app.rehearsal import after_rehearsal, rehearsed_of, start_rehearsal
+
+    if not planned.runnable:
+        output.say("It was not rehearsed, as it cannot start like this.")
+        return planned, None
+    run = await start_rehearsal(engine, planned)
+    snapshot = await followed(engine, run, output)
+    found = rehearsed_of(snapshot)
+    told: dict[str, Any] = {"run": run.id, "passed": False, "seconds": None, "checks": [], "problem": None}
+    if found is not None:
+        told |= found.model_dump(mode="json")
+    if snapshot.problem is not None:
+        told |= {"problem": snapshot.problem.model_dump(mode="json")}
+        if snapshot.problem.code == "cannot-cut":
+            told["passed"] = None
+    return after_rehearsal(planned, snapshot), told
+
+
 def check_device(name: str) -> None:
     """Raises BitpressError `bad-device` for what names none; whether it is there only a worker knows."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
@@ -272,3 +302,16 @@ def _say_plan(output: Output, planned: Planned) -> None:
     if needs.basis:
         output.say(f"                {needs.basis}")
     output.say("It can start." if planned.runnable else "It cannot start like this.")
+
+
+def _say_rehearsal(output: Output, told: dict[str, Any]) -> None:
+    from core.measure.rehearsed import layer_words
+    from ui.humanize import duration_text, memory_text
+
+    if told["passed"]:
+        output.say(
+            f"Rehearsed on {layer_words(tuple(told['layers']), told['of'])} in {duration_text(told['seconds'])}: "
+            f"all {len(told['checks'])} checks passed, peak memory {memory_text(told['peak_bytes'])}."
+        )
+    elif told["problem"] is not None and told["problem"]["hint"]:
+        output.say(f"What to do: {told['problem']['hint']}")

@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication
 
 from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
+from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from core.jobs.journal import replay
 from core.jobs.protocol import AnyEvent
@@ -99,7 +100,7 @@ class RunsBinding:
 
     async def _again(self, run_id: int) -> None:
         run = self._shell.run(run_id)
-        if run is None or run.kind is not RunKind.COMPRESS:
+        if run is None or run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE):
             return
         recipe = Recipe.model_validate(run.settings["recipe"])
         engine = self._shell.engine
@@ -111,7 +112,8 @@ class RunsBinding:
             calibration=recipe.calibration,
             seed=recipe.seed,
         )
-        started = await start_compression(engine, planned)
+        start = start_compression if run.kind is RunKind.COMPRESS else start_rehearsal
+        started = await start(engine, planned)
         await self._shell.read_runs()
         self._page.select(started.id)
 

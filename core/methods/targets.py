@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from core.methods.scheme import Rule, Scheme
+from core.models.experts import expert_linears
 from core.models.survey import Survey, SurveyedModule
 
 _NUMBER = re.compile(r"[0-9]+")
@@ -32,10 +33,21 @@ def ignored(module: SurveyedModule, patterns: Iterable[str]) -> bool:
     return any(matches(module, pattern) for pattern in patterns)
 
 
+def linears_of(survey: Survey) -> tuple[SurveyedModule, ...]:
+    """Every Linear of the model as it is compressed; of fused experts one stands for many alike."""
+    found: list[SurveyedModule] = []
+    for module in survey.modules:
+        if module.kind == "Linear":
+            found.append(module)
+        else:
+            found += [linear for linear, _ in expert_linears(module)]
+    return tuple(found)
+
+
 def targeted(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...]:
     """The Linear modules that are compressed, in the model's order."""
     patterns = tuple(ignore)
-    return tuple(module for module in survey.linears if not ignored(module, patterns))
+    return tuple(module for module in linears_of(survey) if not ignored(module, patterns))
 
 
 def assigned(survey: Survey, rules: Sequence[Rule], ignore: Iterable[str]) -> tuple[tuple[SurveyedModule, Scheme], ...]:

@@ -6,7 +6,7 @@ What is not compressed is saved as it was loaded, shared storage once. A compres
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, prod
 
@@ -14,6 +14,7 @@ from core.methods.method import Method, Parameters, kv_cache
 from core.methods.scheme import Rule
 from core.methods.storage import stored_linear
 from core.methods.targets import assigned
+from core.models.experts import expert_linears
 from core.models.safetensors_header import DTYPE_BITS
 from core.models.survey import Survey, SurveyedModule, SurveyedTensor
 
@@ -27,8 +28,6 @@ _ORDER = (
     *("I16", "U16", "F16", "BF16", "I32", "U32", "F32", "C64", "F64", "I64", "U64"),
 )
 """safetensors' own order of dtypes; a file begins with the last, and names are in order within each."""
-
-_EXPERT_INPUTS = ("gate_proj", "up_proj")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,40 +121,6 @@ def loaded_bytes(survey: Survey, dtype: str = "BF16") -> int:
     )
 
 
-def expert_linears(module: SurveyedModule) -> tuple[tuple[SurveyedModule, int], ...]:
-    """The Linears that llmcompressor makes of a module of fused experts, each with how many there are like it.
-
-    One stands for all experts whose number has as many digits. Empty where the module holds none.
-    Follows llmcompressor/modeling/moe/linear_experts.py.
-    """
-    shapes = {tensor.name: tensor for tensor in module.tensors}
-    down = shapes.get("down_proj")
-    inputs = shapes.get("gate_up_proj") or shapes.get("up_proj")
-    if down is None or inputs is None or len(down.shape) != 3:
-        return ()
-    gated = inputs.name == "gate_up_proj"
-    # (experts, hidden, inner) as torch's Linear has it, or the other way round: the inputs tell which.
-    hidden, inner = down.shape[1:] if inputs.shape[1] == down.shape[2] * (1 + gated) else down.shape[:0:-1]
-    kinds = [(name, inner, hidden) for name in _EXPERT_INPUTS if gated or name == "up_proj"]
-    kinds.append(("down_proj", hidden, inner))
-    biased = "down_proj_bias" in shapes
-    made = []
-    for first, times in _by_digits(down.shape[0]):
-        for name, rows, columns in kinds:
-            own = [SurveyedTensor(name="weight", dtype=down.dtype, shape=(rows, columns))]
-            own += [SurveyedTensor(name="bias", dtype=down.dtype, shape=(rows,))] if biased else []
-            linear = SurveyedModule(
-                name=f"{module.name}.{first}.{name}",
-                kind="Linear",
-                shape=(rows, columns),
-                elements=rows * (columns + biased),
-                tensors=tuple(own),
-                saved_as=f"{module.stem}.{first}.{name}",
-            )
-            made.append((linear, times))
-    return tuple(made)
-
-
 def taken_apart(survey: Survey, change: Change) -> tuple[tuple[SurveyedModule, int], ...]:
     """The modules as they are when they are saved: Linears in the place of fused experts, as many as are left."""
     experts = {
@@ -178,14 +143,6 @@ def _fewer(module: SurveyedModule, count: int, dropped: float) -> SurveyedModule
         return module
     tensors = tuple(tensor.model_copy(update={"shape": (left, *tensor.shape[1:])}) for tensor in module.tensors)
     return module.model_copy(update={"tensors": tensors})
-
-
-def _by_digits(count: int) -> Iterator[tuple[int, int]]:
-    """The first of the numbers below `count` with one digit, two digits ..., and how many there are."""
-    first, limit = 0, 10
-    while first < count:
-        yield first, min(count, limit) - first
-        first, limit = limit, 10 * limit
 
 
 def _padded(header: int) -> int:

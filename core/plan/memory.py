@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from math import ceil
 
-from core.calibration.spec import SELF_CHAT
 from core.plan.job import Job
 from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
 from core.value import Range
@@ -45,6 +44,8 @@ _CHANGING = frozenset(
     }
 )
 """Modifiers that write new weights while the files of the old ones stay mapped."""
+
+_ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
 
 _SPREAD = 1.25
 """Either way around the value: allocators give memory back to the system late, and differently each time."""
@@ -99,6 +100,10 @@ def _rewritten(job: Job) -> float:
     element = job.weights / max(shape.elements, 1)
     packed = max(job.artifact - shape.kept * element, 0.0)
     changed = any(modifier.name in _CHANGING for modifier in job.modifiers)
+    if any(modifier.name in _ROTATING for modifier in job.modifiers):
+        # Embedding and output layer as well, apart from each other, and the largest of them in 64 bits.
+        table = shape.vocabulary * shape.hidden
+        return job.weights + table * (element + 8)
     return max(packed, shape.linear_elements * element) if changed else packed
 
 
@@ -117,7 +122,7 @@ def _answering(job: Job) -> float:
 def _answer_bytes(job: Job) -> float:
     """Memory of one batch of self-made answers beside the weights: KV cache and logits; 0 for other data."""
     calibration, shape = job.recipe.calibration, job.shape
-    if calibration is None or calibration.source != SELF_CHAT:
+    if calibration is None or not calibration.has_self_chat:
         return 0.0
     return float(ANSWER_BATCH * (2 * ANSWER_TOKENS * shape.kv_values * 2 + shape.vocabulary * 12))
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from core.calibration.spec import SELF_CHAT, CalibrationSpec
+from core.calibration.spec import CalibrationSpec
 from core.methods.method import Method, Parameters
 from core.plan.sizes import Shape
 from core.value import Json
@@ -115,16 +115,18 @@ def expected_tokens(calibration: CalibrationSpec | None) -> int:
     """Calibration tokens to expect: chat samples are short, documents mostly fill their length."""
     if calibration is None:
         return 0
-    if calibration.source == SELF_CHAT:
-        return calibration.samples * min(calibration.max_length, ANSWER_TOKENS)
-    return ceil(calibration.samples * calibration.max_length * 0.7)
+    chats = calibration.chat_samples
+    documents = ceil((calibration.samples - chats) * calibration.max_length * 0.7)
+    return chats * min(calibration.max_length, ANSWER_TOKENS) + documents
 
 
 def expected_data(calibration: CalibrationSpec | None) -> Data:
     """The calibration data of a job that has not run."""
     if calibration is None:
         return Data()
-    longest = min(calibration.max_length, 2 * ANSWER_TOKENS) if calibration.source == SELF_CHAT else None
+    longest = (
+        min(calibration.max_length, 2 * ANSWER_TOKENS) if calibration.chat_samples == calibration.samples else None
+    )
     return Data(expected_tokens(calibration), calibration.samples, longest or calibration.max_length)
 
 
@@ -145,11 +147,11 @@ def compress_seconds(method: Method, parameters: Parameters, shape: Shape, data:
 
 def answer_seconds(calibration: CalibrationSpec | None, shape: Shape, weights: int, speed: Speed) -> float:
     """Seconds to let the model answer the built-in prompts; 0 for other data."""
-    if calibration is None or calibration.source != SELF_CHAT:
+    if calibration is None or not calibration.has_self_chat:
         return 0.0
     if speed.per_answer:
-        return calibration.samples * shape.elements * speed.per_answer
-    steps = ceil(calibration.samples / ANSWER_BATCH) * ANSWER_TOKENS
+        return calibration.chat_samples * shape.elements * speed.per_answer
+    steps = ceil(calibration.chat_samples / ANSWER_BATCH) * ANSWER_TOKENS
     return steps * max(speed.per_token, weights / speed.bandwidth)
 
 

@@ -16,7 +16,8 @@ from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.errors import BitpressError
 from core.jobs.protocol import Compress, Stage
 from core.value import Json
-from core.worker import answers, calibrate
+from core.worker import answers, calibrate, memory_record
+from core.worker.expert_names import stored_names
 from core.worker.mixture import Mixture, refuse_overlap
 from core.worker.modifiers import build
 from core.worker.progress import CompressionProgress, modifier_stage
@@ -95,10 +96,14 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
                 "The recipe matched no module of this model, so nothing was compressed.",
                 "Look at the recipe's targets and ignored modules: they must name modules that the model has.",
             )
+        if command.memory is not None:
+            memory_record.write_outputs(loaded, Path(command.memory))
         progress.saving("save", len(quantized))
         with report.stage("save"):
             weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output)
             report.progress("save", len(quantized), len(quantized) + 1, "hash")
+            if command.memory is not None:
+                memory_record.write_tensors(loaded.model, Path(command.memory))
             digest = hash_files(weights, report)
             report.progress("save", len(quantized) + 1, len(quantized) + 1)
     return {
@@ -107,7 +112,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
         **_peaks(),
-        "expected_modules": list(quantized),
+        "expected_modules": list(stored_names(loaded.model, quantized)),
         "ignored_modules": list(left),
         "threads": _threads(),
     }

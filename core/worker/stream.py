@@ -56,6 +56,10 @@ def streamable(folder: Path, modifiers: Sequence[ModifierSpec]) -> Streamable | 
     if any(module.tied_to is not None and not ignored(module, ignore) for module in named):
         # A tied head that is compressed must be untied first, which takes the model.
         return None
+    stored = merged(read_headers(folder))
+    if any(f"{name}.weight" not in stored for name in chosen):
+        # Experts that are stored in one tensor a layer, which only oneshot takes apart.
+        return None
     left = tuple(module.name for module in found.linears if module.name not in chosen)
     return Streamable(chosen=chosen, left=left, arguments=arguments)
 

@@ -13,6 +13,7 @@ from typing_extensions import override
 from core.calibration.inspection import CalibrationInspection
 from core.calibration.sets import CalibrationSet
 from core.calibration.spec import CalibrationSpec
+from core.jobs.snapshot import JobSnapshot, Phase
 from core.methods.method import Method
 from core.methods.not_offered import NotOffered
 from core.methods.recipe import Recipe
@@ -40,6 +41,7 @@ from ui.widgets.method_list import MethodList
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
 from ui.widgets.preset_bar import PresetBar
+from ui.widgets.rehearsal_card import RehearsalCard, suggestion
 
 _HEADLINE = 120
 _CALIBRATION_KEYS = frozenset(CalibrationSpec.model_fields)
@@ -54,6 +56,8 @@ class CompressPage(Page):
     inspect_requested = Signal(object)
     save_set_requested = Signal(object, str, str)
     """The choice, and the name and description of the set that its calibration data is to become."""
+    rehearse_requested = Signal(object)
+    rehearsal_cancelled = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Compress", parent)
@@ -66,6 +70,7 @@ class CompressPage(Page):
         self._seed = 0
         self._busy = ""
         self._planned_for: Path | None = None
+        self._rehearsed: CompressChoice | None = None
         self._make_actions()
         self._model = ModelCard()
         self._model.changed.connect(self._model_or_goal_changed)
@@ -87,6 +92,9 @@ class CompressPage(Page):
         self._start = StartCard()
         self._start.fix_requested.connect(self.apply_fix)
         self._start.output_chosen.connect(self._set_output)
+        self._rehearsal = RehearsalCard()
+        self._rehearsal.rehearse_pressed.connect(self._ask_rehearsal)
+        self._rehearsal.cancel_pressed.connect(self.rehearsal_cancelled)
         self._lay_out()
         self._show_current()
 
@@ -188,6 +196,13 @@ class CompressPage(Page):
         """The named calibration sets that can be chosen."""
         self._calibration.show_sets(sets)
 
+    def show_rehearsal(self, snapshot: JobSnapshot | None) -> None:
+        """The rehearsal of the current choice as it is now; None where there is none."""
+        over = snapshot is not None and snapshot.phase is Phase.FINISHED
+        # What was rehearsed may no longer be what would run.
+        self._rehearsal.show_snapshot(None if over and self.choice() != self._rehearsed else snapshot)
+        self._show_run()
+
     def show_busy(self, text: str | None) -> None:
         """Say what is being found out; nothing can be started meanwhile."""
         self._busy = text or ""
@@ -242,7 +257,10 @@ class CompressPage(Page):
         self._queue.clicked.connect(lambda: self._emit(self.queue_requested))
         self._run = primary_button("Run now", "compress.run")
         self._run.clicked.connect(lambda: self._emit(self.run_requested))
-        for widget in (self._reason, self._queue, self._run):
+        self._rehearse = quiet_button("Rehearse", "compress.rehearse")
+        self._rehearse.setToolTip("Go the whole way on one layer and a few samples first, in half a minute or so.")
+        self._rehearse.clicked.connect(self._ask_rehearsal)
+        for widget in (self._reason, self._rehearse, self._queue, self._run):
             self.add_action(widget)
 
     def _lay_out(self) -> None:
@@ -261,7 +279,7 @@ class CompressPage(Page):
         calibration.body.addWidget(self._no_data)
         calibration.body.addWidget(self._calibration)
         self._right = ScrollColumn()
-        for card in (parameters, calibration, self._start):
+        for card in (self._rehearsal, parameters, calibration, self._start):
             self._right.body.addWidget(card)
         self._right.body.addStretch(1)
         row = QHBoxLayout()
@@ -312,6 +330,8 @@ class CompressPage(Page):
         self._start.show_output(self._output, several=len(self._ticked) > 1)
         self._form.show_changed(bool(self._overrides.get(self._current)))
         choice = self.choice()
+        if not self._rehearsal.running and choice != self._rehearsed:
+            self._rehearsal.show_snapshot(None)
         if choice is not None:
             self.choice_changed.emit(choice)
         self._show_run()
@@ -346,6 +366,7 @@ class CompressPage(Page):
             with QSignalBlocker(self._form):
                 self._form.show_recipe(plan.recipe)
         self._start.show_plan(plan)
+        self._rehearsal.show_suggestion(suggestion(plan.estimates if plan else None))
         self._show_run()
 
     def _why_not(self) -> str:
@@ -373,9 +394,14 @@ class CompressPage(Page):
         self._run.setText(f"Run {count} now" if count > 1 else "Run now")
         self._run.setEnabled(not why_not)
         self._queue.setEnabled(not why_not)
+        self._rehearse.setEnabled(not why_not and not self._rehearsal.running)
         self._reason.setText(_headline(why_not))
         self._reason.setToolTip(literal(why_not))
         self._reason.set_role("note" if self._busy or self.choice() is None else "failed")
+
+    def _ask_rehearsal(self) -> None:
+        self._rehearsed = self.choice()
+        self._emit(self.rehearse_requested)
 
     def _emit(self, signal: SignalInstance) -> None:
         choice = self.choice()
