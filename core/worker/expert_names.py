@@ -2,8 +2,8 @@
 
 llmcompressor takes the tensor of all experts apart and calls the parts gate_proj, up_proj and down_proj. Mixtral's
 files call them w1, w3 and w2; llmcompressor 0.14.0.1 has no such rule for it, so what it saves loads with random
-experts and a warning. The rules here are of the kind that it has for other architectures (modeling/moe/conversion_mappings.py),
-and transformers applies them backwards when it saves.
+experts and a warning. The rules here are of the kind that it has for other architectures
+(modeling/moe/conversion_mappings.py), and transformers applies them backwards when it saves.
 """
 
 from __future__ import annotations
