@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from core.methods.scheme import Rule, Scheme
 from core.models.survey import Survey, SurveyedModule
@@ -61,6 +62,33 @@ def unfused_experts(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModu
     return tuple(
         module for module in survey.modules if module.kind.endswith("Experts") and not ignored(module, patterns)
     )
+
+
+def names_any(survey: Survey, pattern: str) -> bool:
+    """Whether the pattern names a module of the model at all. Raises re.error for an expression that is none."""
+    return any(matches(module, pattern) for module in survey.modules)
+
+
+def nearest_pattern(survey: Survey, pattern: str) -> str | None:
+    """A pattern that says what was probably meant: a last name, a whole block, or a name or class mistyped."""
+    if pattern.startswith(REGULAR):
+        unanchored = f"{REGULAR}.*{pattern.removeprefix(REGULAR)}"
+        return unanchored if names_any(survey, unanchored) else None
+    names = [module.name for module in survey.modules]
+    if any(name.rpartition(".")[2] == pattern for name in names):
+        return f"{REGULAR}.*{re.escape(pattern)}$"
+    if any(name.startswith(f"{pattern}.") for name in names):
+        return f"{REGULAR}{re.escape(pattern)}\\."
+    if any(f".{pattern}." in f".{name}" for name in names):
+        return f"{REGULAR}.*{re.escape(pattern)}\\."
+    near = get_close_matches(pattern, names, n=1, cutoff=0.6)
+    if near:
+        return near[0]
+    last = get_close_matches(pattern, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.6)
+    if last:
+        return f"{REGULAR}.*{re.escape(last[0])}$"
+    kinds = get_close_matches(pattern, sorted({module.kind for module in survey.modules}), n=1, cutoff=0.7)
+    return kinds[0] if kinds else None
 
 
 def short_names(modules: Sequence[SurveyedModule], limit: int = 6) -> str:

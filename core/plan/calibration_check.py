@@ -14,9 +14,15 @@ from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from core.plan.finding import Finding, Severity
+from core.value import Json
 
 FEW_SAMPLES = 32
 """Fewer than this many samples leave GPTQ's Hessians poor; 128 and more are usual."""
+
+USUAL_SAMPLES = CalibrationSpec().samples
+
+_BUILT_IN: dict[str, Json] = {"source": SELF_CHAT}
+"""Mends what is wrong with other data."""
 
 _WARN_SHARE, _BLOCK_SHARE = 0.01, 0.1
 
@@ -32,13 +38,16 @@ def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]
             severity=Severity.BLOCKS,
             message="This method needs calibration data and the recipe names none. Choose the built-in chat, or a file "
             "or folder of your own.",
+            fix=_BUILT_IN,
         )
         return
     if spec.samples < FEW_SAMPLES:
         yield Finding(
             code="few-samples",
             severity=Severity.WARNS,
-            message=f"{spec.samples} calibration samples are few: the result may suit only them. 128 are usual.",
+            message=f"{spec.samples} calibration samples are few: the result may suit only them. {USUAL_SAMPLES} are "
+            "usual.",
+            fix={"samples": USUAL_SAMPLES},
         )
     if model.context_length and spec.max_length > model.context_length:
         yield Finding(
@@ -46,6 +55,7 @@ def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]
             severity=Severity.WARNS,
             message=f"Samples of up to {spec.max_length:,} tokens are longer than the model's context of "
             f"{model.context_length:,} tokens, where it has learned nothing.",
+            fix={"max_length": model.context_length},
         )
     if spec.source == SELF_CHAT:
         yield from _built_in(model, spec)
@@ -61,6 +71,7 @@ def _built_in(model: LocalModel, spec: CalibrationSpec) -> Iterator[Finding]:
             severity=Severity.WARNS,
             message=f"There are {there} built-in prompts, so {there} samples are used instead of {spec.samples:,}. For "
             "more, give a file of your own.",
+            fix={"samples": there},
         )
     if not model.chat_template:
         yield Finding(
@@ -87,6 +98,7 @@ def _own_files(spec: CalibrationSpec) -> Iterator[Finding]:
             severity=Severity.BLOCKS if share >= _BLOCK_SHARE else Severity.WARNS,
             message=f"{share:.0%} of the calibration data is also in the texts that models are judged by here, so the "
             "evaluation would flatter the result. Choose other data.",
+            fix=_BUILT_IN,
         )
 
 
@@ -103,4 +115,6 @@ def _looked_at(spec: CalibrationSpec, stamps: tuple[tuple[str, int, int], ...]) 
 
 
 def _blocked(problem: Problem) -> Finding:
-    return Finding(code=problem.code, severity=Severity.BLOCKS, message=f"{problem.message} {problem.hint}".strip())
+    return Finding(
+        code=problem.code, severity=Severity.BLOCKS, message=f"{problem.message} {problem.hint}".strip(), fix=_BUILT_IN
+    )
