@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli import compress, demo, measure, models, runs
+from app.cli import advise, compress, demo, deploy, measure, models, runs
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -31,12 +31,14 @@ app.command("inspect")(models.inspect_model)
 app.command("import")(models.import_model)
 app.command("methods")(compress.list_methods)
 app.command("plan")(compress.plan)
+app.command("advise")(advise.advise)
 app.command("compress")(compress.compress)
 app.command("prove")(compress.prove)
 app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)
 app.command("generate")(measure.generate)
 app.command("sweep")(measure.sweep)
+app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(runs.report)

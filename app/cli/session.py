@@ -28,6 +28,13 @@ STATUSES = {
     "unknown-engine": WRONG_USAGE,
     "unknown-gate": WRONG_USAGE,
     "unknown-format": WRONG_USAGE,
+    "unknown-gpu": WRONG_USAGE,
+    "unknown-scheme": WRONG_USAGE,
+    "unknown-preset": WRONG_USAGE,
+    "needs-model": WRONG_USAGE,
+    "nothing-to-plan": WRONG_USAGE,
+    "bad-figure": WRONG_USAGE,
+    "bad-capability": WRONG_USAGE,
     # Found before anything ran.
     "blocked": BLOCKED,
     "output-exists": BLOCKED,

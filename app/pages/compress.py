@@ -14,6 +14,7 @@ from core.calibration.spec import SELF_CHAT
 from core.jobs.protocol import PreviewCalibration
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS
+from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Origin, Weights
 from core.plan.plan_methods import plan_methods
@@ -32,7 +33,7 @@ class CompressBinding:
         page.run_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=True)))
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
         page.preview_requested.connect(lambda choice: shell.tasks.replace("preview", self._previewed(choice)))
-        page.show_methods(METHODS)
+        page.show_methods(METHODS, NOT_OFFERED)
         shell.on_models.append(self._show_models)
         shell.going["compress"] = self._receive
         self._show_models(shell.models)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from app.engine import free_name
 from app.folders import show_in_folder
+from app.pages.deployment import show_deployment
 from app.shell import Shell
 from app.starter import ensure_starter, import_gguf
 from core.models.local_model import LocalModel, Origin, Weights
@@ -36,6 +37,9 @@ class ModelsBinding:
         page.compress_requested.connect(lambda model: shell.go("compress", model))
         page.compare_requested.connect(lambda model: shell.go("compare", model))
         page.show_in_folder_requested.connect(lambda model: show_in_folder(model.path))
+        page.deployment_requested.connect(
+            lambda model: shell.tasks.replace("deployment", show_deployment(page, shell, model))
+        )
         page.selection_changed.connect(lambda model: shell.tasks.replace("fits", self._show_fits(model)))
         shell.on_models.append(page.show_models)
         page.show_models(shell.models)

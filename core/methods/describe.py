@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from core.methods.method import Method, Parameters
 from core.methods.storage import bits_per_weight
+from core.plan.advice import parts_of
+from core.plan.hardware import minimum_capability, where_it_runs
 from core.value import Json
 
 
@@ -19,6 +21,7 @@ def bits_on_disk(method: Method, parameters: Parameters) -> float | None:
 def described(method: Method) -> dict[str, Json]:
     """Everything that a script may want to know of a method; parameters with their bounds and general defaults."""
     general = method.defaults(None)
+    lowest = minimum_capability(method.scheme)
     return {
         "id": method.id,
         "title": method.title,
@@ -33,8 +36,8 @@ def described(method: Method) -> dict[str, Json]:
         "sources": [{"title": source.title, "url": source.url} for source in method.sources],
         "requirements": list(method.requirements),
         "bits_per_weight": bits_on_disk(method, general),
-        "runs_in": list(method.runs_in),
-        "minimum_capability": list(method.minimum_capability) if method.minimum_capability else None,
+        "runs_in": list(where_it_runs(method.scheme, parts=parts_of(method))),
+        "minimum_capability": list(lowest) if lowest else None,
         "parameters": [
             {
                 "name": parameter.name,

@@ -58,12 +58,6 @@ FP8_DYNAMIC = Method(
     needs_calibration=False,
     standing=Standing.RECOMMENDED,
     sources=(sources.FP8_FORMATS, sources.KURTIC),
-    runs_in=(
-        "vLLM on NVIDIA GPUs from compute capability 8.9 on, with FP8 kernels.",
-        "vLLM on NVIDIA GPUs from 7.5 to 8.6, with 8-bit weights only: it saves memory, activations stay 16 bits.",
-        "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
-    ),
-    minimum_capability=(8, 9),
     kl_bound=0.15,
     parameters=_PARAMETERS,
     modifiers=_dynamic_modifiers,

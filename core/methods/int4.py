@@ -213,12 +213,6 @@ GPTQ_W4A16 = Method(
     standing=Standing.RECOMMENDED,
     sources=(sources.GPTQ, sources.KURTIC),
     requirements=(_DATA, _DIVIDED),
-    runs_in=(
-        "vLLM on NVIDIA GPUs from compute capability 7.5 on, with 4-bit weight kernels.",
-        "vLLM on processors (its CPU build).",
-        "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
-    ),
-    minimum_capability=(7, 5),
     parameters=_GPTQ,
     modifiers=_corrected,
     defaults=defaults_of(_GPTQ, _group),

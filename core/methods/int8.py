@@ -166,12 +166,6 @@ SMOOTHQUANT_GPTQ_W8A8 = Method(
     standing=Standing.RECOMMENDED,
     sources=(sources.SMOOTHQUANT, sources.GPTQ),
     requirements=(_DATA, _MAPPED),
-    runs_in=(
-        "vLLM on NVIDIA GPUs from compute capability 7.5 to 9.0, with INT8 kernels; not on 10.0 and newer.",
-        "vLLM on x86 and Arm processors (its CPU build).",
-        "transformers anywhere, where the weights are decompressed first: for checking quality, not for speed.",
-    ),
-    minimum_capability=(7, 5),
     kl_bound=0.15,
     parameters=_BOTH,
     modifiers=_smoothed_and_corrected,

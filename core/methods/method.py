@@ -84,6 +84,8 @@ class Expected(Value):
     """Share of zeros that pruned weights must reach."""
     mask: str = "0:0"
     """`2:4`: of every four weights in a row two are zero."""
+    dropped_experts: float = 0.0
+    """Share of each layer's experts that must be gone, 0 to 1; what goes is rounded down to whole experts."""
 
 
 Parameters = Mapping[str, Json]
@@ -137,10 +139,6 @@ class Method:
 
     requirements: tuple[str, ...] = ()
     """Plain sentences: what it needs of the model, the data and the machine; empty where it takes any model alone."""
-    runs_in: tuple[str, ...] = ()
-    """Plain sentences: which engine and hardware run the artifact with real kernels."""
-    minimum_capability: tuple[int, int] | None = None
-    """Lowest CUDA compute capability with native kernels for the scheme; None where any GPU will do."""
     kl_bound: float = 1.0
     """Mean KL divergence in nats per token over which the proof calls the artifact another model."""
     from_file_to_file: bool = False
@@ -148,7 +146,7 @@ class Method:
     zeros: Callable[[Parameters], tuple[float, str] | None] = _no_zeros
     """Share of zeros and mask that pruning must leave, where the method prunes."""
     dropped_experts: Callable[[Parameters], float] = _no_experts
-    """Share of each layer's experts that is taken out, 0 to 1; what is left of it is rounded up to whole experts."""
+    """Share of each layer's experts that is taken out, 0 to 1; what goes is rounded down to whole experts."""
     unties_head: bool = False
     """Whether an output layer that shared its weights with the embedding is stored on its own afterwards."""
 
@@ -174,6 +172,7 @@ class Method:
             kv_cache_bits=None if cache is None else cache.num_bits,
             zeros=share,
             mask=mask,
+            dropped_experts=self.dropped_experts(parameters),
         )
 
     def parameter(self, name: str) -> Parameter | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from core.methods import sources
 from core.methods.divisibility import default_group, divisibility
 from core.methods.method import Kind, Method, ModifierSpec, Parameter, Parameters, Standing
@@ -9,7 +11,7 @@ from core.methods.modifiers import gptq, rounding
 from core.methods.parameters import GROUP_SIZE, IGNORE, KV_CACHE, OBSERVER, default_ignore, defaults_of, weight_observer
 from core.methods.scheme import Rule
 from core.methods.schemes import NAMES, named
-from core.methods.targets import ignored, matches, short_names, strongest, targeted
+from core.methods.targets import REGULAR, ignored, matches, short_names, strongest, targeted
 from core.models.survey import Survey, SurveyedModule
 from core.plan.finding import Finding, Severity
 from core.value import Json
@@ -50,13 +52,16 @@ def _rules(parameters: Parameters) -> tuple[Rule, ...]:
 
 def _modifiers(parameters: Parameters) -> tuple[ModifierSpec, ...]:
     make = gptq if parameters["algorithm"] == "gptq" else rounding
-    return (make(_rules(parameters), parameters),)
+    # A pattern such as `re:model.*` names the embedding too, which compressed-tensors would compress like a Linear.
+    without_embedding = {**parameters, IGNORE.name: [*parameters[IGNORE.name], "Embedding"]}
+    return (make(_rules(parameters), without_embedding),)
 
 
 def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
     rules = parameters["rules"]
     modules = targeted(survey, parameters["ignore"])
     return (
+        *_on_blocks(modules, rules),
         *_unmatched(modules, rules),
         *divisibility(survey, parameters, _rules(parameters)),
         *_contested(modules, rules),
@@ -65,7 +70,42 @@ def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
     )
 
 
+def _on_blocks(modules: tuple[SurveyedModule, ...], rules: dict[str, str]) -> tuple[Finding, ...]:
+    """Patterns that name a block and not the layers in it: llmcompressor stops at an attention block so named."""
+    blocks: dict[str, list[SurveyedModule]] = {}
+    for module in modules:
+        blocks.setdefault(module.name.rpartition(".")[0], []).append(module)
+    mended = dict(rules)
+    for pattern in rules:
+        for name, inside in blocks.items():
+            block = SurveyedModule(name=name, kind="", shape=(), elements=0)
+            if matches(block, pattern) and not any(matches(module, pattern) for module in inside):
+                mended = {(_inside(old) if old == pattern else old): scheme for old, scheme in mended.items()}
+                break
+    changed = [pattern for pattern in rules if pattern not in mended]
+    if not changed:
+        return ()
+    listed = ", ".join(f"{pattern} as {_inside(pattern)}" for pattern in changed)
+    return (
+        Finding(
+            code="rules-on-blocks",
+            severity=Severity.BLOCKS,
+            message=f"A rule names blocks of layers and not the layers in them. Write {listed}.",
+            fix={"rules": mended},
+        ),
+    )
+
+
+def _inside(pattern: str) -> str:
+    """The pattern for everything below what this one names."""
+    if pattern.startswith(REGULAR):
+        return rf"{pattern.removesuffix('$')}\..*"
+    return rf"{REGULAR}{re.escape(pattern)}\..*"
+
+
 def _unmatched(modules: tuple[SurveyedModule, ...], rules: dict[str, str]) -> tuple[Finding, ...]:
+    if _on_blocks(modules, rules):
+        return ()
     missed = [pattern for pattern in rules if not any(matches(module, pattern) for module in modules)]
     if not missed:
         return ()

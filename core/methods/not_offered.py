@@ -48,8 +48,8 @@ NOT_OFFERED = (
     ),
     NotOffered(
         name="Sparse storage and 2:4 kernels",
-        why="compressed-tensors no longer stores sparse weights smaller, and vLLM has removed its kernels for 2:4. "
-        "Zeros save neither bytes nor time.",
+        why="Sparse weights are no longer stored smaller by compressed-tensors, and vLLM has removed its kernels for "
+        "2:4. Zeros save neither bytes nor time.",
         instead="A 4-bit method: it saves three quarters of the bytes.",
     ),
     NotOffered(
@@ -59,18 +59,17 @@ NOT_OFFERED = (
     ),
     NotOffered(
         name="W4A8, W3A8, W4A4 and their like with integer activations",
-        why="llmcompressor stores them with a byte for each weight, so that they are no smaller than W8A8, and vLLM "
-        "has no kernels for them on GPUs.",
+        why="They are stored with a byte for each weight, so that they are no smaller than W8A8 and lose more.",
         instead="W8A8 for speed, W4A16 for size, NVFP4 on Blackwell for both.",
     ),
     NotOffered(
         name="W5A16, W6A16 and W7A16",
-        why="vLLM has no kernels for integer weights of 5, 6 or 7 bits.",
+        why="No kernels for integer weights of 5, 6 or 7 bits are in vLLM.",
         instead="W8A16 or W4A16.",
     ),
     NotOffered(
         name="Logarithmic equalization",
-        why="llmcompressor keeps it as an old name for a variant of SmoothQuant that no published recipe uses.",
+        why="It is an old name that llmcompressor keeps for a variant of SmoothQuant, and is to go.",
         instead="SmoothQuant W8A8 or SmoothQuant + GPTQ W8A8.",
     ),
     NotOffered(
@@ -81,7 +80,7 @@ NOT_OFFERED = (
     ),
     NotOffered(
         name="AutoRound with FP8 keys and values",
-        why="llmcompressor's AutoRound stops with an error where keys and values are to be compressed as well.",
+        why="AutoRound in llmcompressor 0.14 stops with an error where keys and values are to be compressed as well.",
         instead="GPTQ W4A16 or AWQ W4A16 with keys and values in fp8.",
     ),
     NotOffered(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 
 from core.methods import sources
 from core.methods.method import Kind, Method, ModifierSpec, Parameter, Parameters, Standing
@@ -209,7 +210,7 @@ def _reap_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
                 severity=Severity.BLOCKS,
                 message=f"{parameters['sparsity']:.0%} of {count} experts is less than one, so nothing would be taken "
                 "out.",
-                fix={"sparsity": min(1.0001 / count, 0.9)},
+                fix={"sparsity": ceil(10_000 / count) / 10_000},
             ),
         )
     return ()

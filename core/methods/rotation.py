@@ -26,8 +26,8 @@ from core.value import Json
 ROTATIONS = Parameter(
     name="rotations",
     title="Rotations",
-    help="R1 turns what flows from layer to layer, R2 the values inside attention. Both are built into the weights, so "
-    "that nothing is added when the model runs.",
+    help="R1 turns what flows from layer to layer, R2 the values inside attention; R1 and R2 does both. They are built "
+    "into the weights, so that nothing is added when the model runs.",
     kind=Kind.CHOICE,
     default="R1 and R2",
     choices=("R1 and R2", "R1", "R2"),

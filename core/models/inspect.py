@@ -104,6 +104,7 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
         intermediate_size=facts.intermediate_size,
         heads=facts.heads,
         kv_heads=facts.kv_heads,
+        head_dim=facts.head_dim,
         context_length=facts.context_length,
         vocabulary=facts.vocabulary,
         tied_embeddings=tied,

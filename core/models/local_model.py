@@ -62,6 +62,8 @@ class LocalModel(Value):
     intermediate_size: int | None = None
     heads: int | None = None
     kv_heads: int | None = None
+    head_dim: int | None = None
+    """As the config says it; where it says nothing, hidden_size / heads."""
     context_length: int | None = None
     vocabulary: int | None = None
     tied_embeddings: bool | None = None

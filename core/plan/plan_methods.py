@@ -66,7 +66,7 @@ def plan_methods(  # noqa: PLR0917
         )
         drafts.append((recipe, in_order((*wrong, *found)), figures))
     sizes = [(find(recipe.method), figures.artifact_bytes) for recipe, _, figures in drafts]
-    advice = advise(goal, sizes, machine)
+    advice = advise(goal, sizes, machine, model.parameters)
     drafts.sort(key=lambda draft: (_blocked(draft[1]), advice[draft[0].method].place))
     return tuple(
         MethodPlan(
@@ -75,7 +75,7 @@ def plan_methods(  # noqa: PLR0917
             estimates=figures,
             rank=rank,
             advice=advice[recipe.method].tag or (BEST if rank == 0 and not _blocked(findings) else ""),
-            reason=advice[recipe.method].reason,
+            reason=advice[recipe.method].text,
         )
         for rank, (recipe, findings, figures) in enumerate(drafts)
     )

@@ -22,6 +22,8 @@ from core.methods.method import Method, ModifierSpec
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from core.paths import Home
+from core.plan.advice import parts_of
+from core.plan.hardware import where_it_runs
 from core.report import measured, timeline
 from core.report.data import (
     Chapter,
@@ -303,7 +305,7 @@ def _method_facts(run: Run, facts: Sources) -> MethodFacts:
         weight_bits=method.weight_bits,
         activation_bits=method.activation_bits,
         needs_calibration=method.needs_calibration or (recipe is not None and recipe.calibration is not None),
-        runs_in=method.runs_in,
+        runs_in=where_it_runs(method.scheme, parts=parts_of(method)),
         sources=tuple(Reference(title=source.title, url=source.url) for source in method.sources),
         settings=tuple(
             Setting(name=name, title=one.title, value=used[name], unit=one.unit, help=one.help)

@@ -148,7 +148,9 @@ def _followed(shards: int, stage: str, report: Reporter) -> Iterator[None]:
     def saved(tensors: Any, path: Any, **more: Any) -> None:
         nonlocal written
         report.check()
-        save(tensors, path, **(more or {"metadata": {"format": "pt"}}))
+        # Blocks come out as slices of a padded tensor, which safetensors refuses to write.
+        whole = {name: values.contiguous() for name, values in tensors.items()}
+        save(whole, path, **(more or {"metadata": {"format": "pt"}}))
         written += 1
         report.progress(stage, written, shards, f"file {min(written + 1, shards)} of {shards}")
 

@@ -392,8 +392,6 @@ def method(identity: str) -> Method:
         needs_calibration=identity != "fp8-dynamic",
         standing=Standing.RECOMMENDED,
         sources=(Source(title="A paper on rounding (test data)", url="https://example.org/paper"),),
-        runs_in=("vLLM on NVIDIA GPUs since Turing.", "transformers, which decompresses the weights."),
-        minimum_capability=None,
         parameters=(
             Parameter("group_size", "Group size", "Columns that share a scale.", Kind.CHOICE, 128),
             Parameter("actorder", "Activation order", "Which columns are rounded first.", Kind.CHOICE, "static"),

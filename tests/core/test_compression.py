@@ -81,8 +81,6 @@ def method() -> Method:
         needs_calibration=False,
         standing=Standing.RECOMMENDED,
         sources=(),
-        runs_in=(),
-        minimum_capability=None,
         parameters=(),
         modifiers=lambda parameters: (ModifierSpec(name="QuantizationModifier", arguments=dict(parameters)),),
         defaults=lambda _: {},

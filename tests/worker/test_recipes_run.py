@@ -6,15 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.calibration.spec import CalibrationSpec
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS, find
-from core.methods.int8 import MAPPED_ARCHITECTURES
+from core.methods.mappings import AWQ_ARCHITECTURES, SMOOTHQUANT_ARCHITECTURES
+from core.methods.method import Kind, Method
+from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_model import LocalModel, Origin, TensorGroup, Weights
 from core.models.survey import Survey, SurveyedModule
@@ -111,44 +116,79 @@ def repeat(run: Run, folder: Path) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
-def test_that_llmcompressor_takes_the_modifiers_and_makes_of_them_what_was_meant(method, survey: Survey):
+def made(method: Method, recipe: Recipe) -> list[Any]:
+    """The method's modifiers, by llmcompressor's own classes."""
+    from llmcompressor.modifiers.autoround import AutoRoundModifier
     from llmcompressor.modifiers.gptq import GPTQModifier
+    from llmcompressor.modifiers.pruning.reap import REAPPruningModifier
+    from llmcompressor.modifiers.pruning.sparsegpt import SparseGPTModifier
+    from llmcompressor.modifiers.pruning.wanda import WandaPruningModifier
     from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.awq import AWQModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+    from llmcompressor.modifiers.transform.spinquant import SpinQuantModifier
 
-    known = {each.__name__: each for each in (GPTQModifier, QuantizationModifier, SmoothQuantModifier)}
-    for overrides in ({}, {"observer": "mse"}):
+    classes = (
+        AutoRoundModifier,
+        GPTQModifier,
+        REAPPruningModifier,
+        SparseGPTModifier,
+        WandaPruningModifier,
+        QuantizationModifier,
+        AWQModifier,
+        SmoothQuantModifier,
+        SpinQuantModifier,
+    )
+    known = {each.__name__: each for each in classes}
+    return [known[spec.name](**deepcopy(spec.arguments)) for spec in method.modifiers(recipe.parameters)]
+
+
+def variants(method: Method) -> Iterator[dict[str, Json]]:
+    """The defaults, and every parameter that is a choice or a switch in each of its other positions."""
+    yield {}
+    for parameter in method.parameters:
+        choices = (True, False) if parameter.kind is Kind.BOOLEAN else parameter.choices
+        if parameter.kind in (Kind.BOOLEAN, Kind.CHOICE):
+            yield from ({parameter.name: choice} for choice in choices)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
+def test_that_llmcompressor_takes_the_modifiers_and_makes_of_them_what_was_meant(method: Method, survey: Survey):
+    for overrides in variants(method):
         recipe = resolve_recipe(method.id, overrides, None, survey)
-        made = [known[spec.name](**spec.arguments) for spec in method.modifiers(recipe.parameters)]
-        (scheme,) = made[-1].resolve_quantization_config().config_groups.values()
-        assert scheme.weights.num_bits == method.weight_bits
-        assert scheme.weights.observer == f"memoryless_{recipe.parameters['observer']}"
-        assert (scheme.input_activations is None) is (method.activation_bits is None)
-        assert made[-1].ignore == ["lm_head"]
-        assert any(each.requires_calibration_data for each in made) is method.needs_calibration
-    if "actorder" in recipe.parameters:
-        (last,) = method.modifiers(recipe.parameters | {"actorder": "none"})[-1:]
-        (scheme,) = GPTQModifier(**last.arguments).resolve_quantization_config().config_groups.values()
-        assert scheme.weights.actorder is None
+        modifiers = made(method, recipe)
+        assert any(each.requires_calibration_data for each in modifiers) is (recipe.calibration is not None), overrides
+        rules = method.rules(recipe.parameters)
+        if not rules:
+            continue
+        last = modifiers[-1]
+        config = last.resolve_quantization_config()
+        assert "lm_head" in last.ignore
+        assert len(config.config_groups) == len(rules)
+        for scheme, rule in zip(config.config_groups.values(), rules, strict=True):
+            assert scheme.weights.num_bits == rule.scheme.weights.num_bits
+            assert (scheme.input_activations is None) is (rule.scheme.activations is None)
+            if "observer" in recipe.parameters:
+                assert scheme.weights.observer == rule.scheme.weights.observer
+        if method.weight_bits is not None:
+            assert {scheme.weights.num_bits for scheme in config.config_groups.values()} == {method.weight_bits}
+            partners = {
+                scheme.input_activations and scheme.input_activations.num_bits
+                for scheme in config.config_groups.values()
+            }
+            assert partners == {method.activation_bits}
+        assert (config.kv_cache_scheme is not None) is (recipe.parameters.get("kv_cache") == "fp8")
+        if recipe.parameters.get("actorder") == "none":
+            assert scheme.weights.actorder is None
 
 
-def test_that_the_schemes_are_llmcompressors_own_presets(survey: Survey):
-    from compressed_tensors.quantization import QuantizationScheme, preset_name_to_scheme
-
-    for method in METHODS:
-        recipe = resolve_recipe(method.id, {}, None, None)
-        groups = method.modifiers(recipe.parameters)[-1].arguments["config_groups"]
-        ours = QuantizationScheme(**groups["group_0"])
-        theirs = preset_name_to_scheme(method.scheme, ["Linear"])
-        ours.weights.observer = theirs.weights.observer
-        assert ours == theirs
-
-
-def test_that_the_architectures_with_smoothing_mappings_are_llmcompressors():
+def test_that_the_architectures_with_mappings_are_llmcompressors():
+    from llmcompressor.modifiers.transform.awq.dynamic_mappings import AWQ_DYNAMIC_MAPPING_REGISTRY
+    from llmcompressor.modifiers.transform.awq.mappings import AWQ_MAPPING_REGISTRY
     from llmcompressor.modifiers.transform.smoothquant.utils import MAPPINGS_REGISTRY
 
-    assert set(MAPPINGS_REGISTRY) == MAPPED_ARCHITECTURES
+    assert set(MAPPINGS_REGISTRY) == SMOOTHQUANT_ARCHITECTURES
+    assert {*AWQ_MAPPING_REGISTRY, *AWQ_DYNAMIC_MAPPING_REGISTRY} == AWQ_ARCHITECTURES
 
 
 @pytest.mark.parametrize(

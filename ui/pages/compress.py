@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from core.calibration.spec import CalibrationSpec
 from core.methods.method import Method
+from core.methods.not_offered import NotOffered
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from core.plan.finding import Severity
@@ -24,12 +25,14 @@ from ui.forms.method_form import MethodForm
 from ui.pages.compress_choice import CompressChoice
 from ui.pages.compress_model import ModelCard
 from ui.pages.compress_start import StartCard
+from ui.pages.compress_words import needs_data
 from ui.widgets.bar import ProgressBar
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.card import Card
 from ui.widgets.column import ScrollColumn
 from ui.widgets.elided import literal
 from ui.widgets.method_card import MethodCard
+from ui.widgets.method_list import MethodList
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
 
@@ -48,7 +51,6 @@ class CompressPage(Page):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Compress", parent)
         self.setObjectName("compress")
-        self._cards: dict[str, MethodCard] = {}
         self._current = ""
         self._picked = False
         self._ticked: set[str] = set()
@@ -70,6 +72,9 @@ class CompressPage(Page):
         self._no_data = PlainLabel("This method needs no calibration data.", "note")
         self._no_data.setObjectName("compress.no_data")
         self._no_data.hide()
+        self._methods = MethodList()
+        self._methods.chosen.connect(self._pick)
+        self._methods.ticked.connect(self._tick)
         self._start = StartCard()
         self._start.fix_requested.connect(self.apply_fix)
         self._start.output_chosen.connect(self._set_output)
@@ -98,44 +103,33 @@ class CompressPage(Page):
         if recipe.calibration is not None:
             self._calibration.set_value(recipe.calibration)
         self._picked = True
-        if recipe.method in self._cards:
+        if self._methods.card(recipe.method) is not None:
             self._current = recipe.method
         self._show_current()
         self._changed()
 
     def show_machine(self, machine: Machine) -> None:
         """The hardware that the plans are made for."""
+        self._methods.show_machine(machine)
         self._model.show_machine(machine)
 
-    def show_methods(self, methods: tuple[Method, ...]) -> None:
-        """The catalogue; cards come in its order until there are plans."""
-        for card in self._cards.values():
-            self._middle.body.removeWidget(card)
-            card.hide()
-            card.deleteLater()
-        self._cards = {}
-        for place, method in enumerate(methods):
-            card = MethodCard(method)
-            card.chosen.connect(self._pick)
-            card.ticked.connect(self._tick)
-            card.set_ticked(method.id in self._ticked)
-            self._cards[method.id] = card
-            self._middle.body.insertWidget(place, card)
-        self._ticked &= set(self._cards)
-        if self._current not in self._cards and methods:
+    def show_methods(self, methods: tuple[Method, ...], not_offered: tuple[NotOffered, ...] = ()) -> None:
+        """The catalogue; methods come in its order until there are plans."""
+        self._methods.show_methods(methods, not_offered)
+        known = {method.id for method in methods}
+        self._ticked &= known
+        for identity in self._ticked:
+            self._card(identity).set_ticked(True)
+        if self._current not in known and methods:
             self._current = methods[0].id
-        self._order_cards()
         self._show_current()
         self._changed()
 
     def show_plans(self, plans: tuple[MethodPlan, ...]) -> None:
         """What the last choice would give and need; the best comes first, and is current until one is picked."""
-        found = {plan.recipe.method: plan for plan in plans}
-        for identity, card in self._cards.items():
-            card.show_plan(found.get(identity))
-        self._order_cards()
+        self._methods.show_plans(plans)
         best = min(plans, key=lambda plan: plan.rank, default=None)
-        if not self._picked and best is not None and best.recipe.method in self._cards:
+        if not self._picked and best is not None and self._methods.card(best.recipe.method) is not None:
             self._current = best.recipe.method
         self._show_current()
 
@@ -155,7 +149,7 @@ class CompressPage(Page):
         model = self._model.path
         if model is None or not self._current:
             return None
-        methods = tuple(identity for identity in self._card_order() if identity in self._ticked)
+        methods = tuple(identity for identity in self._methods.order if identity in self._ticked)
         return CompressChoice(
             model=model,
             goal=self._model.goal,
@@ -201,20 +195,13 @@ class CompressPage(Page):
             self.add_action(widget)
 
     def _lay_out(self) -> None:
-        self._middle = ScrollColumn(spacing=10)
-        self._middle.setObjectName("compress.methods")
         self._busy_row = Card(margin=12)
         self._busy_text = PlainLabel("", "small")
         self._busy_text.setObjectName("compress.busy")
         self._busy_row.body.addWidget(self._busy_text)
         self._busy_row.body.addWidget(ProgressBar(None))
         self._busy_row.hide()
-        self._about = PlainLabel("", "note")
-        self._about.setObjectName("compress.about")
-        self._about.setContentsMargins(2, 4, 2, 4)
-        self._middle.body.addWidget(self._busy_row)
-        self._middle.body.addWidget(self._about)
-        self._middle.body.addStretch(1)
+        self._methods.body.insertWidget(0, self._busy_row)
         parameters = Card()
         parameters.body.addWidget(self._form)
         calibration = Card("Calibration data")
@@ -228,7 +215,7 @@ class CompressPage(Page):
         row = QHBoxLayout()
         row.setSpacing(16)
         row.addWidget(self._model)
-        row.addWidget(self._middle, 1)
+        row.addWidget(self._methods, 1)
         row.addWidget(self._right)
         self.body.addLayout(row, 1)
 
@@ -239,8 +226,7 @@ class CompressPage(Page):
         self._picked = self._picked and bool(self._ticked or self._overrides)
         if self._model.path != self._planned_for:
             self._planned_for = self._model.path
-            for card in self._cards.values():
-                card.show_plan(None)
+            self._methods.show_plans(())
             self._show_current()
         self._changed()
 
@@ -292,42 +278,29 @@ class CompressPage(Page):
     # What follows from it -------------------------------------------------------------------------------------------
 
     def _method(self) -> Method | None:
-        card = self._cards.get(self._current)
+        card = self._methods.card(self._current)
         return card.method if card else None
 
     def _plan(self) -> MethodPlan | None:
-        card = self._cards.get(self._current)
+        card = self._methods.card(self._current)
         return card.plan if card else None
 
-    def _card_order(self) -> list[str]:
-        ranks = {identity: card.plan.rank for identity, card in self._cards.items() if card.plan is not None}
-        return sorted(self._cards, key=lambda identity: ranks.get(identity, len(self._cards)))
-
-    def _order_cards(self) -> None:
-        for place, identity in enumerate(self._card_order()):
-            card = self._cards[identity]
-            if self._middle.body.indexOf(card) != place:
-                self._middle.body.insertWidget(place, card)
-        # The keyboard goes through the cards as the eye does: after the goals, before the parameters.
-        before: QWidget = self._model.last_field
-        for identity in self._card_order():
-            for field in self._cards[identity].tab_stops:
-                QWidget.setTabOrder(before, field)
-                before = field
+    def _card(self, identity: str) -> MethodCard:
+        card = self._methods.card(identity)
+        assert card is not None, identity  # noqa: S101
+        return card
 
     def _show_current(self) -> None:
-        for identity, card in self._cards.items():
-            card.set_current(identity == self._current)
+        self._methods.set_current(self._current)
+        self._methods.order_tabs(self._model.last_field)
         method, plan = self._method(), self._plan()
         if method is not None:
             self._form.set_method(method)
             self._form.show_changed(bool(self._overrides.get(method.id)))
-            self._no_data.setVisible(not method.needs_calibration)
-            self._calibration.setVisible(method.needs_calibration)
-            self._calibration.preview_button.setVisible(method.needs_calibration)
-            runs_in = "\n".join(("Runs in", *method.runs_in)) if method.runs_in else ""
-            reason = plan.reason if plan else ""
-            self._about.setText("\n\n".join(part for part in (reason, method.explanation, runs_in) if part))
+            data = needs_data(method, plan)
+            self._no_data.setVisible(not data)
+            self._calibration.setVisible(data)
+            self._calibration.preview_button.setVisible(data)
         if plan is not None:
             with QSignalBlocker(self._form):
                 self._form.show_recipe(plan.recipe)
@@ -344,7 +317,7 @@ class CompressPage(Page):
         if self._form.has_fault:
             return "The recipe cannot be read: see its line in red."
         for identity in choice.to_run:
-            card = self._cards[identity]
+            card = self._card(identity)
             if card.plan is None:
                 return f"{card.method.title} has not been planned for this model yet."
             for finding in card.plan.findings:

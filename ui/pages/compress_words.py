@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from core.methods.method import Method
+from core.plan.advice import parts_of
 from core.plan.estimates import Estimates
 from core.plan.finding import Severity
+from core.plan.hardware import where_it_runs
 from core.plan.machine import Machine
-from core.plan.method_plan import Goal
+from core.plan.method_plan import Goal, MethodPlan
 from core.value import Range
 from ui.humanize import bytes_text, duration_text, memory_text
 from ui.tone import Tone
 
 GOALS: tuple[tuple[Goal, str, str], ...] = (
-    (Goal.CHAT, "Chat on this machine", "One person at a time: short waits matter most."),
+    (Goal.CHAT, "Chat and retrieval", "One request at a time: short waits matter most."),
     (Goal.BATCH, "Batch at full load", "Many requests at once: tokens per second matter most."),
     (Goal.SMALLEST, "As small as can be", "Disk and memory matter most."),
     (Goal.FAITHFUL, "As faithful as can be", "Staying close to the original matters most."),
@@ -24,6 +27,29 @@ SEVERITY: dict[Severity, tuple[str, Tone]] = {
     Severity.WARNS: ("look", Tone.ATTENTION),
     Severity.NOTES: ("note", Tone.NEUTRAL),
 }
+
+
+def method_reason(method: Method, plan: MethodPlan | None) -> str:
+    """Why the method stands where it does for this goal, and what it does."""
+    parts = [method.explanation]
+    if plan is not None and plan.reason not in ("", method.explanation):
+        parts.insert(0, plan.reason)
+    return "\n\n".join(parts)
+
+
+def method_facts(method: Method, machine: Machine | None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Headings with sentences: what it needs, where the result runs, who described it."""
+    facts = (
+        ("Needs", method.requirements),
+        ("The result runs in", where_it_runs(method.scheme, machine, parts_of(method))),
+        ("Sources", tuple(source.title for source in method.sources)),
+    )
+    return tuple((heading, sentences) for heading, sentences in facts if sentences)
+
+
+def needs_data(method: Method, plan: MethodPlan | None) -> bool:
+    """Whether it needs calibration data with the parameters that are set."""
+    return method.calibrates(plan.recipe.parameters if plan else method.defaults(None))
 
 
 def machine_lines(machine: Machine) -> tuple[str, ...]:

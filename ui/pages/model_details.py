@@ -35,6 +35,7 @@ class ModelDetails(Card):
     import_requested = Signal(object)
     starter_requested = Signal()
     show_in_folder_requested = Signal(object)
+    deployment_requested = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
@@ -121,16 +122,19 @@ class ModelDetails(Card):
         self._why_not.setObjectName("models.details.why_not")
         self.body.addWidget(self._why_not)
         self.body.addLayout(row)
+        self.body.addWidget(self._deploy, 0, Qt.AlignmentFlag.AlignLeft)
 
     def _make_buttons(self) -> None:
         self._compress = primary_button("Compress…", "models.compress")
         self._import = primary_button("Import…", "models.details.import")
         self._fetch = primary_button("Fetch", "models.fetch")
         self._compare = quiet_button("Compare…", "models.compare")
+        self._deploy = quiet_button("Plan deployment…", "models.deploy")
         self._folder = link_button("Show in folder", "models.show_in_folder")
         self._compress.clicked.connect(lambda: self._emit(self.compress_requested))
         self._import.clicked.connect(lambda: self._emit(self.import_requested))
         self._compare.clicked.connect(lambda: self._emit(self.compare_requested))
+        self._deploy.clicked.connect(lambda: self._emit(self.deployment_requested))
         self._folder.clicked.connect(lambda: self._emit(self.show_in_folder_requested))
         self._fetch.clicked.connect(self.starter_requested)
         self._buttons: tuple[QPushButton, ...] = (
@@ -149,6 +153,7 @@ class ModelDetails(Card):
         self._compress.setEnabled(not why_not)
         self._compare.setVisible(not fetch and not importable)
         self._compare.setEnabled(model.usable and model.weights is Weights.SAFETENSORS)
+        self._deploy.setVisible(model.parameters is not None and not fetch)
         self._folder.setVisible(not fetch)
         # What blocks a model stands among the remarks already.
         self._why_not.setText(why_not if model.usable and not fetch and not importable else "")

@@ -42,6 +42,7 @@ class ModelsPage(Page):
     compare_requested = Signal(object)
     starter_requested = Signal()
     show_in_folder_requested = Signal(object)
+    deployment_requested = Signal(object)
     selection_changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -72,6 +73,7 @@ class ModelsPage(Page):
         self._details.import_requested.connect(self.import_requested)
         self._details.starter_requested.connect(self.starter_requested)
         self._details.show_in_folder_requested.connect(self.show_in_folder_requested)
+        self._details.deployment_requested.connect(self.deployment_requested)
         self._details.hide()
         self._lay_out()
         self._show_state()
@@ -240,6 +242,8 @@ class ModelsPage(Page):
             compress.setEnabled(not why_not_compress(model))
             compare = menu.addAction("Compare…", lambda: self.compare_requested.emit(model))
             compare.setEnabled(model.usable and model.weights is Weights.SAFETENSORS)
+        plan = menu.addAction("Plan deployment…", lambda: self.deployment_requested.emit(model))
+        plan.setEnabled(model.parameters is not None)
         menu.addSeparator()
         menu.addAction("Show in folder", lambda: self.show_in_folder_requested.emit(model))
         menu.addAction("Copy path", lambda: QGuiApplication.clipboard().setText(str(model.path)))

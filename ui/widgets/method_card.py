@@ -8,12 +8,15 @@ from PySide6.QtWidgets import QCheckBox, QGridLayout, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from core.methods.method import Method, Standing
+from core.plan.machine import Machine
 from core.plan.method_plan import MethodPlan
 from core.value import Range
 from ui.humanize import UNKNOWN, bytes_text, duration_text, memory_text
+from ui.pages.compress_words import method_facts, method_reason, needs_data
 from ui.tone import Tone
+from ui.widgets.buttons import link_button
 from ui.widgets.card import Card
-from ui.widgets.elided import literal
+from ui.widgets.elided import ElidedLabel, literal
 from ui.widgets.plain import PlainLabel
 from ui.widgets.tag import Tag
 
@@ -31,6 +34,8 @@ class MethodCard(Card):
         super().__init__(parent=parent, margin=12)
         self.method = method
         self.plan: MethodPlan | None = None
+        self._machine: Machine | None = None
+        self._compact = False
         self.setObjectName(f"method.{method.id}")
         self.setAccessibleName(method.title)
         self.setAccessibleDescription(method.explanation)
@@ -43,26 +48,29 @@ class MethodCard(Card):
         self._tick.setToolTip("Tick several methods to run them one after the other.")
         self._tick.toggled.connect(lambda on: self.ticked.emit(self.method.id, on))
         self._title = PlainLabel(method.title, "strong", selectable=False)
-        self._summary = PlainLabel(method.summary, "note", selectable=False)
+        self._summary = ElidedLabel(method.summary, "note")
         self._tag = Tag()
         self._tag.setObjectName(f"method.{method.id}.tag")
         self._figures = [_Figure(name) for name in ("on disk", "to run", "to make")]
         self._data = PlainLabel("needs data" if method.needs_calibration else "no data", "note", wrap=False)
         self._data.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        words = QVBoxLayout()
-        words.setSpacing(2)
-        words.addWidget(self._title)
-        words.addWidget(self._summary)
+        self._words = QVBoxLayout()
+        self._words.setSpacing(2)
+        self._words.addWidget(self._title)
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(8)
         self._grid.setVerticalSpacing(6)
         self._grid.addWidget(self._tick, 0, 0)
-        self._grid.addLayout(words, 0, 1)
+        self._grid.addLayout(self._words, 0, 1)
         for place, figure in enumerate(self._figures):
             self._grid.addWidget(figure, 0, 3 + place)
         self._grid.setColumnStretch(1, 1)
         self.body.addLayout(self._grid)
-        self._place_tag(wide=False)
+        self._details = _Details(f"method.{method.id}")
+        self._details.hide()
+        self.body.addWidget(self._details)
+        self._wide = False
+        self._place_words()
         self.show_plan(None)
 
     @property
@@ -78,6 +86,29 @@ class MethodCard(Card):
         """Tick or untick the box."""
         self._tick.setChecked(on)
 
+    @override
+    def set_current(self, current: bool) -> None:
+        super().set_current(current)
+        self._details.setVisible(current)
+        self._show_extent()
+
+    def set_compact(self, compact: bool) -> None:
+        """Two lines instead of three, among many; the current one is always whole."""
+        self._compact = compact
+        self._show_extent()
+
+    @property
+    def _is_small(self) -> bool:
+        return self._compact and self._details.isHidden()
+
+    def _show_extent(self) -> None:
+        small = self._is_small
+        self._data.setVisible(not small)
+        self._tag.setVisible(not small and bool(self._tag.text()))
+        margin = 8 if small else 12
+        self.body.setContentsMargins(12, margin, 12, margin)
+        self._place_words()
+
     def show_plan(self, plan: MethodPlan | None) -> None:
         """Show what the method would give and need for the chosen model; None while that is not known."""
         self.plan = plan
@@ -90,6 +121,17 @@ class MethodCard(Card):
             f"Expected to take {range_text(estimates.seconds)}." if estimates else "",
         )
         self._tag.show_tag(*self._word(plan))
+        self._show_extent()
+        self._data.setText("needs data" if needs_data(self.method, plan) else "no data")
+        self._show_details()
+
+    def show_machine(self, machine: Machine) -> None:
+        """The hardware that the result is to run on."""
+        self._machine = machine
+        self._show_details()
+
+    def _show_details(self) -> None:
+        self._details.show_method(self.method, self.plan, self._machine)
 
     def _word(self, plan: MethodPlan | None) -> tuple[str, Tone]:
         if plan is not None and not plan.runnable:
@@ -103,7 +145,8 @@ class MethodCard(Card):
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._place_tag(wide=event.size().width() >= _WIDE)
+        self._wide = event.size().width() >= _WIDE
+        self._place_words()
 
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -118,15 +161,59 @@ class MethodCard(Card):
         else:
             super().keyPressEvent(event)
 
-    def _place_tag(self, *, wide: bool) -> None:
-        """Tag and need for data beside the words where there is room, else below them."""
-        if wide:
+    def _place_words(self) -> None:
+        """Tag, summary and need for data beside and under the title where there is room, else in rows of their own."""
+        if self._wide or self._is_small:
+            self._words.addWidget(self._summary)
+        else:
+            self._grid.addWidget(self._summary, 1, 1, 1, 4)
+        if self._wide:
             self._grid.addWidget(self._tag, 0, 2, Qt.AlignmentFlag.AlignVCenter)
             self._grid.addWidget(self._data, 0, 6)
             self._data.setMinimumWidth(_FIGURE_WIDTH)
         else:
-            self._grid.addWidget(self._tag, 1, 1, Qt.AlignmentFlag.AlignLeft)
-            self._grid.addWidget(self._data, 1, 3, 1, 3)
+            self._grid.addWidget(self._tag, 2, 1, 1, 4, Qt.AlignmentFlag.AlignLeft)
+            self._grid.addWidget(self._data, 1, 5)
+
+
+class _Details(QWidget):
+    """What there is to say of the current method: first why, the rest one click away."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._why = PlainLabel("", "small")
+        self._why.setObjectName(f"{name}.why")
+        self._more = QWidget()
+        self._more.hide()
+        self._switch = link_button("Needs, engines and sources", f"{name}.more")
+        self._switch.clicked.connect(self._toggle)
+        self._facts = QVBoxLayout(self._more)
+        self._facts.setContentsMargins(0, 0, 0, 0)
+        self._facts.setSpacing(2)
+        self._lines: list[QWidget] = []
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 6, 0, 0)
+        column.setSpacing(6)
+        column.addWidget(self._why)
+        column.addWidget(self._switch, 0, Qt.AlignmentFlag.AlignLeft)
+        column.addWidget(self._more)
+
+    def show_method(self, method: Method, plan: MethodPlan | None, machine: Machine | None) -> None:
+        self._why.setText(method_reason(method, plan))
+        for line in self._lines:
+            line.hide()
+            line.deleteLater()
+        self._lines = []
+        for heading, sentences in method_facts(method, machine):
+            label = PlainLabel(heading, "section", selectable=False)
+            label.setContentsMargins(0, 6, 0, 0)
+            self._lines += [label, *(PlainLabel(sentence, "note") for sentence in sentences)]
+        for line in self._lines:
+            self._facts.addWidget(line)
+
+    def _toggle(self) -> None:
+        self._more.setVisible(self._more.isHidden())
+        self._switch.setText("Less" if self._more.isVisible() else "Needs, engines and sources")
 
 
 class _Figure(QWidget):
