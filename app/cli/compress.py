@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.findings import (
+    MODEL_PROBLEMS,
+    plan_fields,
+    require_usable,
+    say_findings,
+    say_mended,
+    say_unusable,
+    tell_before_start,
+)
 from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import follow, serve
 from app.engine import Engine
 from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.errors import BitpressError
-from core.plan.finding import Severity
+from core.plan.finding import Finding
 
 if TYPE_CHECKING:
     from app.compression import Planned
@@ -30,6 +39,9 @@ MaxLength = Annotated[int, typer.Option("--max-length", min=16, help="Most token
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 OutputFolder = Annotated[Path | None, typer.Option("--output", help="The folder to write; it must not exist.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")]
+Fix = Annotated[
+    bool, typer.Option("--fix", help="Take over what mends each finding that blocks, and say what was changed.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 _DEFAULT = CalibrationSpec()
@@ -66,34 +78,36 @@ def plan(
     text_field: TextField = None,
     seed: Seed = 0,
     output_folder: OutputFolder = None,
+    device: Device = None,
+    fix: Fix = False,
     as_json: Json = False,
 ) -> int:
     """Say what would happen, what stands in the way, and what it would need; nothing runs."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
-        planned = await _planned(
-            engine,
-            output,
-            model=model,
-            method=method,
-            settings=settings,
-            calibration=calibration,
-            samples=samples,
-            max_length=max_length,
-            text_field=text_field,
-            seed=seed,
-            output_folder=output_folder,
-        )
-        output.result(
-            {
-                "runnable": planned.runnable,
-                "findings": [finding.model_dump(mode="json") for finding in planned.findings],
-                "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
-                "recipe": planned.recipe.model_dump(mode="json"),
-                "output": str(planned.output),
-            }
-        )
+        try:
+            planned, mended = await _planned(
+                engine,
+                output,
+                model=model,
+                method=method,
+                settings=settings,
+                calibration=calibration,
+                samples=samples,
+                max_length=max_length,
+                text_field=text_field,
+                seed=seed,
+                output_folder=output_folder,
+                device=device,
+                fix=fix,
+            )
+        except BitpressError as error:
+            if error.problem.code not in MODEL_PROBLEMS:
+                raise
+            return say_unusable(output, error.problem, output_folder)
+        say_mended(output, mended)
+        output.result(plan_fields(planned, mended))
         _say_plan(output, planned)
         return DONE if planned.runnable else BLOCKED
 
@@ -112,6 +126,7 @@ def compress(
     seed: Seed = 0,
     output_folder: OutputFolder = None,
     device: Device = None,
+    fix: Fix = False,
     as_json: Json = False,
 ) -> int:
     """Compress a model, prove the artifact in a fresh process, and keep the run."""
@@ -123,23 +138,26 @@ def compress(
         if device is not None:
             check_device(device)
             engine.settings = engine.settings.model_copy(update={"device": device})
-        planned = await _planned(
-            engine,
-            output,
-            model=model,
-            method=method,
-            settings=settings,
-            calibration=calibration,
-            samples=samples,
-            max_length=max_length,
-            text_field=text_field,
-            seed=seed,
-            output_folder=output_folder,
-        )
-        for finding in planned.findings:
-            if finding.severity is not Severity.NOTES:
-                output.line("finding", **finding.model_dump(mode="json"))
-            output.say(f"{finding.severity}: {finding.message}")
+        try:
+            planned, mended = await _planned(
+                engine,
+                output,
+                model=model,
+                method=method,
+                settings=settings,
+                calibration=calibration,
+                samples=samples,
+                max_length=max_length,
+                text_field=text_field,
+                seed=seed,
+                output_folder=output_folder,
+                device=device,
+                fix=fix,
+            )
+        except BitpressError as error:
+            raise require_usable(output, error) from error
+        say_mended(output, mended)
+        tell_before_start(output, planned)
         run = await start_compression(engine, planned)
         result: dict[str, Any] = (await follow(engine, run, output)).result
         output.result({"run": run.id, **result})
@@ -192,12 +210,19 @@ async def _planned(
     text_field: str | None,
     seed: int,
     output_folder: Path | None,
-) -> Planned:
+    device: str | None,
+    fix: bool,
+) -> tuple[Planned, tuple[Finding, ...]]:
+    """The plan, and what was mended for it where that is wanted."""
     from app.compression import plan_compression
+    from app.mending import mended_compression
     from app.starter import ensure_starter
     from core.methods.catalogue import find
     from core.methods.resolve_recipe import parse_settings
+    from core.plan.mend import Asked
 
+    if device is not None:
+        check_device(device)
     entry = find(method)
     overrides = parse_settings(settings or (), entry)
     if model == "starter":
@@ -205,17 +230,27 @@ async def _planned(
     else:
         found = engine.model(model)
     source = calibration if calibration == SELF_CHAT else str(Path(calibration).absolute())
-    return await plan_compression(
-        engine,
-        model=found,
+    asked = Asked(
         method=method,
         overrides=overrides,
         calibration=CalibrationSpec(
             source=source, samples=samples, max_length=max_length, seed=seed, text_field=text_field
         ),
         output=output_folder.absolute() if output_folder else None,
-        seed=seed,
     )
+    if fix:
+        return await mended_compression(engine, model=found, asked=asked, seed=seed, device=device)
+    planned = await plan_compression(
+        engine,
+        model=found,
+        method=asked.method,
+        overrides=asked.overrides,
+        calibration=asked.calibration,
+        output=asked.output,
+        seed=seed,
+        device=device,
+    )
+    return planned, ()
 
 
 def check_device(name: str) -> None:
@@ -227,12 +262,9 @@ def check_device(name: str) -> None:
 
 
 def _say_plan(output: Output, planned: Planned) -> None:
-    from core.methods.resolve_recipe import setting_text
     from ui.humanize import bytes_text, duration_text, memory_text
 
-    for finding in planned.findings:
-        fixes = [f"--set {setting_text(name, value)}" for name, value in (finding.fix or {}).items()]
-        output.say(f"{finding.severity}: {finding.message}" + (f"  ({' '.join(fixes)})" if fixes else ""))
+    say_findings(output, planned.findings)
     if planned.estimates is None:
         return
     needs = planned.estimates

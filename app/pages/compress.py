@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 from app.ask_worker import ask_worker
-from app.compression import answers_folder, plan_compression, start_compression, survey_of
+from app.compression import Inside, answers_folder, look_inside, plan_compression, start_compression
 from app.engine import free_name
+from app.mending import mended_compression
 from app.shell import Shell
 from app.starter import ensure_starter
 from core.calibration.spec import SELF_CHAT
@@ -17,6 +18,8 @@ from core.methods.catalogue import METHODS
 from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Origin, Weights
+from core.models.survey_store import weights_identity
+from core.plan.mend import Asked, together
 from core.plan.plan_methods import plan_methods
 from core.plan.read_machine import read_machine
 from ui.pages.compress import CompressPage
@@ -32,6 +35,8 @@ class CompressBinding:
         page.choice_changed.connect(lambda choice: shell.tasks.replace("plan", self._planned(choice)))
         page.run_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=True)))
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
+        page.mend_requested.connect(lambda choice: shell.tasks.replace("mend", self._mended(choice)))
+        self._refused: tuple[str, Inside] | None = None
         page.preview_requested.connect(lambda choice: shell.tasks.replace("preview", self._previewed(choice)))
         page.show_methods(METHODS, NOT_OFFERED)
         shell.on_models.append(self._show_models)
@@ -61,7 +66,7 @@ class CompressBinding:
         engine = self._shell.engine
         self._page.show_busy("Looking inside the model")
         try:
-            survey = await survey_of(engine, model)
+            inside = await self._look_inside(model)
         finally:
             self._page.show_busy(None)
         output = choice.output or free_name(engine.artifacts, f"{model.name}-{choice.current}")
@@ -71,7 +76,7 @@ class CompressBinding:
         plans = await asyncio.to_thread(
             plan_methods,
             model,
-            survey,
+            inside.survey,
             choice.goal,
             machine,
             history,
@@ -79,8 +84,35 @@ class CompressBinding:
             choice.calibration,
             choice.output,
             seed=choice.seed,
+            problem=inside.problem,
+            device=engine.settings.device,
         )
         self._page.show_plans(plans)
+
+    async def _look_inside(self, model: LocalModel) -> Inside:
+        """As `look_inside`; a worker is not asked a second time about the same model that cannot be built."""
+        if model.weights is not Weights.SAFETENSORS or not model.usable:
+            return Inside(None)
+        mark = await asyncio.to_thread(weights_identity, model.path)
+        if self._refused is not None and self._refused[0] == mark:
+            return self._refused[1]
+        inside = await look_inside(self._shell.engine, model)
+        self._refused = (mark, inside) if inside.problem is not None else None
+        return inside
+
+    async def _mended(self, choice: CompressChoice) -> None:
+        """Take over everything that mends what blocks the current method."""
+        model = await self._model(choice)
+        if model is None:
+            return
+        asked = Asked(
+            method=choice.current,
+            overrides=dict(choice.overrides.get(choice.current, {})),
+            calibration=choice.calibration,
+            output=choice.output,
+        )
+        _, done = await mended_compression(self._shell.engine, model=model, asked=asked, seed=choice.seed)
+        self._page.apply_fix(together(done))
 
     async def _model(self, choice: CompressChoice) -> LocalModel | None:
         model = self._shell.model_at(choice.model)
