@@ -113,6 +113,7 @@ async def plan_compression(
         device=device,
         estimates=needs,
         history=history,
+        resolved=True,
     )
     return Planned(
         model=model,

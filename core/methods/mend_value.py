@@ -27,9 +27,7 @@ def mended_value(parameter: Parameter, value: Json) -> Json | None:
 def _choice(parameter: Parameter, value: Json) -> Json | None:
     if parameter.name == "actorder" and value in REMOVED_ORDERINGS:
         return "static"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        numbers = [choice for choice in parameter.choices if isinstance(choice, int) and not isinstance(choice, bool)]
-        return min(numbers, key=lambda choice: abs(choice - value), default=None)
+    # A number among choices is a group size, which must suit the model: its default does, the nearest may not.
     return _nearest(value, parameter)
 
 

@@ -16,7 +16,10 @@ Refit = Callable[[CalibrationSpec], bool]
 
 def lighter(spec: CalibrationSpec | None, fits: Refit) -> dict[str, Json] | None:
     """The least reduction with which it fits, as a fix: shorter samples first, then fewer; None where none helps."""
-    for less in _steps(spec):
+    steps = tuple(_steps(spec))
+    if not steps or not fits(steps[-1]):
+        return None
+    for less in steps:
         if fits(less):
             changed = {"samples": less.samples, "max_length": less.max_length}
             return {name: value for name, value in changed.items() if value != getattr(spec, name)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from core.calibration.spec import CalibrationSpec
 from core.methods.catalogue import METHODS
 from core.methods.method import Method, Standing
 from core.methods.recipe import Recipe
@@ -27,12 +28,16 @@ Fitted = Callable[[Callable[[Estimates], bool]], dict[str, Json] | None]
 
 
 def fitted(recipe: Recipe, estimated: Callable[[Recipe], Estimates]) -> Fitted:
-    """Asks how much less calibration data would do; estimates are made for each try."""
+    """Asks how much less calibration data would do; an estimate is made for each amount that is tried, once."""
+    made: dict[CalibrationSpec, Estimates] = {}
+
+    def figures(data: CalibrationSpec) -> Estimates:
+        if data not in made:
+            made[data] = estimated(recipe.model_copy(update={"calibration": data}))
+        return made[data]
 
     def least(fits: Callable[[Estimates], bool]) -> dict[str, Json] | None:
-        return lighter(
-            recipe.calibration, lambda data: fits(estimated(recipe.model_copy(update={"calibration": data})))
-        )
+        return lighter(recipe.calibration, lambda data: fits(figures(data)))
 
     return least
 

@@ -63,6 +63,7 @@ def plan_methods(  # noqa: PLR0917
             device=device,
             estimates=figures,
             history=history,
+            resolved=True,
         )
         drafts.append((recipe, in_order((*wrong, *found)), figures))
     sizes = [(find(recipe.method), figures.artifact_bytes) for recipe, _, figures in drafts]

@@ -40,17 +40,18 @@ def preflight(
     device: str = "auto",
     estimates: Estimates | None = None,
     history: Sequence[Run] = (),
+    resolved: bool = False,
 ) -> tuple[Finding, ...]:
     """All findings about a planned job, what blocks it first. Reads the beginning of calibration files, loads nothing.
 
     `problem` is why there is no survey, where one was tried; `estimates` are those of this job on `job_machine`, and
     are made where they are not given. A recipe that is not valid is a finding as well, and then its layers, data and
-    needs are not looked at.
+    needs are not looked at; `resolved` says that it comes from `resolve_recipe` and need not be checked again.
     """
     found = [*_survey_findings(problem), *model_findings(model), *output_findings(model, output)]
     found += device_findings(machine, device)
     here = job_machine(machine, device)
-    wrong = _recipe_finding(recipe, survey)
+    wrong = None if resolved else _recipe_finding(recipe, survey)
     if wrong is not None:
         found.append(wrong)
     else:

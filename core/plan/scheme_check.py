@@ -18,6 +18,10 @@ _CACHED = r"re:.*(self_attn|attention)\.(k_proj|v_proj|qkv_proj|kv_b_proj)$"
 """By these layers compressed-tensors 0.19 knows an attention whose keys and values it can round
 (quantization/utils/helpers.py, KV_CACHE_TARGETS; quantization/lifecycle/initialize.py, _is_attention_module)."""
 
+_WITHOUT_KV_HEADS = frozenset({"OPTForCausalLM", "XGLMForCausalLM", "BioGptForCausalLM"})
+"""Architectures whose configuration has no `num_key_value_heads`, without which compressed-tensors stops with
+`Cannot determine num_key_value_heads from config` (utils/helpers.py)."""
+
 _NO_GAIN = 0.97
 """Share of the original's bytes above which a file did not become smaller."""
 
@@ -63,7 +67,10 @@ def scheme_findings(survey: Survey | None, recipe: Recipe, estimates: Estimates,
 
 
 def _cache(survey: Survey, recipe: Recipe) -> Iterator[Finding]:
-    if kv_cache(recipe.parameters) is None or any(matches(module, _CACHED) for module in survey.linears):
+    if kv_cache(recipe.parameters) is None:
+        return
+    known = any(matches(module, _CACHED) for module in survey.linears)
+    if known and survey.architecture not in _WITHOUT_KV_HEADS:
         return
     method = find(recipe.method)
     alone = not assigned(survey, method.rules(recipe.parameters), ())
