@@ -137,8 +137,8 @@ def _findings(survey: Survey, known: frozenset[str], usual: tuple[str, ...], shi
             Finding(
                 code=shifter.code,
                 severity=Severity.BLOCKS,
-                message=f"{shifter.name} does not know where to shift scales in {survey.architecture or 'this architecture'}: "
-                f"llmcompressor has no mapping for it, and it has no {', '.join(missing)}. Choose {shifter.instead} "
+                message=f"{shifter.name} does not know where to shift scales in "
+                f"{survey.architecture or 'this architecture'}: llmcompressor has no mapping for it, and it has no {', '.join(missing)}. Choose {shifter.instead} "
                 "instead.",
                 fix={"method": shifter.method},
             ),
@@ -147,7 +147,7 @@ def _findings(survey: Survey, known: frozenset[str], usual: tuple[str, ...], shi
         Finding(
             code=shifter.code,
             severity=Severity.NOTES,
-            message=f"There is no mapping for {survey.architecture or 'this model'} in llmcompressor's {shifter.name}; its "
-            "layers are named as in Llama, so Llama's is used. The proof after the job shows whether it fits.",
+            message=f"There is no mapping for {survey.architecture or 'this model'} in llmcompressor's {shifter.name}; "
+            "its layers are named as in Llama, so Llama's is used. The proof after the job shows whether it fits.",
         ),
     )
