@@ -236,7 +236,7 @@ def test_that_widths_without_a_hadamard_matrix_are_refused_and_blocks_run(
     with pytest.raises(ValueError, match=r"Cannot construct deterministic hadamard of size != 2\^n"):
         press(wide, [SpinQuantModifier(rotations=["R1"], transform_type="hadamard")], tokenizer)
     plain: dict[str, Json] = {"algorithm": "nearest", "rotations": "R1"}
-    with pytest.raises(ValueError, match="(?i)hadamard"):
+    with pytest.raises(ValueError, match=r"(?i)hadamard"):
         press(wide, unchecked("spinquant-w4a16", wide, **plain), tokenizer)
     model = press(wide, mended(wide, "rotation-size", "spinquant-w4a16", **plain), tokenizer)
     assert "lm_head.weight" in runs(model, tmp_path / "out")
