@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.ask_worker import ask_worker
+from app.calibration import answers_folder, pinned
 from app.engine import Engine, free_name
 from app.installed_version import installed_version
-from core.calibration.spec import SELF_CHAT, CalibrationSpec
+from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError, Problem
 from core.jobs.compression import Compression, compression
 from core.jobs.protocol import SurveyModel
@@ -19,7 +20,7 @@ from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Weights
 from core.models.survey import Survey
-from core.models.survey_store import keep_survey, kept_survey, weights_identity
+from core.models.survey_store import keep_survey, kept_survey
 from core.plan.device import job_machine
 from core.plan.estimate import estimate
 from core.plan.estimates import Estimates
@@ -96,6 +97,8 @@ async def plan_compression(
     inside = inside or await look_inside(engine, model)
     survey = inside.survey
     recipe, wrong = resolved(entry, overrides, calibration, survey, seed, strict=True)
+    if recipe.calibration is not None:
+        recipe = recipe.model_copy(update={"calibration": pinned(engine, recipe.calibration)})
     place = output or free_name(engine.artifacts, f"{model.name}-{method}")
     history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
     machine = await asyncio.to_thread(read_machine, place)
@@ -125,8 +128,8 @@ async def plan_compression(
     )
 
 
-async def start_compression(engine: Engine, planned: Planned) -> Run:
-    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it."""
+def require_runnable(planned: Planned) -> None:
+    """Raises BitpressError `blocked`, with what mends it, where preflight forbids the job."""
     blocking = [finding for finding in planned.findings if finding.severity is Severity.BLOCKS]
     if blocking:
         raise BitpressError(
@@ -135,9 +138,14 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
             "; ".join(f"set {key} to {value}" for key, value in (blocking[0].fix or {}).items())
             or "Mend what is named, then start again.",
         )
+
+
+async def start_compression(engine: Engine, planned: Planned) -> Run:
+    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it."""
+    require_runnable(planned)
     method = find(planned.recipe.method)
     answers = None
-    if planned.recipe.calibration is not None and planned.recipe.calibration.source == SELF_CHAT:
+    if planned.recipe.calibration is not None and planned.recipe.calibration.has_self_chat:
         answers = answers_folder(engine, planned.model)
     new = NewRun(
         kind=RunKind.COMPRESS,
@@ -147,6 +155,7 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
         model_name=planned.model.name,
         settings={
             "recipe": planned.recipe.model_dump(mode="json"),
+            "device": engine.settings.device,
             "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
             "findings": [finding.model_dump(mode="json") for finding in planned.findings],
         },
@@ -164,8 +173,3 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
         app_version=installed_version(),
     )
     return await engine.queue.submit(new, compression(wanted))
-
-
-def answers_folder(engine: Engine, model: LocalModel) -> Path:
-    """Where the model's self-made calibration chat is kept: one folder per model, by its very weights."""
-    return engine.home.answers / weights_identity(model.path)[:24]

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from app.compression import Planned, look_inside, plan_compression
+from app.compression import Inside, Planned, look_inside, plan_compression
 from app.engine import Engine
 from core.models.local_model import LocalModel
 from core.plan.finding import Finding
-from core.plan.mend import Asked, applied, next_mend
+from core.plan.mend import Draft, applied, next_mend
 
 
 async def mended_compression(
-    engine: Engine, *, model: LocalModel, asked: Asked, seed: int = 0, device: str | None = None
+    engine: Engine, *, model: LocalModel, draft: Draft, seed: int = 0, inside: Inside | None = None
 ) -> tuple[Planned, tuple[Finding, ...]]:
     """The last plan, and the findings whose fixes were applied on the way, in order.
 
     Raises what `plan_compression` raises.
     """
-    inside = await look_inside(engine, model)
+    inside = inside or await look_inside(engine, model)
     done: list[Finding] = []
     while True:
         planned = await plan_compression(
             engine,
             model=model,
-            method=asked.method,
-            overrides=asked.overrides,
-            calibration=asked.calibration,
-            output=asked.output,
+            method=draft.method,
+            overrides=draft.overrides,
+            calibration=draft.calibration,
+            output=draft.output,
             seed=seed,
-            device=device,
             inside=inside,
         )
         mend = next_mend(planned.findings, done)
         if mend is None:
             return planned, tuple(done)
         done.append(mend)
-        asked = applied(asked, mend.fix or {})
+        draft = applied(draft, mend.fix or {})

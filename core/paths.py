@@ -65,5 +65,15 @@ class Home:
         return self.root / "cache" / "answers"
 
     @property
+    def presets(self) -> Path:
+        """Named recipes, one YAML file each."""
+        return self.root / "presets"
+
+    @property
+    def calibration_sets(self) -> Path:
+        """Named calibration sets: their contents by hash, and one small file a name."""
+        return self.root / "calibration"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"

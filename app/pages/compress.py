@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from app.ask_worker import ask_worker
-from app.compression import Inside, answers_folder, look_inside, plan_compression, start_compression
+from app.calibration import inspect_calibration, keep_set, pinned_where_known, sets_of
+from app.compression import Inside, look_inside, plan_compression, start_compression
 from app.engine import free_name
 from app.mending import mended_compression
+from app.pages.presets import PresetBinding
+from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from app.starter import ensure_starter
-from core.calibration.spec import SELF_CHAT
-from core.jobs.protocol import PreviewCalibration
 from core.jobs.run import Run, RunKind
+from core.jobs.snapshot import JobSnapshot
 from core.methods.catalogue import METHODS
 from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Origin, Weights
 from core.models.survey_store import weights_identity
-from core.plan.mend import Asked, together
+from core.plan.mend import Draft, together
 from core.plan.plan_methods import plan_methods
 from core.plan.read_machine import read_machine
 from ui.pages.compress import CompressPage
@@ -37,16 +38,23 @@ class CompressBinding:
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
         page.mend_requested.connect(lambda choice: shell.tasks.replace("mend", self._mended(choice)))
         self._refused: tuple[str, Inside] | None = None
-        page.preview_requested.connect(lambda choice: shell.tasks.replace("preview", self._previewed(choice)))
+        self._presets = PresetBinding(page, shell)
+        page.inspect_requested.connect(lambda choice: shell.tasks.replace("inspect", self._inspected(choice)))
+        page.save_set_requested.connect(lambda *asked: shell.tasks.start("save-set", self._kept(*asked)))
         page.show_methods(METHODS, NOT_OFFERED)
+        page.rehearse_requested.connect(lambda choice: shell.tasks.start("rehearse", self._rehearsed(choice)))
+        page.rehearsal_cancelled.connect(self._cancel_rehearsal)
+        shell.on_event.append(self._heard)
+        self._rehearsal: int | None = None
         shell.on_models.append(self._show_models)
         shell.going["compress"] = self._receive
         self._show_models(shell.models)
+        shell.tasks.replace("sets", self._show_sets())
 
     def _receive(self, thing: object) -> None:
         if isinstance(thing, LocalModel):
             self._page.select_model(thing.path)
-        elif isinstance(thing, Run) and thing.kind is RunKind.COMPRESS:
+        elif isinstance(thing, Run) and thing.kind in (RunKind.COMPRESS, RunKind.REHEARSE):
             self._page.show_recipe(Path(thing.models[0]), Recipe.model_validate(thing.settings["recipe"]))
 
     def _show_models(self, models: tuple[LocalModel, ...]) -> None:
@@ -69,10 +77,12 @@ class CompressBinding:
             inside = await self._look_inside(model)
         finally:
             self._page.show_busy(None)
+        self._page.show_survey(inside.survey)
         output = choice.output or free_name(engine.artifacts, f"{model.name}-{choice.current}")
         machine = await asyncio.to_thread(read_machine, output)
         history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
         self._page.show_machine(machine)
+        calibration = await asyncio.to_thread(pinned_where_known, engine, choice.calibration)
         plans = await asyncio.to_thread(
             plan_methods,
             model,
@@ -81,7 +91,7 @@ class CompressBinding:
             machine,
             history,
             choice.overrides,
-            choice.calibration,
+            calibration,
             choice.output,
             seed=choice.seed,
             problem=inside.problem,
@@ -105,13 +115,13 @@ class CompressBinding:
         model = await self._model(choice)
         if model is None:
             return
-        asked = Asked(
+        draft = Draft(
             method=choice.current,
             overrides=dict(choice.overrides.get(choice.current, {})),
             calibration=choice.calibration,
             output=choice.output,
         )
-        _, done = await mended_compression(self._shell.engine, model=model, asked=asked, seed=choice.seed)
+        _, done = await mended_compression(self._shell.engine, model=model, draft=draft, seed=choice.seed)
         self._page.apply_fix(together(done))
 
     async def _model(self, choice: CompressChoice) -> LocalModel | None:
@@ -146,23 +156,56 @@ class CompressBinding:
         if first is not None and show:
             self._shell.go("runs", first.id)
 
-    async def _previewed(self, choice: CompressChoice) -> None:
+    async def _rehearsed(self, choice: CompressChoice) -> None:
+        """Rehearse the current method; it takes its turn in the queue like every job."""
         model = await self._model(choice)
         if model is None:
             return
-        engine = self._shell.engine
-        answers = None
-        if choice.calibration.source == SELF_CHAT:
-            answers = str(answers_folder(engine, model))
-        self._page.show_busy("Reading the first samples")
+        planned = await plan_compression(
+            self._shell.engine,
+            model=model,
+            method=choice.current,
+            overrides=choice.overrides.get(choice.current, {}),
+            calibration=choice.calibration,
+            output=choice.output,
+            seed=choice.seed,
+        )
+        run = await start_rehearsal(self._shell.engine, planned)
+        self._rehearsal = run.id
+        self._page.show_rehearsal(self._shell.engine.queue.snapshot(run.id))
+
+    def _cancel_rehearsal(self) -> None:
+        if self._rehearsal is not None:
+            self._shell.tasks.start("cancel-rehearsal", self._shell.engine.queue.cancel(self._rehearsal))
+
+    def _heard(self, run_id: int, snapshot: JobSnapshot, _event: object) -> None:
+        if run_id == self._rehearsal:
+            self._page.show_rehearsal(snapshot)
+
+    async def _inspected(self, choice: CompressChoice) -> None:
+        model = await self._model(choice)
+        if model is None:
+            return
+        self._page.show_busy("Looking at the calibration data")
         try:
-            result = await ask_worker(
-                engine.launch,
-                engine.home,
-                PreviewCalibration(
-                    job="preview", model=str(model.path), calibration=choice.calibration, answers=answers
-                ),
+            found = await inspect_calibration(self._shell.engine, model, choice.calibration)
+        finally:
+            self._page.show_busy(None)
+        self._page.show_inspection(found)
+
+    async def _kept(self, choice: CompressChoice, name: str, description: str) -> None:
+        self._page.show_busy("Keeping the samples")
+        try:
+            await keep_set(
+                self._shell.engine,
+                name,
+                choice.calibration,
+                description=description,
+                model=self._shell.model_at(choice.model),
             )
         finally:
             self._page.show_busy(None)
-        self._page.show_preview(result["samples"])
+        await self._show_sets()
+
+    async def _show_sets(self) -> None:
+        self._page.show_sets(await asyncio.to_thread(sets_of(self._shell.engine).list))

@@ -9,14 +9,15 @@ import random
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from core.calibration.records import KNOWN_FIELDS, sample_of
+from core.calibration.arrow_folders import METADATA, dataset_files
+from core.calibration.columns import column_records
+from core.calibration.records import sample_of
 from core.calibration.spec import CalibrationSample, CalibrationSpec
 from core.calibration.text_files import text_blocks, text_lines, unreadable
 from core.errors import BitpressError
 
-SUFFIXES = (".txt", ".md", ".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES = (".txt", ".md", ".jsonl", ".json", ".csv", ".parquet", ".arrow", ".feather")
 
 CHARACTERS_A_TOKEN = 4
 """What English text has in common tokenizers, roughly; plain text is cut into pieces of this many times the length."""
@@ -63,7 +64,7 @@ def source_files(spec: CalibrationSpec) -> tuple[Path, ...]:
     except (OSError, ValueError) as error:
         raise unreadable(source, error if isinstance(error, OSError) else OSError(str(error))) from error
     if stat.S_ISDIR(mode):
-        files = _in_folder(source)
+        files = dataset_files(source) or _in_folder(source)
     elif stat.S_ISREG(mode):
         if source.suffix.lower() not in SUFFIXES:
             raise BitpressError(
@@ -105,8 +106,12 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
         raise unreadable(Path(error.filename or folder), error)
 
     for root, folders, names in os.walk(folder, onerror=refuse):
+        if Path(root) != folder and (saved := dataset_files(Path(root))):
+            found += saved
+            folders[:] = []
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(root, name) for name in names if not name.startswith(".")]
+        paths = [Path(root, name) for name in names if not name.startswith(".") and name not in METADATA]
         found += [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
         if len(found) > _FILES_LIMIT:
             raise BitpressError(
@@ -252,40 +257,10 @@ def _from_csv(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]:
         ) from error
 
 
-def _from_parquet(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]:
-    file = _open_parquet(path)
-    names = file.schema_arrow.names
-    # Other columns, pictures for instance, are not worth their memory.
-    columns = [name for name in names if name == spec.text_field or (not spec.text_field and name in KNOWN_FIELDS)]
-    if not columns:
-        sample_of(dict.fromkeys(names), _shown(path, spec), spec.text_field)
-    number = 0
-    try:
-        for batch in file.iter_batches(batch_size=256, columns=columns):
-            for record in batch.to_pylist():
-                number += 1
-                if (sample := sample_of(record, f"{_shown(path, spec)}:{number}", spec.text_field)) is not None:
-                    yield sample
-    except (OSError, ValueError) as error:
-        raise _bad_parquet(path, error) from error
-
-
-def _open_parquet(path: Path) -> Any:
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        return ParquetFile(path)
-    except PermissionError as error:
-        raise unreadable(path, error) from error
-    except (OSError, ValueError) as error:
-        raise _bad_parquet(path, error) from error
-
-
-def _bad_parquet(path: Path, error: Exception) -> BitpressError:
-    first = (str(error) or type(error).__name__).splitlines()[0]
-    return BitpressError(
-        "calibration-format", f"{path} is not a Parquet file that can be read: {first}", "Save it again, or use jsonl."
-    )
+def _from_columns(path: Path, spec: CalibrationSpec) -> Iterator[CalibrationSample]:
+    for number, record in column_records(path, spec.text_field):
+        if (sample := sample_of(record, f"{_shown(path, spec)}:{number}", spec.text_field)) is not None:
+            yield sample
 
 
 def _json_fault(error: Exception) -> str:
@@ -308,5 +283,7 @@ _READERS: Mapping[str, Callable[[Path, CalibrationSpec], Iterator[CalibrationSam
     ".jsonl": _from_jsonl,
     ".json": _from_json,
     ".csv": _from_csv,
-    ".parquet": _from_parquet,
+    ".parquet": _from_columns,
+    ".arrow": _from_columns,
+    ".feather": _from_columns,
 }

@@ -138,8 +138,8 @@ def _findings(survey: Survey, known: frozenset[str], usual: tuple[str, ...], shi
                 code=shifter.code,
                 severity=Severity.BLOCKS,
                 message=f"{shifter.name} does not know where to shift scales in "
-                f"{survey.architecture or 'this architecture'}: llmcompressor has no mapping for it, and it has no {', '.join(missing)}. Choose {shifter.instead} "
-                "instead.",
+                f"{survey.architecture or 'this architecture'}: llmcompressor has no mapping for it, and it has no "
+                f"{', '.join(missing)}. Choose {shifter.instead} instead.",
                 fix={"method": shifter.method},
             ),
         )

@@ -15,7 +15,7 @@ MOST_MENDS = 20
 """Each mend is another plan; more than these would go round in circles."""
 
 
-class Asked(Value):
+class Draft(Value):
     """What was asked for: a method, what is set for it, its data, and where the result goes; None is our own choice."""
 
     method: str
@@ -24,26 +24,26 @@ class Asked(Value):
     output: Path | None = None
 
 
-def applied(asked: Asked, fix: dict[str, Json]) -> Asked:
+def applied(draft: Draft, fix: dict[str, Json]) -> Draft:
     """What is asked for with the fix of a finding taken over.
 
     Where the mend is another method, of what was set only the layers to leave alone go along: the rest was meant for
     the method before. Raises BitpressError `unknown-method`.
     """
     changes: dict[str, Json] = {}
-    overrides = dict(asked.overrides)
-    method = find(str(fix.get("method", asked.method)))
-    if method.id != asked.method:
+    overrides = dict(draft.overrides)
+    method = find(str(fix.get("method", draft.method)))
+    if method.id != draft.method:
         kept = ("ignore",) if method.parameter("ignore") is not None else ()
         overrides = {name: value for name, value in overrides.items() if name in kept}
         changes["method"] = method.id
     overrides |= {name: value for name, value in fix.items() if method.parameter(name) is not None}
     data = {name: value for name, value in fix.items() if name in CALIBRATION_KEYS and name not in overrides}
     if data:
-        changes["calibration"] = with_data(asked.calibration or CalibrationSpec(), data)
+        changes["calibration"] = with_data(draft.calibration or CalibrationSpec(), data)
     if "output" in fix:
         changes["output"] = None if fix["output"] is None else Path(str(fix["output"]))
-    return asked.model_copy(update={**changes, "overrides": overrides})
+    return draft.model_copy(update={**changes, "overrides": overrides})
 
 
 def with_data(spec: CalibrationSpec, changes: dict[str, Json]) -> CalibrationSpec:

@@ -16,6 +16,7 @@ from core.plan.calibration_check import calibration_findings
 from core.plan.device import device_findings, job_machine
 from core.plan.estimate import estimate
 from core.plan.estimates import Estimates
+from core.plan.family_check import family_findings
 from core.plan.finding import Finding, Severity
 from core.plan.machine import Machine
 from core.plan.machine_check import fitted, kernel_findings, processor_findings, room_findings
@@ -62,6 +63,7 @@ def preflight(
 
         estimates = estimates or estimated(recipe)
         found += module_findings(model, survey, recipe, surveyed=problem is None)
+        found += family_findings(model, survey, recipe)
         found += calibration_findings(model, recipe)
         found += scheme_findings(survey, recipe, estimates, model.bytes)
         found += room_findings(estimates, here, fitted(recipe, estimated))

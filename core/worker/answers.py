@@ -10,87 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.calibration.builtin import Prompt, choose, prompts
-from core.calibration.spec import CalibrationSample
+from core.calibration.builtin import Prompt, prompts
+from core.calibration.kept_answers import FILE, MAX_TOKENS, Answer, in_order, kept_answers, split
 from core.errors import BitpressError
 from core.jobs.protocol import AnswerPrompts, Stage
-from core.value import Json, Received
+from core.value import Json
 from core.worker.calibrate import chat_ids, render_chat
 from core.worker.loading import Loaded, load
 from core.worker.reporter import Reporter
 
-MAX_TOKENS = 128
-"""Tokens of an answer. Longer answers cost time in proportion and add little: the layers see the same kind of text."""
-
 BATCH = 32
-FILE = "answers.jsonl"
 STAGE = Stage(id="answer", title="Answer the calibration prompts", unit="answer")
-
-
-class Answer(Received):
-    """One kept answer; `finished` is False where it was cut off at `max_tokens`."""
-
-    id: str
-    messages: tuple[dict[str, str], ...]
-    answer: str
-    tokens: int
-    finished: bool
-    seed: int
-    max_tokens: int
-
-    @property
-    def usable(self) -> bool:
-        """An answer of blanks teaches nothing; the next prompt in the order takes its place."""
-        return bool(self.answer.strip())
-
-
-def in_order(available: Sequence[Prompt], seed: int) -> tuple[Prompt, ...]:
-    """All prompts in the order in which a job of this seed takes them."""
-    return choose(available, len(available), seed)
-
-
-def kept_answers(folder: Path | None, seed: int, max_tokens: int) -> dict[str, Answer]:
-    """What the folder holds for these settings, by prompt id; a torn or foreign line is skipped."""
-    found: dict[str, Answer] = {}
-    if folder is None or not (folder / FILE).is_file():
-        return found
-    for line in (folder / FILE).read_bytes().splitlines():
-        try:
-            answer = Answer.model_validate_json(line)
-        except ValueError:
-            continue
-        if answer.seed == seed and answer.max_tokens == max_tokens:
-            found[answer.id] = answer
-    return found
-
-
-def split(order: Sequence[Prompt], kept: dict[str, Answer], samples: int) -> tuple[list[Answer], list[Prompt]]:
-    """The first usable answers in the order, and the prompts that must be answered before there are `samples`."""
-    usable: list[Answer] = []
-    missing: list[Prompt] = []
-    for prompt in order:
-        if len(usable) + len(missing) >= samples:
-            break
-        answer = kept.get(prompt.id)
-        if answer is None or answer.messages != tuple(prompt.messages):
-            missing.append(prompt)
-        elif answer.usable:
-            usable.append(answer)
-    return usable, missing
-
-
-def missing_answers(available: Sequence[Prompt], folder: Path | None, samples: int, seed: int) -> int:
-    """How many answers a job would still have to make."""
-    return len(split(in_order(available, seed), kept_answers(folder, seed, MAX_TOKENS), samples)[1])
-
-
-def ready_answers(available: Sequence[Prompt], folder: Path | None, samples: int, seed: int) -> tuple[Answer, ...]:
-    """The answers of a job for which none is missing, without a model."""
-    return tuple(split(in_order(available, seed), kept_answers(folder, seed, MAX_TOKENS), samples)[0])
 
 
 def answer(
@@ -137,18 +71,6 @@ def answer(
             "It may be no chat model, or damaged. Choose a calibration file instead.",
         )
     return tuple(usable)
-
-
-def samples_of(answers: Iterable[Answer]) -> tuple[CalibrationSample, ...]:
-    """The chats, each prompt with its answer."""
-    return tuple(
-        CalibrationSample(
-            kind="chat",
-            messages=(*kept.messages, {"role": "assistant", "content": kept.answer.strip()}),
-            origin=kept.id,
-        )
-        for kept in answers
-    )
 
 
 def run(command: AnswerPrompts, report: Reporter) -> Json:
@@ -267,6 +189,11 @@ class Drawn:
         self._done += 1
         self._step(self._done)
         return torch.full_like(scores, float("-inf")).scatter_(1, token, 0.0)
+
+
+def takes(tokenizer: Any, prompt: Prompt) -> bool:
+    """Whether the model's chat template takes the prompt."""
+    return _length(tokenizer, prompt) > 0
 
 
 def _length(tokenizer: Any, prompt: Prompt) -> int:

@@ -7,11 +7,10 @@ import random
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from core.calibration.spec import CalibrationFacts, CalibrationSample, CalibrationSpec
+from core.calibration.spec import CalibrationFacts, CalibrationSample, CalibrationSpec, PartFacts
 from core.errors import BitpressError
-from core.worker.reporter import Reporter
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -25,12 +24,19 @@ _OVERSAMPLING = 2
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One sample as text and token ids; `truncated` where tokens were cut off, never for a window of a document."""
+    """One sample as text and token ids."""
 
     origin: str
     text: str
     ids: tuple[int, ...]
-    truncated: bool = False
+    lost: int = 0
+    """Tokens that were cut off; never of a window of a document."""
+    sample: CalibrationSample | None = None
+    """What was rendered: the chat, or the window's text."""
+
+    @property
+    def truncated(self) -> bool:
+        return self.lost > 0
 
 
 def render_chat(tokenizer: Any, messages: Sequence[dict[str, str]], *, answer_next: bool = False) -> str:
@@ -54,33 +60,48 @@ def render_chat(tokenizer: Any, messages: Sequence[dict[str, str]], *, answer_ne
         ) from error
 
 
-def render(tokenizer: Any, sample: CalibrationSample, spec: CalibrationSpec) -> Iterator[Rendered]:
+def render(
+    tokenizer: Any, sample: CalibrationSample, spec: CalibrationSpec, *, answer_next: bool = False
+) -> Iterator[Rendered]:
     """One chat as one truncated sample, or one text as consecutive windows of `max_length` tokens."""
     if sample.kind == "chat":
-        yield from _whole(tokenizer, render_chat(tokenizer, sample.messages), sample.origin, spec)
+        text = render_chat(tokenizer, sample.messages, answer_next=answer_next)
+        ids = chat_ids(tokenizer, text)
+        if kept := ids[: spec.max_length]:
+            shown = text if len(kept) == len(ids) else tokenizer.decode(kept)
+            yield Rendered(sample.origin, shown, tuple(kept), lost=len(ids) - len(kept), sample=sample)
         return
     ids = _ids(tokenizer, sample.text, special=True)
     for start in range(0, len(ids), spec.max_length):
         window = ids[start : start + spec.max_length]
         if start == 0 or len(window) >= SHORTEST:
-            whole = len(window) == len(ids)
-            yield Rendered(sample.origin, sample.text if whole else tokenizer.decode(window), tuple(window))
+            shown = sample.text if len(window) == len(ids) else tokenizer.decode(window)
+            words = sample if len(window) == len(ids) else sample.model_copy(update={"text": shown})
+            yield Rendered(sample.origin, shown, tuple(window), sample=words)
 
 
-def render_unanswered(
-    tokenizer: Any, messages: Sequence[dict[str, str]], origin: str, spec: CalibrationSpec
-) -> Iterator[Rendered]:
-    """A prompt up to the place where its answer will begin."""
-    yield from _whole(tokenizer, render_chat(tokenizer, messages, answer_next=True), origin, spec)
+class Listener(Protocol):
+    """Whoever hears of a drawing: a job's reporter, or a memory."""
+
+    def check(self) -> None:
+        """Raise where the job was cancelled."""
+
+    def warn(self, code: str, message: str) -> None:
+        """Hear of something that did not stop the job."""
 
 
 def choose(
-    tokenizer: Any, samples: Sequence[CalibrationSample], spec: CalibrationSpec, report: Reporter
+    tokenizer: Any,
+    samples: Sequence[CalibrationSample],
+    spec: CalibrationSpec,
+    report: Listener,
+    *,
+    answer_next: bool = False,
 ) -> tuple[Rendered, ...]:
-    """`spec.samples` rendered samples drawn with `spec.seed`, in the order of the data.
+    """`spec.samples` rendered samples, or all where there are fewer, drawn with `spec.seed`, in the order of the data.
 
-    Warns `calibration-short` where there are fewer and `calibration-skipped` where the template refused some. Raises
-    BitpressError `calibration-empty` where nothing is left.
+    Warns `calibration-skipped` where the template refused some. `answer_next` ends a chat whose last turn is the user's
+    with the place where an answer begins. Raises BitpressError `calibration-empty` where nothing is left.
     """
     draw = random.Random(spec.seed)  # noqa: S311
     order = list(range(len(samples)))
@@ -93,8 +114,10 @@ def choose(
         report.check()
         if tokens >= wanted:
             break
+        sample = samples[place]
+        asks = answer_next and bool(sample.messages) and sample.messages[-1].get("role") == "user"
         try:
-            for window, rendered in enumerate(render(tokenizer, samples[place], spec)):
+            for window, rendered in enumerate(render(tokenizer, sample, spec, answer_next=asks)):
                 found.append((place, window, rendered))
                 tokens += len(rendered.ids)
         except BitpressError as error:
@@ -112,16 +135,13 @@ def choose(
             "calibration-skipped",
             f"{len(refused)} of {len(samples)} calibration samples were left out: {refused[0].problem.message}",
         )
-    if len(found) < spec.samples:
-        report.warn(
-            "calibration-short",
-            f"The calibration data gives {len(found)} samples, and {spec.samples} were asked for. All are used.",
-        )
     drawn = draw.sample(found, min(spec.samples, len(found)))
     return tuple(rendered for _, _, rendered in sorted(drawn, key=lambda item: item[:2]))
 
 
-def facts(spec: CalibrationSpec, chosen: Sequence[Rendered], files: Iterable[str] = ()) -> CalibrationFacts:
+def facts(
+    spec: CalibrationSpec, chosen: Sequence[Rendered], files: Iterable[str] = (), parts: Sequence[PartFacts] = ()
+) -> CalibrationFacts:
     """What was used. `sha256` runs over the samples in order: each one's length, then its token ids, all as
     little-endian 64-bit integers.
     """
@@ -140,6 +160,8 @@ def facts(spec: CalibrationSpec, chosen: Sequence[Rendered], files: Iterable[str
         files=tuple(files),
         shortest=min(lengths),
         longest=max(lengths),
+        parts=tuple(parts),
+        sets=spec.sets,
     )
 
 
@@ -153,14 +175,6 @@ def dataset(chosen: Sequence[Rendered]) -> Dataset:
             "attention_mask": [[1] * len(sample.ids) for sample in chosen],
         }
     )
-
-
-def _whole(tokenizer: Any, text: str, origin: str, spec: CalibrationSpec) -> Iterator[Rendered]:
-    ids = chat_ids(tokenizer, text)
-    kept = ids[: spec.max_length]
-    if kept:
-        shown = text if len(kept) == len(ids) else tokenizer.decode(kept)
-        yield Rendered(origin, shown, tuple(kept), truncated=len(kept) < len(ids))
 
 
 def chat_ids(tokenizer: Any, text: str) -> list[int]:

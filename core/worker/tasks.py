@@ -7,11 +7,13 @@ from core.jobs.protocol import (
     Benchmark,
     Command,
     Compress,
+    CutModel,
     Evaluate,
     Generate,
+    GetReady,
     ImportGguf,
+    InspectCalibration,
     Load,
-    PreviewCalibration,
     Prove,
     SurveyModel,
     Unload,
@@ -38,10 +40,10 @@ class Tasks:
                 from core.worker import survey
 
                 return survey.run(command, report)
-            case PreviewCalibration():
-                from core.worker import preview
+            case InspectCalibration():
+                from core.worker import inspect_calibration
 
-                return preview.run(command, report)
+                return inspect_calibration.run(command, report)
             case AnswerPrompts():
                 from core.worker import answers
 
@@ -54,6 +56,15 @@ class Tasks:
                 from core.worker import prove
 
                 return prove.run(command, report)
+            case CutModel():
+                from core.worker import cut_model
+
+                return cut_model.run(command, report)
+            case GetReady():
+                from core.worker import loading
+
+                loading.import_libraries()
+                return None
             case Evaluate():
                 from core.worker import evaluate
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 from core.calibration.builtin import choose, prompts
-from core.calibration.overlap import evaluation_texts, shared_share
+from core.calibration.overlap import evaluation_texts, overlap
 from core.calibration.spec import CalibrationSample
 
 
@@ -40,22 +40,22 @@ def test_that_the_seed_decides():
 
 def test_that_the_built_in_prompts_share_nothing_with_the_evaluation():
     samples = [CalibrationSample(kind="chat", messages=prompt.messages) for prompt in prompts()]
-    assert shared_share(samples, evaluation_texts()) == 0.0
+    assert overlap(samples, evaluation_texts()).share == 0.0
 
 
 def test_that_copied_text_is_found_whatever_its_case_and_punctuation():
     sentence = "The keeper lit the lamp at dusk, as he had done for more than forty years, and went to bed."
     copied = text("the KEEPER lit the lamp at dusk as he had done for more than forty years and went to bed")
-    assert shared_share([copied], [sentence]) == 1.0
+    assert overlap([copied], {"text": sentence}).share == 1.0
     own = text("Nobody has ever written this particular sequence of words about seventeen green umbrellas in a boat.")
-    assert shared_share([own], [sentence]) == 0.0
-    assert 0.3 < shared_share([copied, own], [sentence]) < 0.8
+    assert overlap([own], {"text": sentence}).share == 0.0
+    assert 0.3 < overlap([copied, own], {"text": sentence}).share < 0.8
 
 
 def test_that_a_short_sample_counts_as_a_whole():
-    assert shared_share([text("lit the lamp at dusk")], ["The keeper lit the lamp at dusk."]) == 1.0
-    assert shared_share([text("lit the")], ["The keeper lit the lamp at dusk."]) == 0.0
-    assert shared_share([], ["anything"]) == 0.0
+    assert overlap([text("lit the lamp at dusk")], {"text": "The keeper lit the lamp at dusk."}).share == 1.0
+    assert overlap([text("lit the")], {"text": "The keeper lit the lamp at dusk."}).share == 0.0
+    assert overlap([], {"text": "anything"}).share == 0.0
 
 
 def test_that_chats_are_compared_without_their_roles():
@@ -66,4 +66,4 @@ def test_that_chats_are_compared_without_their_roles():
             {"role": "assistant", "content": "at dusk every day"},
         ),
     )
-    assert shared_share([chat], ["The keeper lit the lamp at dusk every day."]) == 1.0
+    assert overlap([chat], {"text": "The keeper lit the lamp at dusk every day."}).share == 1.0

@@ -43,6 +43,10 @@ def turns(sample: CalibrationSample) -> list[tuple[str, str]]:
         {"prompt": "Hi", "completion": "Hello"},
         {"instruction": "Hi", "input": "", "output": "Hello"},
         {"question": "Hi", "answer": "Hello"},
+        {"problem": "Hi", "solution": "Hello"},
+        {"inputs": "Hi", "targets": "Hello"},
+        {"messages": {"role": ["user", "assistant"], "content": ["Hi", "Hello"]}},
+        {"conversations": json.dumps([{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}])},
         {"prompt": [{"role": "user", "content": "Hi"}], "completion": [{"role": "assistant", "content": "Hello"}]},
         {
             "messages": [
@@ -63,6 +67,31 @@ def test_that_an_instruction_keeps_its_input_and_its_system_prompt(tmp_path: Pat
     record = {"system": "Be short.", "instruction": "Translate.", "input": "Guten Tag", "output": "Good day"}
     (sample,) = read(jsonl(tmp_path / "a.jsonl", record))
     assert turns(sample) == [("system", "Be short."), ("user", "Translate.\n\nGuten Tag"), ("assistant", "Good day")]
+
+
+def test_that_a_chat_keeps_the_system_prompt_beside_it_unless_it_has_one(tmp_path: Path):
+    chat = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    own = [{"from": "system", "value": "Mine."}, *chat]
+    found = read(
+        jsonl(
+            tmp_path / "a.jsonl",
+            {"system": "Be short.", "conversations": chat},
+            {"system": "Be short.", "conversations": own},
+            {"system_prompt": "Be kind.", "question": "Hi", "response": "Hello"},
+            {"instruction": "Sum up.", "context": "A long text.", "response": "Short."},
+        )
+    )
+    assert [turns(sample)[0] for sample in found] == [
+        ("system", "Be short."),
+        ("system", "Mine."),
+        ("system", "Be kind."),
+        ("user", "Sum up.\n\nA long text."),
+    ]
+
+
+def test_that_text_which_looks_like_json_stays_text(tmp_path: Path):
+    found = read(jsonl(tmp_path / "a.jsonl", {"text": '[{"a": 1}]'}, {"text": '[{"role": "user", "content": "Hi"}]'}))
+    assert [sample.kind for sample in found] == ["text", "text"]
 
 
 def test_that_texts_strings_and_lone_prompts_are_texts(tmp_path: Path):

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from llama_shapes import GIB, gpu, llama_model, llama_survey, machine
 
-from core.calibration.spec import CalibrationSpec
+from core.calibration.overlap import evaluation_texts
+from core.calibration.sets import SetStore
+from core.calibration.spec import CalibrationSample, CalibrationSpec, MixPart
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_model import LocalModel, Origin, Remark, Weights
@@ -106,7 +108,7 @@ def test_that_compressing_a_tied_head_is_warned_of_with_what_it_costs():
 
 
 def test_that_smoothing_an_architecture_that_llmcompressor_cannot_map_is_refused():
-    survey = llama_survey(architecture="GPTNeoXForCausalLM")
+    survey = llama_survey(architecture="StrangeForCausalLM")
     kept = tuple(module for module in survey.modules if not module.name.endswith(("q_proj", "k_proj")))
     survey = survey.model_copy(update={"modules": kept})
     finding = findings("smoothquant-gptq-w8a8", survey=survey)["smoothing-mappings"]
@@ -196,13 +198,43 @@ def test_that_mended_data_are_looked_at_again(tmp_path: Path):
 
 
 def test_that_the_evaluation_text_is_refused_as_calibration_data(tmp_path: Path):
-    from core.calibration.overlap import evaluation_texts
-
     path = tmp_path / "data.txt"
-    path.write_text("\n\n".join(evaluation_texts()[:3]), encoding="utf-8")
+    path.write_text("\n\n".join([*evaluation_texts().values()][:3]), encoding="utf-8")
     finding = findings(calibration=CalibrationSpec(source=str(path)))["calibration-overlap"]
     assert finding.severity is Severity.BLOCKS
     assert "98%" in finding.message
+
+
+def test_that_the_evaluation_text_is_refused_in_a_set_and_as_a_small_part_of_a_mix(tmp_path: Path):
+    samples = [CalibrationSample(kind="text", text=text) for text in evaluation_texts().values()]
+    store = SetStore(tmp_path)
+    store.create("copied", CalibrationSpec(), samples)
+    copied = store.pinned(CalibrationSpec(source="set:copied"))
+    assert findings(calibration=copied)["calibration-overlap"].severity is Severity.BLOCKS
+    parts = (MixPart(source="self-chat", weight=100), MixPart(source="set:copied"))
+    finding = findings(calibration=store.pinned(CalibrationSpec(mix=parts)))["calibration-overlap"]
+    assert finding.severity is Severity.BLOCKS
+    assert "set:copied" in finding.message
+
+
+def test_that_a_set_that_is_gone_changed_or_unknown_is_refused(tmp_path: Path):
+    store = SetStore(tmp_path)
+    store.create("mine", CalibrationSpec(), [CalibrationSample(kind="text", text="A letter to nobody.")])
+    spec = store.pinned(CalibrationSpec(source="set:mine"))
+    assert "few-samples" not in findings(calibration=spec)
+    file = Path(spec.sets[0].file)
+    file.write_bytes(b'{"text":"Another letter to nobody."}\n')
+    assert findings(calibration=spec)["calibration-set-changed"].severity is Severity.BLOCKS
+    file.unlink()
+    assert findings(calibration=spec)["calibration-set-missing"].severity is Severity.BLOCKS
+    unknown = CalibrationSpec(source="set:other")
+    assert findings(calibration=unknown)["calibration-set-unknown"].severity is Severity.BLOCKS
+
+
+def test_that_a_part_without_samples_is_warned_of():
+    parts = (MixPart(source="self-chat", weight=1000), MixPart(source="built-in"))
+    found = findings(calibration=CalibrationSpec(mix=parts, samples=64))
+    assert "built-in" in found["calibration-part-empty"].message
 
 
 def test_that_odd_amounts_of_data_are_warned_of():

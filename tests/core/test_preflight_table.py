@@ -18,7 +18,7 @@ from core.models.local_model import LocalModel, Remark, Weights
 from core.models.survey import Survey, SurveyedModule
 from core.plan.finding import Finding, Severity
 from core.plan.machine import Machine
-from core.plan.mend import Asked, applied, next_mend, together
+from core.plan.mend import Draft, applied, next_mend, together
 from core.plan.preflight import in_order, preflight
 from core.plan.setting_check import resolved
 from core.value import Json
@@ -178,6 +178,9 @@ ROWS = (
     Row("memory-too-small", BLOCKS, where=machine(memory_available=GIB // 4)),
     Row("memory-tight", WARNS, model=LARGE, survey=WIDE, fix=...,
         calibration=CalibrationSpec(source=__file__, samples=4096, max_length=4096),
+        where=machine(memory_available=200 * GIB, memory_total=256 * GIB), says="it fits"),
+    Row("memory-too-small", BLOCKS, model=LARGE, survey=WIDE, fix=...,
+        calibration=CalibrationSpec(source=__file__, samples=4096, max_length=4096),
         where=machine(memory_available=40 * GIB, memory_total=64 * GIB), says="it fits"),
     Row("gpu-too-small", BLOCKS, where=machine(gpu((9, 0), free=GIB // 4, others_bytes=23 * GIB)), says="23.0 GiB"),
     Row("gpu-tight", WARNS, where=machine(gpu((9, 0), free=5 * GIB)), fix=...,
@@ -196,7 +199,7 @@ ROWS = (
 EACH = pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.code}-{row.method}")
 
 
-def planned(row: Row, asked: Asked) -> tuple[Finding, ...]:
+def planned(row: Row, asked: Draft) -> tuple[Finding, ...]:
     """The findings as the window and the command line make them."""
     recipe, wrong = resolved(find(asked.method), asked.overrides, asked.calibration, row.survey)
     found = preflight(
@@ -205,8 +208,8 @@ def planned(row: Row, asked: Asked) -> tuple[Finding, ...]:
     return in_order((*wrong, *found))
 
 
-def asked_of(row: Row) -> Asked:
-    return Asked(method=row.method, overrides=row.overrides, calibration=row.calibration)
+def asked_of(row: Row) -> Draft:
+    return Draft(method=row.method, overrides=row.overrides, calibration=row.calibration)
 
 
 def the(code: str, findings: tuple[Finding, ...]) -> Finding:
@@ -302,7 +305,7 @@ def test_that_a_folder_that_may_not_be_written_is_mended_with_our_own(
 # Several at once ------------------------------------------------------------------------------------------------------
 
 
-def mended(row: Row, asked: Asked) -> tuple[Asked, tuple[Finding, ...]]:
+def mended(row: Row, asked: Draft) -> tuple[Draft, tuple[Finding, ...]]:
     done: list[Finding] = []
     while (mend := next_mend(planned(row, asked), done)) is not None:
         done.append(mend)
@@ -312,7 +315,7 @@ def mended(row: Row, asked: Asked) -> tuple[Asked, tuple[Finding, ...]]:
 
 def test_that_everything_that_blocks_is_mended_one_after_the_other(tmp_path: Path) -> None:
     row = Row("group-size", BLOCKS)
-    asked = Asked(
+    asked = Draft(
         method="gptq-w4a16",
         overrides={"group_size": 128, "actorder": "group", "ignore": ["lm_haed", "donw_proj"]},
         calibration=CalibrationSpec(source="/nowhere/a.txt"),
@@ -338,9 +341,9 @@ def test_that_mending_ends_where_nothing_helps() -> None:
 
 
 def test_that_another_method_takes_only_the_ignored_layers_along() -> None:
-    asked = Asked(method="fp8-block", overrides={"ignore": ["lm_head", "re:.*o_proj$"], "observer": "mse"})
+    asked = Draft(method="fp8-block", overrides={"ignore": ["lm_head", "re:.*o_proj$"], "observer": "mse"})
     after = applied(asked, {"method": "fp8-dynamic"})
-    assert after == Asked(method="fp8-dynamic", overrides={"ignore": ["lm_head", "re:.*o_proj$"]})
+    assert after == Draft(method="fp8-dynamic", overrides={"ignore": ["lm_head", "re:.*o_proj$"]})
 
 
 # What cannot happen ---------------------------------------------------------------------------------------------------

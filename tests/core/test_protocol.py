@@ -134,5 +134,5 @@ def test_that_a_field_of_a_later_version_is_ignored() -> None:
     assert event == StageStarted(job="1", stage="load")
 
 
-def test_that_the_protocol_is_version_one() -> None:
-    assert protocol.PROTOCOL_VERSION == 1
+def test_that_the_protocol_is_version_two() -> None:
+    assert protocol.PROTOCOL_VERSION == 2

@@ -21,6 +21,7 @@ from window_values import (
     a_plan,
 )
 
+from core.calibration.inspection import CalibrationInspection
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal
 from ui.pages.compress import CompressPage
@@ -260,12 +261,12 @@ def test_that_nothing_starts_while_something_is_found_out(qtbot: QtBot) -> None:
     assert button(page, "compress.run").isEnabled()
 
 
-def test_that_the_preview_is_asked_for_and_shown(qtbot: QtBot) -> None:
+def test_that_an_inspection_is_asked_for_and_shown(qtbot: QtBot) -> None:
     page = planned(qtbot)
-    with qtbot.waitSignal(page.preview_requested) as asked:
-        qtbot.mouseClick(button(page, "calibration.preview"), Qt.MouseButton.LeftButton)
+    with qtbot.waitSignal(page.inspect_requested) as asked:
+        qtbot.mouseClick(button(page, "calibration.inspect"), Qt.MouseButton.LeftButton)
     assert asked.args[0].model == ORIGINAL.path
-    dialog = page.show_preview([{"text": "a", "tokens": [{"id": 1, "text": "a"}], "truncated": False, "origin": "x"}])
+    dialog = page.show_inspection(CalibrationInspection(source="self-chat", samples=1, wanted=1, max_length=64))
     qtbot.addWidget(dialog)
     assert dialog.isVisible()
     dialog.close()

@@ -7,14 +7,15 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton
 from pytestqt.qtbot import QtBot
 
+from core.calibration.inspection import ShownSample, ShownToken
 from core.errors import Problem
-from ui.dialogs.calibration_preview import show_preview
 from ui.dialogs.problem import show_problem
 from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
 from ui.widgets.fact_list import FactList
 from ui.widgets.plain import PlainLabel
 from ui.widgets.remark_list import Line, RemarkList
+from ui.widgets.sample_view import SampleView
 from ui.widgets.spark_line import SparkLine
 from ui.widgets.tag import Tag
 
@@ -90,22 +91,16 @@ def test_that_a_problem_tells_what_to_do_and_folds_its_details(qtbot: QtBot) -> 
     dialog.close()
 
 
-def test_that_the_preview_shows_tokens_as_they_are_even_beyond_the_basic_plane(qtbot: QtBot) -> None:
-    tokens = [
-        {"id": 1, "text": "<|user|>"},
-        {"id": 2, "text": "😀"},
-        {"id": 3, "text": " <b>x</b>"},
-        {"id": 4, "text": "!"},
-    ]
-    samples = [{"text": "", "tokens": tokens, "truncated": True, "origin": "prompt 12"}]
-    dialog = show_preview(None, samples)
-    qtbot.addWidget(dialog)
-    text = dialog.findChild(QPlainTextEdit, "preview.text")
+def test_that_samples_are_shown_token_by_token_even_beyond_the_basic_plane(qtbot: QtBot) -> None:
+    texts = ("<|user|>", "😀", " <b>x</b>", "!")
+    tokens = tuple(ShownToken(id=number, text=text) for number, text in enumerate(texts))
+    view = SampleView((ShownSample(text="", tokens=tokens, truncated=True, origin="prompt 12", note="Not answered."),))
+    qtbot.addWidget(view)
+    text = view.findChild(QPlainTextEdit, "inspector.text")
     assert text is not None
     assert text.toPlainText() == "<|user|>😀 <b>x</b>!"
     tinted = [mark.cursor.selectedText() for mark in text.extraSelections()]
     assert tinted == ["😀", "!"]
-    facts = dialog.findChild(QLabel, "preview.facts")
+    facts = view.findChild(QLabel, "inspector.facts")
     assert facts is not None
-    assert facts.text() == "4 tokens · cut at the longest length · prompt 12"
-    dialog.close()
+    assert facts.text() == "4 tokens · cut at the longest length · prompt 12 · Not answered."

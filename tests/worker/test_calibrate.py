@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from transformers import AutoTokenizer
 
 from core.calibration.spec import CalibrationSample, CalibrationSpec
 from core.errors import BitpressError
-from core.jobs.protocol import PreviewCalibration, Warned
-from core.worker import answers, calibrate, preview
+from core.jobs.protocol import Warned
+from core.worker import calibrate
 
 pytestmark = pytest.mark.model
 
@@ -110,36 +109,3 @@ def test_that_chats_which_the_template_refuses_are_left_out_with_a_warning(start
     with pytest.raises(BitpressError) as caught:
         calibrate.choose(strict, [system], SPEC, reporter(Memory()))
     assert caught.value.problem.code == "chat-template-refuses"
-
-
-def test_that_a_preview_of_a_file_shows_its_tokens_without_loading_the_model(starter: Path, tmp_path: Path):
-    path = tmp_path / "notes.txt"
-    path.write_text("The lighthouse stands on the northern cape.\n")
-    command = PreviewCalibration(job="p", model=str(starter), calibration=CalibrationSpec(source=str(path)))
-    (sample,) = preview.run(command, reporter(Memory()))["samples"]
-    assert sample["text"].strip() == "The lighthouse stands on the northern cape."
-    assert "".join(token["text"] for token in sample["tokens"]) == sample["text"]
-    assert (sample["truncated"], sample["origin"], sample["note"]) == (False, "notes.txt:1", "")
-
-
-def test_that_a_preview_of_self_chat_shows_prompts_until_they_are_answered(starter: Path, tmp_path: Path):
-    spec = CalibrationSpec(samples=8)
-    command = PreviewCalibration(job="p", model=str(starter), calibration=spec, answers=str(tmp_path), limit=3)
-    shown = preview.run(command, reporter(Memory()))["samples"]
-    assert [sample["note"] for sample in shown] == [preview.NOT_ANSWERED] * 3
-    assert shown[0]["text"].endswith("<|im_start|>assistant\n")
-    first = answers.in_order(answers.prompts(), 0)[0]
-    kept = {
-        "id": first.id,
-        "messages": list(first.messages),
-        "answer": "Quite so.",
-        "tokens": 3,
-        "finished": True,
-        "seed": 0,
-        "max_tokens": answers.MAX_TOKENS,
-    }
-    (tmp_path / answers.FILE).write_text(json.dumps(kept) + "\n")
-    again = preview.run(command, reporter(Memory()))["samples"]
-    assert again[0]["note"] == ""
-    assert "Quite so." in again[0]["text"]
-    assert [sample["origin"] for sample in again] == [sample["origin"] for sample in shown]

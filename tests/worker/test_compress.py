@@ -13,7 +13,9 @@ import pytest
 from tiny_llama import write_tiny_llama
 from worker_process import WorkerProcess, finished, worker_process
 
-from core.calibration.spec import CalibrationSpec
+from core.calibration.overlap import evaluation_texts
+from core.calibration.sets import SetStore
+from core.calibration.spec import SELF_CHAT, CalibrationFacts, CalibrationSample, CalibrationSpec, MixPart
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -159,6 +161,42 @@ def test_that_self_chat_is_answered_once_and_the_same_seed_gives_the_same_tensor
 
 
 @pytest.mark.model
+def test_that_a_mix_of_set_file_and_self_chat_is_drawn_and_recorded(
+    worker: WorkerProcess, model: Path, texts: Path, tmp_path: Path
+):
+    store = SetStore(tmp_path / "sets")
+    store.create("one", CalibrationSpec(), [CalibrationSample(kind="text", text="One letter, sent to nobody at all.")])
+    mix = (MixPart(source="set:one"), MixPart(source=str(texts)), MixPart(source=SELF_CHAT, weight=2))
+    spec = store.pinned(CalibrationSpec(mix=mix, samples=12, max_length=64))
+    more = {"calibration": spec, "answers": str(tmp_path / "answers"), "tokens_file": str(tmp_path / "tokens.json")}
+    events = worker.run(command(model, tmp_path / "mixed", gptq(INT8_GROUP), **more))
+    assert stages(events) == ["load", "answer", "modifier-0", "save"]
+    facts = CalibrationFacts.model_validate(finished(events).result["calibration"])
+    # The set has one of its three samples: the other two come from the others, by weight.
+    assert [(part.source, part.samples) for part in facts.parts] == [("set:one", 1), (str(texts), 4), (SELF_CHAT, 7)]
+    assert facts.sets == spec.sets
+    assert facts.files == (spec.sets[0].file, str(texts))
+    assert len((tmp_path / "answers" / "answers.jsonl").read_text().splitlines()) == 7
+    assert [event.code for event in events if isinstance(event, Warned)] == ["calibration-part-short"]
+    kept = json.loads((tmp_path / "tokens.json").read_text())["input_ids"]
+    assert (len(kept), sum(map(len, kept))) == (facts.samples, facts.tokens)
+
+
+@pytest.mark.model
+def test_that_evaluation_text_stops_a_job_before_the_model_is_touched(
+    worker: WorkerProcess, model: Path, tmp_path: Path
+):
+    path = tmp_path / "copied.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in evaluation_texts().values()))
+    spec = CalibrationSpec(source=str(path), samples=8, max_length=64)
+    last = finished(worker.run(command(model, tmp_path / "output", gptq(INT8_GROUP), calibration=spec)))
+    assert last.problem is not None
+    assert last.problem.code == "calibration-overlap"
+    assert last.problem.hint
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.model
 def test_that_short_data_is_used_whole_with_a_warning(worker: WorkerProcess, model: Path, texts: Path, tmp_path: Path):
     spec = CalibrationSpec(source=str(texts), samples=100, max_length=64)
     events = worker.run(command(model, tmp_path / "short", gptq(INT4_GROUP), calibration=spec))
@@ -170,7 +208,7 @@ def test_that_short_data_is_used_whole_with_a_warning(worker: WorkerProcess, mod
 @pytest.mark.parametrize(
     ("modifier", "code"),
     [
-        (FP8.model_copy(update={"arguments": FP8.arguments | {"targets": ["Conv2d"]}}), "nothing-quantized"),
+        (FP8.model_copy(update={"arguments": FP8.arguments | {"targets": ["Conv2d"]}}), "nothing-changed"),
         (FP8.model_copy(update={"arguments": FP8.arguments | {"scheme": "W4A15"}}), "bad-recipe"),
         (ModifierSpec(name="ConstantPruningModifier", arguments={}), "unknown-modifier"),
     ],

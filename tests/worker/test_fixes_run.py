@@ -19,7 +19,7 @@ from core.models.inspect import inspect
 from core.models.native_types import native_types
 from core.plan.finding import Finding
 from core.plan.machine import Machine
-from core.plan.mend import Asked, applied
+from core.plan.mend import Draft, applied
 from core.plan.preflight import in_order, preflight
 from core.plan.setting_check import resolved
 from core.value import Json
@@ -121,7 +121,7 @@ def unchecked(method: str, folder: Path, **overrides: Json) -> list[Any]:
     return built(find(method).modifiers(parameters))
 
 
-def found(folder: Path, asked: Asked) -> tuple[Finding, ...]:
+def found(folder: Path, asked: Draft) -> tuple[Finding, ...]:
     inside = survey(folder)
     recipe, wrong = resolved(find(asked.method), asked.overrides, None, inside)
     return in_order((*wrong, *preflight(inspect(folder), inside, recipe, WHERE, None)))
@@ -129,7 +129,7 @@ def found(folder: Path, asked: Asked) -> tuple[Finding, ...]:
 
 def mended(folder: Path, code: str, method: str, **overrides: Json) -> list[Any]:
     """The modifiers after the fix of the finding, which must be there before and gone afterwards."""
-    asked = Asked(method=method, overrides=overrides)
+    asked = Draft(method=method, overrides=overrides)
     finding = next(each for each in found(folder, asked) if each.code == code)
     assert finding.fix
     after = applied(asked, finding.fix)
@@ -319,7 +319,7 @@ def test_that_keys_and_values_of_opt_stop_the_job_and_those_of_neox_are_left_in_
 
 
 def test_that_keys_and_values_of_llama_are_found(llama: Path, tokenizer: Any, tmp_path: Path) -> None:
-    assert "kv-cache-architecture" not in {each.code for each in found(llama, Asked(method="fp8-kv-cache"))}
+    assert "kv-cache-architecture" not in {each.code for each in found(llama, Draft(method="fp8-kv-cache"))}
     names = runs(press(llama, unchecked("fp8-kv-cache", llama), tokenizer), tmp_path / "out")
     assert any(name.endswith("k_scale") for name in names)
 

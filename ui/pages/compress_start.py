@@ -35,6 +35,8 @@ class StartCard(Card):
         self._mend_all.clicked.connect(self.mend_all_requested.emit)
         self._facts = FactList()
         self._facts.setObjectName("compress.needs")
+        self._basis = PlainLabel("", "note")
+        self._basis.setObjectName("compress.basis")
         self._waiting = PlainLabel("Choose a model and a method.", "note")
         self._waiting.setObjectName("compress.waiting")
         self._output = ElidedLabel("", "small", mode=Qt.TextElideMode.ElideMiddle)
@@ -52,6 +54,7 @@ class StartCard(Card):
         self.body.addWidget(self._findings)
         self.body.addWidget(self._mend_all, 0, Qt.AlignmentFlag.AlignLeft)
         self.body.addWidget(self._facts)
+        self.body.addWidget(self._basis)
         self.body.addSpacing(8)
         self.body.addWidget(PlainLabel("Result goes to", "section", selectable=False))
         self.body.addLayout(row)
@@ -79,6 +82,9 @@ class StartCard(Card):
         estimates = plan.estimates if plan else None
         self._facts.show_facts(need_facts(estimates) if estimates else ())
         self._facts.setVisible(estimates is not None)
+        # On what the time rests: whoever sees a wide range wants to know why.
+        self._basis.setText(estimates.basis if estimates else "")
+        self._basis.setVisible(bool(self._basis.text()))
 
     def show_output(self, output: Path | None, *, several: bool) -> None:
         """Where the result goes; several results always go to our own folder."""

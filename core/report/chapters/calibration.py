@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.calibration.spec import SELF_CHAT, CalibrationFacts
+from core.calibration.spec import BUILT_IN, SELF_CHAT, CalibrationFacts
 from core.report.blocks import Block, Cell, Facts, Heading, Paragraph
 from core.report.chapters.columns import numbered
 from core.report.data import ReportData, RunReport
@@ -34,6 +34,15 @@ def _source(facts: CalibrationFacts) -> str:
             "Bitpress's own prompts, answered by the original model itself and rendered with its chat template. "
             "The texts that quality is measured on are never among them."
         )
+    if facts.source == BUILT_IN:
+        return "Bitpress's own prompts without answers, rendered with the model's chat template."
+    if facts.parts:
+        return (
+            f"A mix of {counted(len(facts.parts), 'source')}, drawn by weight and rendered with the model's chat "
+            "template where it holds conversations."
+        )
+    if facts.sets:
+        return "A kept set of samples, rendered with the model's chat template where it holds conversations."
     return "The user's own data, rendered with the model's chat template where it holds conversations."
 
 
@@ -55,6 +64,14 @@ def _facts(facts: CalibrationFacts) -> list[tuple[str, Cell]]:
         ("Seed", Cell(text=str(facts.seed))),
         ("SHA-256 of the token ids", Cell(text=facts.sha256, mono=True)),
     ]
+    rows += [
+        (
+            f"Part {number}",
+            Cell(text=f"{part.source}: {counted(part.samples, 'sample')}, {whole(part.tokens)} tokens", mono=True),
+        )
+        for number, part in enumerate(facts.parts, 1)
+    ]
+    rows += [(f"SHA-256 of the set {one.name}", Cell(text=one.sha256, mono=True)) for one in facts.sets]
     if facts.files:
         rows.append(("Files", Cell(text="\n".join(facts.files), mono=True)))
     return rows

@@ -1,0 +1,91 @@
+"""Folders that Hugging Face's `save_to_disk` writes: which of their files hold the rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from core.errors import BitpressError
+from core.value import Json
+
+METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
+"""Files that describe a data set and hold nothing of it."""
+
+_TRAIN = "train"
+_LARGEST = 16 << 20
+
+
+def dataset_files(folder: Path) -> tuple[Path, ...]:
+    """The Arrow files of a saved data set in their order; none where the folder is no such thing.
+
+    Of a folder with splits it is `train`, or the only one. Nothing but JSON is read. Raises BitpressError
+    `calibration-format` for a damaged folder, one with a choice of splits, and one whose rows are chosen by a file of
+    indices; `calibration-missing` where a file that it names is not there.
+    """
+    splits = _read(folder / "dataset_dict.json")
+    if splits is not None:
+        folder = folder / _split(folder, splits.get("splits"))
+    state = _read(folder / "state.json")
+    if state is None:
+        if splits is not None:
+            raise _damaged(folder / "state.json", "it is not there")
+        return ()
+    if "_data_files" not in state:
+        return ()  # A file of that name by somebody else.
+    if state.get("_indices_data_files"):
+        raise BitpressError(
+            "calibration-format",
+            f"{folder} keeps which rows it has in a file of its own, which only the datasets library reads.",
+            "Save it again with flatten_indices().save_to_disk(), or as parquet.",
+        )
+    entries = state["_data_files"]
+    names = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries if entry is not None]
+    if not names or not all(_plain(name) for name in names):
+        raise _damaged(folder / "state.json", "it names no files of rows")
+    files = tuple(folder / str(name) for name in names)
+    for file in files:
+        if not file.is_file():
+            raise BitpressError(
+                "calibration-missing",
+                f"{folder} names {file.name} and does not have it.",
+                "Copy the folder again, whole.",
+            )
+    return files
+
+
+def _split(folder: Path, splits: Json) -> str:
+    if not isinstance(splits, list) or not splits or not all(_plain(name) for name in splits):
+        raise _damaged(folder / "dataset_dict.json", "it names no splits")
+    if _TRAIN in splits or len(splits) == 1:
+        return _TRAIN if _TRAIN in splits else str(splits[0])
+    raise BitpressError(
+        "calibration-format",
+        f"{folder} has the splits {', '.join(splits[:12])} and none is called {_TRAIN}.",
+        f"Choose one of them, for instance {folder / splits[0]}.",
+    )
+
+
+def _plain(name: Json) -> bool:
+    """A name that leads nowhere else."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
+def _read(path: Path) -> dict[str, Json] | None:
+    """The object in a JSON file; None where there is no such file."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise _damaged(path, "it is far too large")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _damaged(path: Path, why: str) -> BitpressError:
+    return BitpressError(
+        "calibration-format",
+        f"{path} belongs to a saved data set and cannot be used: {why}.",
+        "Save the data set again with save_to_disk(), or as parquet.",
+    )

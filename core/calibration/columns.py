@@ -1,0 +1,87 @@
+"""Reads files with columns, Parquet and Arrow, batch by batch, and only the columns that are of use.
+
+pyarrow reads them; nothing in them is run. Batches of Arrow files are checked before they are opened up, because their
+offsets come from the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from core.calibration.records import KNOWN_FIELDS, sample_of
+from core.calibration.text_files import unreadable
+from core.errors import BitpressError
+from core.value import Json
+
+_BATCH = 256
+_FILE_MARK = b"ARROW1"
+_OLD_MARK = b"FEA1"
+
+
+def column_records(path: Path, field: str | None) -> Iterator[tuple[int, dict[str, Json]]]:
+    """(number from 1, record) of every row, with the column `field` alone, or all that `sample_of` knows.
+
+    Raises BitpressError `calibration-format`, `calibration-unreadable`, and `calibration-field` where no column is of
+    use.
+    """
+    import pyarrow as pa
+
+    batches = _parquet(path, field) if path.suffix.lower() == ".parquet" else _arrow(path, field)
+    number = 0
+    try:
+        for batch in batches:
+            for start in range(0, batch.num_rows, _BATCH):
+                for record in batch.slice(start, _BATCH).to_pylist():
+                    number += 1
+                    yield number, record
+    except PermissionError as error:
+        raise unreadable(path, error) from error
+    except (OSError, ValueError, KeyError, IndexError, MemoryError, pa.ArrowException) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        kind = "a Parquet" if path.suffix.lower() == ".parquet" else "an Arrow"
+        raise BitpressError(
+            "calibration-format",
+            f"{path} is not {kind} file that can be read: {first}",
+            "Save it again, or use jsonl.",
+        ) from error
+
+
+def _parquet(path: Path, field: str | None) -> Iterator[Any]:
+    from pyarrow.parquet import ParquetFile
+
+    file = ParquetFile(path)
+    yield from file.iter_batches(batch_size=_BATCH, columns=_wanted(file.schema_arrow.names, path, field))
+
+
+def _arrow(path: Path, field: str | None) -> Iterator[Any]:
+    """Batches of an Arrow stream, as data sets are saved, or of an Arrow file, which Feather is too."""
+    import pyarrow as pa
+
+    with ExitStack() as opened:
+        source = opened.enter_context(pa.OSFile(str(path), "rb"))
+        mark = source.read(len(_FILE_MARK))
+        source.seek(0)
+        if mark.startswith(_OLD_MARK):
+            raise ValueError("it is of the first Feather format")
+        is_file = mark == _FILE_MARK
+        open_one = pa.ipc.open_file if is_file else pa.ipc.open_stream
+        names = open_one(source).schema.names
+        source.seek(0)
+        wanted = _wanted(names, path, field)
+        options = pa.ipc.IpcReadOptions(included_fields=[place for place, name in enumerate(names) if name in wanted])
+        reader = open_one(source, options=options)
+        batches = (reader.get_batch(place) for place in range(reader.num_record_batches)) if is_file else iter(reader)
+        for batch in batches:
+            batch.validate(full=True)
+            yield batch
+
+
+def _wanted(names: Sequence[str], path: Path, field: str | None) -> list[str]:
+    """Other columns, pictures for instance, are not worth their memory."""
+    wanted = [name for name in names if name == field or (not field and name in KNOWN_FIELDS)]
+    if not wanted:
+        sample_of(dict.fromkeys(names), path.name, field)
+    return wanted
