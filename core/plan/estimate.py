@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from core.calibration.spec import SELF_CHAT
 from core.jobs.run import Run
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
@@ -92,7 +91,7 @@ def _work_bytes(job: _Job) -> int:
 def _answer_bytes(job: _Job) -> int:
     """Memory of one batch of self-made answers beside the weights: KV cache and logits; 0 for other data."""
     calibration, shape = job.recipe.calibration, job.shape
-    if calibration is None or calibration.source != SELF_CHAT:
+    if calibration is None or not calibration.chat_samples:
         return 0
     return ANSWER_BATCH * (2 * ANSWER_TOKENS * shape.kv_values * 2 + shape.vocabulary * 12)
 

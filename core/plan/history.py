@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from core.calibration.spec import SELF_CHAT
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run, RunKind
 from core.methods.recipe import Recipe
@@ -33,17 +32,12 @@ def same_method(history: Sequence[Run], method: str) -> list[Run]:
 def answered(model: str, recipe: Recipe, history: Sequence[Run]) -> bool:
     """Whether an earlier job has already let this model answer as many prompts with the same seed."""
     wanted = recipe.calibration
-    if wanted is None or wanted.source != SELF_CHAT:
+    if wanted is None or not wanted.chat_samples:
         return False
     for run in _completed(history):
         earlier = recipe_of(run) if run.models[:1] == (model,) else None
         used = earlier.calibration if earlier else None
-        if (
-            used is not None
-            and used.source == SELF_CHAT
-            and used.samples >= wanted.samples
-            and used.seed == wanted.seed
-        ):
+        if used is not None and used.chat_samples >= wanted.chat_samples and used.seed == wanted.seed:
             return True
     return False
 

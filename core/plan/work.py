@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from core.calibration.spec import SELF_CHAT, CalibrationSpec
+from core.calibration.spec import BUILT_IN, SELF_CHAT, CalibrationSpec
 from core.methods.method import Method, Parameters
 from core.plan.sizes import Shape
 
 ANSWER_TOKENS = 170
 """Tokens that a prompt and its answer have in the middle (measured over 128 samples); answers end at 128."""
+
+PROMPT_TOKENS = 62
+"""Tokens that a built-in prompt has alone (measured over all of them with the starter model's tokenizer)."""
 
 ANSWER_BATCH = 32
 
@@ -91,9 +94,13 @@ def expected_tokens(calibration: CalibrationSpec | None) -> int:
     """Calibration tokens to expect: chat samples are short, documents mostly fill their length."""
     if calibration is None:
         return 0
-    if calibration.source == SELF_CHAT:
-        return calibration.samples * min(calibration.max_length, ANSWER_TOKENS)
-    return ceil(calibration.samples * calibration.max_length * 0.7)
+    lengths = {SELF_CHAT: ANSWER_TOKENS, BUILT_IN: PROMPT_TOKENS}
+    return ceil(
+        sum(
+            count * min(calibration.max_length, lengths.get(part.source, calibration.max_length * 0.7))
+            for part, count in zip(calibration.parts, calibration.part_samples, strict=True)
+        )
+    )
 
 
 def compress_seconds(
@@ -112,11 +119,11 @@ def compress_seconds(
 
 def answer_seconds(calibration: CalibrationSpec | None, shape: Shape, weights: int, speed: Speed) -> float:
     """Seconds to let the model answer the built-in prompts; 0 for other data."""
-    if calibration is None or calibration.source != SELF_CHAT:
+    if calibration is None or not calibration.chat_samples:
         return 0.0
     if speed.per_answer:
-        return calibration.samples * shape.elements * speed.per_answer
-    steps = ceil(calibration.samples / ANSWER_BATCH) * ANSWER_TOKENS
+        return calibration.chat_samples * shape.elements * speed.per_answer
+    steps = ceil(calibration.chat_samples / ANSWER_BATCH) * ANSWER_TOKENS
     return steps * max(speed.per_token, weights / speed.bandwidth)
 
 
