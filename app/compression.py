@@ -83,8 +83,8 @@ async def plan_compression(
     return Planned(model=model, survey=survey, recipe=recipe, output=place, findings=findings, estimates=needs)
 
 
-async def start_compression(engine: Engine, planned: Planned) -> Run:
-    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it."""
+def require_runnable(planned: Planned) -> None:
+    """Raises BitpressError `blocked`, with what mends it, where preflight forbids the job."""
     blocking = [finding for finding in planned.findings if finding.severity is Severity.BLOCKS]
     if blocking:
         raise BitpressError(
@@ -93,6 +93,11 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
             "; ".join(f"set {key} to {value}" for key, value in (blocking[0].fix or {}).items())
             or "Mend what is named, then start again.",
         )
+
+
+async def start_compression(engine: Engine, planned: Planned) -> Run:
+    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it."""
+    require_runnable(planned)
     method = find(planned.recipe.method)
     answers = None
     if planned.recipe.calibration is not None and planned.recipe.calibration.has_self_chat:
@@ -105,6 +110,7 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
         model_name=planned.model.name,
         settings={
             "recipe": planned.recipe.model_dump(mode="json"),
+            "device": engine.settings.device,
             "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
             "findings": [finding.model_dump(mode="json") for finding in planned.findings],
         },

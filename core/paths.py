@@ -65,6 +65,11 @@ class Home:
         return self.root / "cache" / "answers"
 
     @property
+    def presets(self) -> Path:
+        """Named recipes, one YAML file each."""
+        return self.root / "presets"
+
+    @property
     def calibration_sets(self) -> Path:
         """Named calibration sets: their contents by hash, and one small file a name."""
         return self.root / "calibration"

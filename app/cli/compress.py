@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.asked import Asked, asked_document
 from app.cli.output import BLOCKED, DONE, FAILED, Output
-from app.cli.session import follow, serve
+from app.cli.session import follow, followed, serve
 from app.engine import Engine
-from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.errors import BitpressError
 from core.plan.finding import Severity
 
@@ -19,28 +19,41 @@ if TYPE_CHECKING:
     from app.compression import Planned
 
 Model = Annotated[str, typer.Argument(help="A folder, a GGUF file, a name from `bitpress models`, or starter.")]
-MethodName = Annotated[str, typer.Option("--method", help="An entry of `bitpress methods`.")]
+MethodName = Annotated[str | None, typer.Option("--method", help="An entry of `bitpress methods`.")]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="A recipe as YAML, instead of --method; other options go over it.")
+]
+PresetName = Annotated[
+    str | None, typer.Option("--preset", help="An entry of `bitpress presets`, instead of --method.")
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A parameter, as NAME=VALUE; may be given often.")]
 Calibration = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--calibration",
         help="self-chat, built-in, set:NAME, or a file or folder. Several make a mix, each with *WEIGHT if wanted: "
         "given as several options, or joined: 'self-chat*2+chats.jsonl'.",
     ),
 ]
-Samples = Annotated[int, typer.Option("--samples", min=1, help="Calibration samples.")]
+Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Calibration samples.")]
 TextField = Annotated[
     str | None, typer.Option("--text-field", help="Column of jsonl, csv and parquet; found by itself if left out.")
 ]
-MaxLength = Annotated[int, typer.Option("--max-length", min=16, help="Most tokens per sample.")]
-Seed = Annotated[int, typer.Option("--seed", min=0)]
+MaxLength = Annotated[int | None, typer.Option("--max-length", min=16, help="Most tokens per sample.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**31 - 1)]
+DataSeed = Annotated[
+    int | None,
+    typer.Option("--calibration-seed", min=0, max=2**31 - 1, help="Draws the samples; as --seed if left out."),
+]
 OutputFolder = Annotated[Path | None, typer.Option("--output", help="The folder to write; it must not exist.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")]
+Rehearse = Annotated[
+    bool, typer.Option("--rehearse", help="Go the whole way on one layer and a few samples, in a few seconds.")
+]
+PrintRecipe = Annotated[
+    bool, typer.Option("--print-recipe", help="Write the whole recipe as YAML, for --recipe, and nothing else.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
-
-_DEFAULT = CalibrationSpec()
-_SOURCES = [SELF_CHAT]
 
 
 def list_methods(as_json: Json = False) -> int:
@@ -66,17 +79,22 @@ def list_methods(as_json: Json = False) -> int:
 def plan(
     *,
     model: Model,
-    method: MethodName,
+    method: MethodName = None,
+    recipe: RecipeFile = None,
+    preset: PresetName = None,
     settings: Set = None,
-    calibration: Calibration = _SOURCES,
-    samples: Samples = _DEFAULT.samples,
-    max_length: MaxLength = _DEFAULT.max_length,
+    calibration: Calibration = None,
+    samples: Samples = None,
+    max_length: MaxLength = None,
     text_field: TextField = None,
-    seed: Seed = 0,
+    calibration_seed: DataSeed = None,
+    seed: Seed = None,
     output_folder: OutputFolder = None,
+    rehearse: Rehearse = False,
+    print_recipe: PrintRecipe = False,
     as_json: Json = False,
 ) -> int:
-    """Say what would happen, what stands in the way, and what it would need; nothing runs."""
+    """Say what would happen, what stands in the way, and what it would need; nothing runs unless it is rehearsed."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
@@ -84,15 +102,29 @@ def plan(
             engine,
             output,
             model=model,
-            method=method,
-            settings=settings,
-            calibration=calibration,
-            samples=samples,
-            max_length=max_length,
-            text_field=text_field,
-            seed=seed,
+            asked=Asked(
+                method=method,
+                recipe=recipe,
+                preset=preset,
+                settings=tuple(settings or ()),
+                calibration=tuple(calibration or ()),
+                samples=samples,
+                max_length=max_length,
+                text_field=text_field,
+                calibration_seed=calibration_seed,
+                seed=seed,
+            ),
             output_folder=output_folder,
         )
+        if print_recipe:
+            from core.methods.recipe_document import recipe_text
+
+            output.result({"runnable": planned.runnable, "document": recipe_text(planned.recipe)})
+            output.verbatim(recipe_text(planned.recipe))
+            return DONE if planned.runnable else BLOCKED
+        told: dict[str, Any] = {}
+        if rehearse:
+            planned, told["rehearsal"] = await _rehearsed(engine, output, planned)
         output.result(
             {
                 "runnable": planned.runnable,
@@ -100,9 +132,12 @@ def plan(
                 "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
                 "recipe": planned.recipe.model_dump(mode="json"),
                 "output": str(planned.output),
+                **told,
             }
         )
         _say_plan(output, planned)
+        if told.get("rehearsal"):
+            _say_rehearsal(output, told["rehearsal"])
         return DONE if planned.runnable else BLOCKED
 
     return serve(output, command)
@@ -111,13 +146,16 @@ def plan(
 def compress(
     *,
     model: Model,
-    method: MethodName,
+    method: MethodName = None,
+    recipe: RecipeFile = None,
+    preset: PresetName = None,
     settings: Set = None,
-    calibration: Calibration = _SOURCES,
-    samples: Samples = _DEFAULT.samples,
-    max_length: MaxLength = _DEFAULT.max_length,
+    calibration: Calibration = None,
+    samples: Samples = None,
+    max_length: MaxLength = None,
     text_field: TextField = None,
-    seed: Seed = 0,
+    calibration_seed: DataSeed = None,
+    seed: Seed = None,
     output_folder: OutputFolder = None,
     device: Device = None,
     as_json: Json = False,
@@ -135,13 +173,18 @@ def compress(
             engine,
             output,
             model=model,
-            method=method,
-            settings=settings,
-            calibration=calibration,
-            samples=samples,
-            max_length=max_length,
-            text_field=text_field,
-            seed=seed,
+            asked=Asked(
+                method=method,
+                recipe=recipe,
+                preset=preset,
+                settings=tuple(settings or ()),
+                calibration=tuple(calibration or ()),
+                samples=samples,
+                max_length=max_length,
+                text_field=text_field,
+                calibration_seed=calibration_seed,
+                seed=seed,
+            ),
             output_folder=output_folder,
         )
         for finding in planned.findings:
@@ -187,43 +230,47 @@ def prove(
     return serve(output, command)
 
 
-async def _planned(
-    engine: Engine,
-    output: Output,
-    *,
-    model: str,
-    method: str,
-    settings: list[str] | None,
-    calibration: list[str],
-    samples: int,
-    max_length: int,
-    text_field: str | None,
-    seed: int,
-    output_folder: Path | None,
-) -> Planned:
-    from app.calibration import typed_sources
-    from app.compression import plan_compression
+async def _planned(engine: Engine, output: Output, *, model: str, asked: Asked, output_folder: Path | None) -> Planned:
+    from app.compression import plan_compression, survey_of
     from app.starter import ensure_starter
-    from core.methods.catalogue import find
-    from core.methods.resolve_recipe import parse_settings
 
-    entry = find(method)
-    overrides = parse_settings(settings or (), entry)
+    # Once without the model, so that a slip of the pen is told at once; then with it, for patterns that match nothing.
+    document = asked_document(asked, engine.home)
     if model == "starter":
         found = await ensure_starter(engine, lambda text, _: output.note(text))
     else:
         found = engine.model(model)
+    if asked.recipe is not None:
+        document = asked_document(asked, engine.home, await survey_of(engine, found))
     return await plan_compression(
         engine,
         model=found,
-        method=method,
-        overrides=overrides,
-        calibration=CalibrationSpec(
-            mix=typed_sources(calibration), samples=samples, max_length=max_length, seed=seed, text_field=text_field
-        ),
+        method=document.method,
+        overrides=document.parameters,
+        calibration=document.calibration,
         output=output_folder.absolute() if output_folder else None,
-        seed=seed,
+        seed=document.seed or 0,
     )
+
+
+async def _rehearsed(engine: Engine, output: Output, planned: Planned) -> tuple[Planned, dict[str, Any] | None]:
+    """The plan after its rehearsal, and what that found; None where the plan cannot start anyway."""
+    from app.rehearsal import after_rehearsal, rehearsed_of, start_rehearsal
+
+    if not planned.runnable:
+        output.say("It was not rehearsed, as it cannot start like this.")
+        return planned, None
+    run = await start_rehearsal(engine, planned)
+    snapshot = await followed(engine, run, output)
+    found = rehearsed_of(snapshot)
+    told: dict[str, Any] = {"run": run.id, "passed": False, "seconds": None, "checks": [], "problem": None}
+    if found is not None:
+        told |= found.model_dump(mode="json")
+    if snapshot.problem is not None:
+        told |= {"problem": snapshot.problem.model_dump(mode="json")}
+        if snapshot.problem.code == "cannot-cut":
+            told["passed"] = None
+    return after_rehearsal(planned, snapshot), told
 
 
 def check_device(name: str) -> None:
@@ -252,4 +299,19 @@ def _say_plan(output: Output, planned: Planned) -> None:
         )
     output.say(f"Disk needed     {bytes_text(needs.disk_bytes)}")
     output.say(f"Time            {duration_text(needs.seconds.low)} to {duration_text(needs.seconds.high)}")
+    if needs.basis:
+        output.say(f"                {needs.basis}")
     output.say("It can start." if planned.runnable else "It cannot start like this.")
+
+
+def _say_rehearsal(output: Output, told: dict[str, Any]) -> None:
+    from core.measure.rehearsed import layer_words
+    from ui.humanize import duration_text, memory_text
+
+    if told["passed"]:
+        output.say(
+            f"Rehearsed on {layer_words(tuple(told['layers']), told['of'])} in {duration_text(told['seconds'])}: "
+            f"all {len(told['checks'])} checks passed, peak memory {memory_text(told['peak_bytes'])}."
+        )
+    elif told["problem"] is not None and told["problem"]["hint"]:
+        output.say(f"What to do: {told['problem']['hint']}")

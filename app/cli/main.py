@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli import advise, calibration, compress, demo, deploy, measure, models, runs
+from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -42,6 +42,7 @@ app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(runs.report)
+app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 app.add_typer(calibration.app, name="calibration")
 

@@ -26,6 +26,8 @@ DONE, FAILED, WRONG_USAGE, BLOCKED, CANCELLED = 0, 1, 2, 3, 130
 """Exit statuses."""
 FAULTS = frozenset({"unexpected", "worker-died"})
 """Problems whose details are worth printing: nobody foresaw them."""
+PLACED = frozenset({"bad-recipe"})
+"""Problems whose message is one `FILE:LINE:COLUMN: ...` a line."""
 _HARMLESS = "\n\t\u200c\u200d"
 """Beside line ends the joiners, without which Persian and many emoji fall apart."""
 
@@ -65,6 +67,13 @@ class Output:
             self.end_bar()
             self._write(literal(text))
 
+    def verbatim(self, text: str) -> None:
+        """A document as it is, only without --json; unlike `say` it keeps every character, for a file or a program."""
+        if not self.as_json:
+            self.end_bar()
+            sys.stdout.write(text)
+            sys.stdout.flush()
+
     def note(self, text: str) -> None:
         """A step on the way, for a person: on one line of stderr that the next replaces."""
         if self.as_json:
@@ -90,7 +99,9 @@ class Output:
         if self.as_json:
             self.line("error", code=problem.code, message=problem.message, hint=problem.hint)
         else:
-            sys.stderr.write(f"Error ({problem.code}): {literal(problem.message)}\n")
+            # A place in a file begins a line, as editors and terminals expect.
+            lead = "\n" if problem.code in PLACED else " "
+            sys.stderr.write(f"Error ({problem.code}):{lead}{literal(problem.message)}\n")
             if problem.hint:
                 sys.stderr.write(f"What to do: {literal(problem.hint)}\n")
             sys.stderr.flush()

@@ -28,6 +28,10 @@ STATUSES = {
     "unknown-engine": WRONG_USAGE,
     "unknown-gate": WRONG_USAGE,
     "unknown-format": WRONG_USAGE,
+    "wrong-usage": WRONG_USAGE,
+    "method-conflict": WRONG_USAGE,
+    "bad-recipe": WRONG_USAGE,
+    "bad-preset-name": WRONG_USAGE,
     "unknown-gpu": WRONG_USAGE,
     "unknown-scheme": WRONG_USAGE,
     "unknown-preset": WRONG_USAGE,
@@ -95,7 +99,15 @@ def _cancel_on_signals() -> None:
 
 
 async def follow(engine: Engine, run: Run, output: Output) -> JobSnapshot:
-    """Print a run's events until it is over; being cancelled cancels the run first. Raises the run's problem."""
+    """As `followed`, but raises the run's problem."""
+    snapshot = await followed(engine, run, output)
+    if snapshot.problem is not None:
+        raise BitpressError.of(snapshot.problem)
+    return snapshot
+
+
+async def followed(engine: Engine, run: Run, output: Output) -> JobSnapshot:
+    """Print a run's events until it is over, well or not; being cancelled cancels the run, and is raised then."""
 
     def heard(run_id: int, snapshot: JobSnapshot, event: object) -> None:
         if run_id == run.id:
@@ -110,8 +122,6 @@ async def follow(engine: Engine, run: Run, output: Output) -> JobSnapshot:
     finally:
         unsubscribe()
     output.end_bar()
-    if snapshot.problem is not None:
-        raise BitpressError.of(snapshot.problem)
     if snapshot.reason is FinishReason.CANCELLED:
         raise BitpressError(_CANCELLED.code, _CANCELLED.message, _CANCELLED.hint)
     return snapshot

@@ -8,9 +8,12 @@ from pathlib import Path
 from app.calibration import inspect_calibration, keep_set, pinned_where_known, sets_of
 from app.compression import plan_compression, start_compression, survey_of
 from app.engine import free_name
+from app.pages.presets import PresetBinding
+from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from app.starter import ensure_starter
 from core.jobs.run import Run, RunKind
+from core.jobs.snapshot import JobSnapshot
 from core.methods.catalogue import METHODS
 from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
@@ -30,9 +33,14 @@ class CompressBinding:
         page.choice_changed.connect(lambda choice: shell.tasks.replace("plan", self._planned(choice)))
         page.run_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=True)))
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
+        self._presets = PresetBinding(page, shell)
         page.inspect_requested.connect(lambda choice: shell.tasks.replace("inspect", self._inspected(choice)))
         page.save_set_requested.connect(lambda *asked: shell.tasks.start("save-set", self._kept(*asked)))
         page.show_methods(METHODS, NOT_OFFERED)
+        page.rehearse_requested.connect(lambda choice: shell.tasks.start("rehearse", self._rehearsed(choice)))
+        page.rehearsal_cancelled.connect(self._cancel_rehearsal)
+        shell.on_event.append(self._heard)
+        self._rehearsal: int | None = None
         shell.on_models.append(self._show_models)
         shell.going["compress"] = self._receive
         self._show_models(shell.models)
@@ -41,7 +49,7 @@ class CompressBinding:
     def _receive(self, thing: object) -> None:
         if isinstance(thing, LocalModel):
             self._page.select_model(thing.path)
-        elif isinstance(thing, Run) and thing.kind is RunKind.COMPRESS:
+        elif isinstance(thing, Run) and thing.kind in (RunKind.COMPRESS, RunKind.REHEARSE):
             self._page.show_recipe(Path(thing.models[0]), Recipe.model_validate(thing.settings["recipe"]))
 
     def _show_models(self, models: tuple[LocalModel, ...]) -> None:
@@ -64,6 +72,7 @@ class CompressBinding:
             survey = await survey_of(engine, model)
         finally:
             self._page.show_busy(None)
+        self._page.show_survey(survey)
         output = choice.output or free_name(engine.artifacts, f"{model.name}-{choice.current}")
         machine = await asyncio.to_thread(read_machine, output)
         history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
@@ -114,6 +123,32 @@ class CompressBinding:
         await self._shell.read_runs()
         if first is not None and show:
             self._shell.go("runs", first.id)
+
+    async def _rehearsed(self, choice: CompressChoice) -> None:
+        """Rehearse the current method; it takes its turn in the queue like every job."""
+        model = await self._model(choice)
+        if model is None:
+            return
+        planned = await plan_compression(
+            self._shell.engine,
+            model=model,
+            method=choice.current,
+            overrides=choice.overrides.get(choice.current, {}),
+            calibration=choice.calibration,
+            output=choice.output,
+            seed=choice.seed,
+        )
+        run = await start_rehearsal(self._shell.engine, planned)
+        self._rehearsal = run.id
+        self._page.show_rehearsal(self._shell.engine.queue.snapshot(run.id))
+
+    def _cancel_rehearsal(self) -> None:
+        if self._rehearsal is not None:
+            self._shell.tasks.start("cancel-rehearsal", self._shell.engine.queue.cancel(self._rehearsal))
+
+    def _heard(self, run_id: int, snapshot: JobSnapshot, _event: object) -> None:
+        if run_id == self._rehearsal:
+            self._page.show_rehearsal(snapshot)
 
     async def _inspected(self, choice: CompressChoice) -> None:
         model = await self._model(choice)

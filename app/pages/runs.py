@@ -9,6 +9,7 @@ from PySide6.QtGui import QGuiApplication
 
 from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
+from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from core.jobs.journal import replay
 from core.jobs.protocol import AnyEvent
@@ -38,8 +39,8 @@ class RunsBinding:
         page.retry_requested.connect(lambda run: shell.tasks.start("retry", self._again(run)))
         page.rerun_requested.connect(self._with_changes)
         page.show_folder_requested.connect(self._show_folder)
-        page.copy_command_requested.connect(lambda run: self._copy(run, script=False))
-        page.copy_script_requested.connect(lambda run: self._copy(run, script=True))
+        page.copy_command_requested.connect(lambda run: shell.tasks.replace("copy", self._copy(run, script=False)))
+        page.copy_script_requested.connect(lambda run: shell.tasks.replace("copy", self._copy(run, script=True)))
         page.log_requested.connect(lambda run: shell.tasks.replace("log", self._log(run)))
         page.report_requested.connect(lambda run: shell.go("reports", (run,)))
         page.compare_requested.connect(self._compare)
@@ -99,7 +100,7 @@ class RunsBinding:
 
     async def _again(self, run_id: int) -> None:
         run = self._shell.run(run_id)
-        if run is None or run.kind is not RunKind.COMPRESS:
+        if run is None or run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE):
             return
         recipe = Recipe.model_validate(run.settings["recipe"])
         engine = self._shell.engine
@@ -111,7 +112,8 @@ class RunsBinding:
             calibration=recipe.calibration,
             seed=recipe.seed,
         )
-        started = await start_compression(engine, planned)
+        start = start_compression if run.kind is RunKind.COMPRESS else start_rehearsal
+        started = await start(engine, planned)
         await self._shell.read_runs()
         self._page.select(started.id)
 
@@ -126,10 +128,12 @@ class RunsBinding:
         made = Path(run.output) if run.output else None
         show_in_folder(made if made is not None and made.exists() else self._shell.engine.home.run_folder(run_id))
 
-    def _copy(self, run_id: int, *, script: bool) -> None:
+    async def _copy(self, run_id: int, *, script: bool) -> None:
         if (run := self._shell.run(run_id)) is not None:
             folder = self._shell.engine.home.run_folder(run_id)
-            QGuiApplication.clipboard().setText(python_script(run, folder) if script else command_line(run))
+            # The script holds the calibration tokens, which are read from the run's folder.
+            text = await asyncio.to_thread(python_script, run, folder, embed=True) if script else command_line(run)
+            QGuiApplication.clipboard().setText(text)
 
     def _compare(self, run_id: int) -> None:
         if (run := self._shell.run(run_id)) is not None:

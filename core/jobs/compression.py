@@ -53,18 +53,22 @@ class Pressed(Received):
     calibration: CalibrationFacts | None = None
     bytes: int
     tensors_sha256: str = ""
+    host_peak_bytes: int = 0
+    device_peak_bytes: int = 0
     expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
     ignored_modules: tuple[str, ...] = ()
 
 
 def compression(wanted: Compression) -> Work:
     """The work of a compress run.
 
-    The result is the compress worker's with `output`, `seconds` (the whole run), `compress_seconds`,
-    `proof_seconds`, `stages` ({id: seconds}), `bytes`, `original_bytes` and `proof`. A passed proof publishes the
-    artifact at `output`. A failed one keeps it at `output` + `.unproved` and fails the run with `proof-failed`; a proof
-    that breaks down keeps it as well and fails with its own problem. Anything else leaves nothing behind. Fails with
-    `output-exists` before anything starts.
+    The result is the compress worker's with `output`, `seconds` (the whole run), `compress_seconds`, `proof_seconds`,
+    `stages` ({id: seconds}), `bytes` (of the weights), `disk_bytes` (of the whole folder), `original_bytes`, `proof`,
+    and the peaks of both processes together: `host_peak_bytes`, `device_peak_bytes`, and `peak_bytes`, which is the
+    device's where one was used. A passed proof publishes the artifact at `output`. A failed one keeps it at `output` +
+    `.unproved` and fails the run with `proof-failed`; a proof that breaks down keeps it as well and fails with its own
+    problem. Anything else leaves nothing behind. Fails with `output-exists` before anything starts.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
@@ -115,6 +119,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     proved_at = time.monotonic()
 
     context.check()
+    disk = await asyncio.to_thread(_folder_bytes, staging)
     place = await asyncio.to_thread(_keep, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
     finished = completed(
         context,
@@ -126,14 +131,27 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
             "proof_seconds": proved_at - pressed_at,
             "stages": stages,
             "bytes": pressed.bytes,
+            "disk_bytes": disk,
             "original_bytes": wanted.original_bytes,
             "proof": proof.model_dump(mode="json"),
+            **_peaks(pressed, proof),
         },
     )
     if not proof.passed:
         problem = proof_problem(proof, place)
         finished = finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
     yield finished
+
+
+def _peaks(pressed: Pressed, proof: ProofResult) -> dict[str, Json]:
+    """The whole job's peak memory: the two processes run one after the other."""
+    host = max(pressed.host_peak_bytes, proof.host_peak_bytes)
+    device = max(pressed.device_peak_bytes, proof.device_peak_bytes)
+    return {"host_peak_bytes": host, "device_peak_bytes": device, "peak_bytes": device or host} if host else {}
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def proof_problem(proof: ProofResult, place: Path) -> Problem:
@@ -174,6 +192,7 @@ def _prove_command(context: WorkContext, wanted: Compression, staging: Path, pre
         original=str(wanted.model),
         artifact=str(staging),
         expected_modules=pressed.expected_modules,
+        pruned_modules=pressed.pruned_modules,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,
@@ -194,6 +213,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         tensors_sha256=pressed.tensors_sha256,
         created=datetime.now(UTC),
         expected_modules=pressed.expected_modules,
+        pruned_modules=pressed.pruned_modules,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
     )

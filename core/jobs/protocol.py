@@ -81,7 +81,8 @@ class Compress(Value):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
-    `expected_modules` (names that must be quantized), `ignored_modules` and `threads` (of torch).
+    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules` and
+    `threads` (of torch).
     """
 
     type: Literal["compress"] = "compress"
@@ -94,6 +95,11 @@ class Compress(Value):
     """Folder of the model's self-made chat (made or extended when the calibration source is self-chat)."""
     tokens_file: str | None = None
     """Where the calibration samples go as {"input_ids": [[...], ...]}, so that the run can be reproduced exactly."""
+    memory: str | None = None
+    """Folder for what the compressed model is in memory (outputs, digests of its tensors), to hold the file against.
+
+    Nothing goes there where `stream` needs no model in memory.
+    """
     seed: int = 0
     device: str = "auto"
     stream: bool = False
@@ -108,11 +114,39 @@ class Prove(Value):
     original: str | None
     artifact: str
     expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
     expected: Expected = Expected()
     """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0
     """Largest mean KL in nats per token that still counts as the same model."""
+    tokens: int = 200
+    """How many are generated."""
+    memory: str | None = None
+    """The folder that `compress` filled; what was saved and what reopens must be what was in memory."""
     device: str = "auto"
+
+
+class CutModel(Value):
+    """Write the fewest decoder layers that hold every kind, as a model of its own, into the new folder `output`.
+
+    The result has `layers` (old numbers of the kept ones), `of`, `bytes`, `original_bytes`, `modifiers` (the recipe
+    as it names the kept layers) and `answers` (a folder of answers for a self-chat calibration, or null).
+    """
+
+    type: Literal["cut"] = "cut"
+    job: str
+    model: str
+    output: str
+    modifiers: tuple[ModifierSpec, ...]
+    calibration: CalibrationSpec | None = None
+    answers: str | None = None
+
+
+class GetReady(Value):
+    """Load the libraries that a proof needs, so that a proof asked for later begins at once."""
+
+    type: Literal["get_ready"] = "get_ready"
+    job: str
 
 
 class Load(Value):
@@ -183,6 +217,8 @@ Command = Annotated[
     | AnswerPrompts
     | Compress
     | Prove
+    | CutModel
+    | GetReady
     | Load
     | Unload
     | Generate

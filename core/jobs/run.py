@@ -20,6 +20,7 @@ class RunKind(StrEnum):
     EVALUATE = "evaluate"
     BENCHMARK = "benchmark"
     COMPARE = "compare"
+    REHEARSE = "rehearse"
 
 
 class NewRun(Received):
@@ -39,7 +40,7 @@ class Run(NewRun):
 
     `result` is what its last `finished` carried, by kind: compress {output, seconds, bytes, original_bytes, proof,
     calibration, versions, tensors_sha256, peak_bytes, ...}, evaluate an EvaluationResult, benchmark
-    {"models": [ModelBenchmark]}, compare a Comparison.
+    {"models": [ModelBenchmark]}, compare a Comparison, rehearse a Rehearsed.
     """
 
     id: int

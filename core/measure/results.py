@@ -38,6 +38,10 @@ class ProofResult(Received):
     text: str = ""
     """What the artifact generated."""
     original_text: str = ""
+    host_peak_bytes: int = 0
+    """Largest resident memory of the proof's process; 0 where it was not read."""
+    device_peak_bytes: int = 0
+    """Largest memory that torch held on a device."""
 
 
 class KlSummary(Received):

@@ -21,7 +21,8 @@ def bits_on_disk(method: Method, parameters: Parameters) -> float | None:
 def described(method: Method) -> dict[str, Json]:
     """Everything that a script may want to know of a method; parameters with their bounds and general defaults."""
     general = method.defaults(None)
-    lowest = minimum_capability(method.scheme)
+    parts = parts_of(method)
+    lowest = minimum_capability(parts[0] if len(parts) == 1 else method.scheme)
     return {
         "id": method.id,
         "title": method.title,
@@ -36,7 +37,7 @@ def described(method: Method) -> dict[str, Json]:
         "sources": [{"title": source.title, "url": source.url} for source in method.sources],
         "requirements": list(method.requirements),
         "bits_per_weight": bits_on_disk(method, general),
-        "runs_in": list(where_it_runs(method.scheme, parts=parts_of(method))),
+        "runs_in": list(where_it_runs(method.scheme, parts=parts)),
         "minimum_capability": list(lowest) if lowest else None,
         "parameters": [
             {

@@ -20,6 +20,7 @@ from core.methods.parameters import (
 )
 from core.methods.scheme import LINEAR, Rule
 from core.methods.schemes import int8, int_weights
+from core.methods.smoothing import LAYOUT, OWN, default_layout, layout_findings
 from core.models.survey import Survey
 from core.plan.finding import Finding
 from core.value import Json
@@ -37,8 +38,8 @@ SMOOTHING = Parameter(
 
 _ROUNDED = (IGNORE, OBSERVER, KV_CACHE)
 _GPTQ = (ACTORDER, IGNORE, OBSERVER, KV_CACHE, *GPTQ_PARAMETERS[1:])
-_SMOOTHED = (SMOOTHING, *_ROUNDED)
-_BOTH = (SMOOTHING, *_GPTQ)
+_SMOOTHED = (SMOOTHING, *_ROUNDED, LAYOUT)
+_BOTH = (SMOOTHING, *_GPTQ, LAYOUT)
 _WEIGHTS = (GROUP_SIZE, *_ROUNDED)
 
 _DATA = "Calibration data: the built-in chat, or text of your own."
@@ -66,7 +67,13 @@ def _smoothed_and_corrected(parameters: Parameters) -> tuple[ModifierSpec, ...]:
 
 
 def _mapped(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    if parameters[LAYOUT.name] != OWN or default_layout(survey) != OWN:
+        return layout_findings(survey, parameters)
     return smoothing_findings(survey)
+
+
+def _layout(survey: Survey) -> dict[str, Json]:
+    return {LAYOUT.name: default_layout(survey)}
 
 
 def _weight_rules(parameters: Parameters) -> tuple[Rule, ...]:
@@ -146,7 +153,7 @@ SMOOTHQUANT_W8A8 = Method(
     kl_bound=0.15,
     parameters=_SMOOTHED,
     modifiers=_smoothed,
-    defaults=defaults_of(_SMOOTHED),
+    defaults=defaults_of(_SMOOTHED, _layout),
     rules=_rules,
     checks=_mapped,
 )
@@ -169,7 +176,7 @@ SMOOTHQUANT_GPTQ_W8A8 = Method(
     kl_bound=0.15,
     parameters=_BOTH,
     modifiers=_smoothed_and_corrected,
-    defaults=defaults_of(_BOTH),
+    defaults=defaults_of(_BOTH, _layout),
     rules=_rules,
     checks=_mapped,
 )

@@ -1,4 +1,4 @@
-"""INT3 and INT2: weights in fewer bits than engines have kernels for, as baselines for what comes after."""
+"""INT3 and INT2: weights in fewer bits than models bear well or engines document, as baselines to measure against."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ GPTQ_W3A16 = Method(
     id="gptq-w3a16",
     title="GPTQ W3A16",
     summary="INT3 weights in groups, 16-bit activations",
-    explanation="Rounds weights to 3 bits with GPTQ. Small models lose so much that they hardly answer, and no serving "
-    "engine has kernels for 3 bits in this format. It is here as a baseline to measure other methods against.",
+    explanation="Rounds weights to 3 bits with GPTQ. It loses much more than 4 bits do, above all in small models, and "
+    "on which GPUs vLLM runs it is not documented. It is here as a baseline to measure other methods against.",
     family="INT3 and INT2",
     scheme="W3A16",
     weight_bits=3,
@@ -96,8 +96,8 @@ GPTQ_W2A16 = Method(
     id="gptq-w2a16",
     title="GPTQ W2A16",
     summary="INT2 weights in groups, 16-bit activations",
-    explanation="Rounds weights to 2 bits with GPTQ. What is left of a small model mostly writes nonsense, and no "
-    "serving engine has kernels for 2 bits in this format. It is here as a baseline to measure other methods against.",
+    explanation="Rounds weights to 2 bits with GPTQ. What is left of a small model mostly writes nonsense, and on "
+    "which GPUs vLLM runs it is not documented. It is here as a baseline to measure other methods against.",
     family="INT3 and INT2",
     scheme="W2A16",
     weight_bits=2,

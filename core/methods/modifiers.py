@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from core.methods.method import ModifierSpec, Parameters, kv_cache
 from core.methods.parameters import GPTQ_PARAMETERS
 from core.methods.scheme import Rule, config_groups
+from core.methods.smoothing import smoothquant_mappings
 from core.value import Json
 
 
@@ -30,10 +31,10 @@ def gptq(rules: Sequence[Rule], parameters: Parameters) -> ModifierSpec:
 
 
 def smoothing(parameters: Parameters) -> ModifierSpec:
-    """Outliers of activations moved into the weights; takes the parameter smoothing_strength."""
+    """Outliers of activations moved into the weights; takes the parameters smoothing_strength and smoothing_layout."""
     return ModifierSpec(
         name="SmoothQuantModifier",
-        arguments={"smoothing_strength": parameters["smoothing_strength"]},
+        arguments={"smoothing_strength": parameters["smoothing_strength"], **smoothquant_mappings(parameters)},
         title="Smooth activations",
     )
 

@@ -64,7 +64,8 @@ NOT_OFFERED = (
     ),
     NotOffered(
         name="W5A16, W6A16 and W7A16",
-        why="No kernels for integer weights of 5, 6 or 7 bits are in vLLM.",
+        why="Kernels for integer weights of 5, 6 or 7 bits are not documented for any engine, and they would lie "
+        "between two methods that are.",
         instead="W8A16 or W4A16.",
     ),
     NotOffered(

@@ -120,7 +120,7 @@ BLOCK_SIZE = Parameter(
 GPTQ_PARAMETERS = (ACTORDER, DAMPENING, BLOCK_SIZE)
 
 _HEADS = (r"re:.*lm_head$", r"re:.*embed_out$")
-_ROUTERS = r"re:.*(mlp|moe|feed_forward)\.(gate|router)$"
+_ROUTERS = r"re:.*(mlp|moe|feed_forward)\.(gate|router|shared_expert_gate)$"
 _VISION = r"re:.*(vision_tower|vision_model|visual|multi_modal_projector|audio_tower)\."
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from math import isfinite
 
 from core.calibration.spec import CalibrationSpec
@@ -13,6 +12,7 @@ from core.errors import BitpressError
 from core.methods.catalogue import find
 from core.methods.layer_schemes import checked_rules, parsed_rules, rules_text
 from core.methods.method import Kind, Method, Parameter
+from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
 from core.methods.targets import REGULAR, ignored
 from core.models.survey import Survey
@@ -120,18 +120,18 @@ def _parameter(method: Method, name: str) -> Parameter:
     if parameter is not None:
         return parameter
     known = [each.name for each in method.parameters]
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    raise BitpressError(
-        "unknown-parameter",
-        f"{method.title} has no parameter {name!r}.",
-        (f"Did you mean {near[0]}? " if near else "") + f"Its parameters are {', '.join(known)}.",
-    )
+    hint = f"{did_you_mean(name, known)} Its parameters are {', '.join(known)}.".strip()
+    raise BitpressError("unknown-parameter", f"{method.title} has no parameter {name!r}.", hint)
+
+
+def shown(value: Json) -> str:
+    """A value as JSON, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _bad(parameter: Parameter, value: Json, why: str = "") -> BitpressError:
-    shown = json.dumps(value, ensure_ascii=False, default=str)
-    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-    return BitpressError("bad-parameter", f"{parameter.name} cannot be {shown}.", why or allowed(parameter))
+    return BitpressError("bad-parameter", f"{parameter.name} cannot be {shown(value)}.", why or allowed(parameter))
 
 
 def _choice(parameter: Parameter, value: Json) -> Json:
@@ -151,7 +151,22 @@ def _choice(parameter: Parameter, value: Json) -> Json:
                 "That ordering was removed from llmcompressor, because it slows the model down when it runs. "
                 "Use static, which loses about as little, or none.",
             )
-    raise _bad(parameter, value)
+    raise _bad(parameter, value, f"{_nearest_choice(parameter, value)} {allowed(parameter)}".strip())
+
+
+def _nearest_choice(parameter: Parameter, value: Json) -> str:
+    numbers = [choice for choice in parameter.choices if _is_number(choice)]
+    if numbers and _is_number(value):
+        return f"Did you mean {min(numbers, key=lambda choice: abs(choice - value))}?"
+    if isinstance(value, str):
+        return did_you_mean(value, [str(choice) for choice in parameter.choices])
+    return ""
+
+
+def _is_number(value: Json) -> bool:
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _boolean(parameter: Parameter, value: Json) -> Json:
@@ -161,9 +176,7 @@ def _boolean(parameter: Parameter, value: Json) -> Json:
 
 
 def _number(parameter: Parameter, value: Json) -> Json:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _bad(parameter, value)
-    if isinstance(value, float) and not isfinite(value):
+    if not _is_number(value):
         raise _bad(parameter, value)
     if parameter.kind is Kind.INTEGER:
         if value != int(value):
@@ -186,7 +199,7 @@ def _patterns(parameter: Parameter, value: Json) -> Json:
         if pattern.startswith(REGULAR):
             try:
                 re.compile(pattern.removeprefix(REGULAR))
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 raise _bad(parameter, pattern, f"It is not a regular expression: {error}.") from error
     return patterns
 
@@ -226,7 +239,7 @@ def _parsed(parameter: Parameter, text: str) -> Json:
                 return text.split(",")
             try:
                 return json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise _bad(parameter, text, f"It is not a JSON array: {error}.") from error
         case Kind.RULES:
             try:

@@ -67,6 +67,9 @@ _NEEDED = (
 _BEYOND = ("re:.*feedforward_layernorm$", r"re:.*mlp\.(gate|router)$", r"re:.*experts")
 """What it would leave unturned, and so break: more norms in a layer, routers, experts."""
 
+_NORMS = ("re:.*input_layernorm$", "re:.*post_attention_layernorm$", "model.norm")
+"""They must be of the kind that a rotation passes through (RMSNorm): LayerNorm also takes the mean away, and breaks."""
+
 _LARGEST_KNOWN = 256
 """compressed-tensors holds Hadamard matrices of all multiples of 4 up to this, and doubles them."""
 
@@ -116,7 +119,9 @@ def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
 def _architecture(survey: Survey) -> tuple[Finding, ...]:
     missing = [name for name in _NEEDED if not any(matches(module, name) for module in survey.modules)]
     beyond = [module.name for module in survey.modules if any(matches(module, name) for name in _BEYOND)]
-    if missing or beyond or survey.architecture.startswith("Gemma"):
+    norms = [module for module in survey.modules if any(matches(module, name) for name in _NORMS)]
+    other = [module.name for module in norms if not module.kind.endswith("RMSNorm")]
+    if missing or beyond or other or survey.architecture.startswith("Gemma"):
         return (
             Finding(
                 code="rotation-architecture",

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from core.methods.scheme import Rule, Scheme
+from core.models.experts import expert_linears
 from core.models.survey import Survey, SurveyedModule
+
+_NUMBER = re.compile(r"[0-9]+")
+_COMPARED = 200
 
 REGULAR = "re:"
 """Patterns that begin with this are regular expressions, matched from the start of the module's name."""
@@ -28,10 +33,21 @@ def ignored(module: SurveyedModule, patterns: Iterable[str]) -> bool:
     return any(matches(module, pattern) for pattern in patterns)
 
 
+def linears_of(survey: Survey) -> tuple[SurveyedModule, ...]:
+    """Every Linear of the model as it is compressed; of fused experts one stands for many alike."""
+    found: list[SurveyedModule] = []
+    for module in survey.modules:
+        if module.kind == "Linear":
+            found.append(module)
+        else:
+            found += [linear for linear, _ in expert_linears(module)]
+    return tuple(found)
+
+
 def targeted(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...]:
     """The Linear modules that are compressed, in the model's order."""
     patterns = tuple(ignore)
-    return tuple(module for module in survey.linears if not ignored(module, patterns))
+    return tuple(module for module in linears_of(survey) if not ignored(module, patterns))
 
 
 def assigned(survey: Survey, rules: Sequence[Rule], ignore: Iterable[str]) -> tuple[tuple[SurveyedModule, Scheme], ...]:
@@ -61,6 +77,50 @@ def unfused_experts(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModu
     return tuple(
         module for module in survey.modules if module.kind.endswith("Experts") and not ignored(module, patterns)
     )
+
+
+def names_any(survey: Survey, pattern: str) -> bool:
+    """Whether the pattern names a module of the model at all. Raises re.error for an expression that is none."""
+    return any(matches(module, pattern) for module in survey.modules)
+
+
+def nearest_pattern(survey: Survey, pattern: str) -> str | None:
+    """A pattern that says what was probably meant: a last name, a whole block, or a name or class mistyped."""
+    if pattern.startswith(REGULAR):
+        unanchored = f"{REGULAR}.*{pattern.removeprefix(REGULAR)}"
+        return unanchored if names_any(survey, unanchored) else None
+    names = [module.name for module in survey.modules]
+    if any(name.rpartition(".")[2] == pattern for name in names):
+        return f"{REGULAR}.*{re.escape(pattern)}$"
+    if any(name.startswith(f"{pattern}.") for name in names):
+        return f"{REGULAR}{re.escape(pattern)}\\."
+    if any(f".{pattern}." in f".{name}" for name in names):
+        return f"{REGULAR}.*{re.escape(pattern)}\\."
+    near = _nearest_name(names, pattern)
+    if near is not None:
+        return near
+    last = get_close_matches(pattern, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.6)
+    if last:
+        return f"{REGULAR}.*{re.escape(last[0])}$"
+    kinds = get_close_matches(pattern, sorted({module.kind for module in survey.modules}), n=1, cutoff=0.7)
+    return kinds[0] if kinds else None
+
+
+def _nearest_name(names: Sequence[str], pattern: str) -> str | None:
+    """The full name that is most like the pattern, its numbers kept where there is such a module.
+
+    Names that differ in their numbers alone are compared once: a model of experts has tens of thousands.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_NUMBER.sub("#", name), []).append(name)
+    near = get_close_matches(_NUMBER.sub("#", pattern), list(alike), n=1, cutoff=0.6)
+    if not near:
+        return None
+    numbers = _NUMBER.findall(pattern)
+    meant = re.sub("#", lambda _: numbers.pop(0) if numbers else "#", near[0])
+    found = alike[near[0]]
+    return meant if meant in found else (get_close_matches(pattern, found[:_COMPARED], n=1, cutoff=0.0) or found)[0]
 
 
 def short_names(modules: Sequence[SurveyedModule], limit: int = 6) -> str:

@@ -30,6 +30,38 @@ KEPT_ARRAY = 1024
 STRING_LIMIT = 4_000_000
 """Bytes of one kept string; chat templates are the longest."""
 
+READABLE_TYPES = frozenset(
+    (
+        "F32",
+        "F16",
+        "BF16",
+        "Q4_0",
+        "Q4_1",
+        "Q5_0",
+        "Q5_1",
+        "Q8_0",
+        "Q2_K",
+        "Q3_K",
+        "Q4_K",
+        "Q5_K",
+        "Q6_K",
+        "TQ1_0",
+        "TQ2_0",
+        "MXFP4",
+        "NVFP4",
+        "IQ1_S",
+        "IQ1_M",
+        "IQ2_XXS",
+        "IQ2_XS",
+        "IQ2_S",
+        "IQ3_XXS",
+        "IQ3_S",
+        "IQ4_NL",
+        "IQ4_XS",
+    )
+)
+"""Types of tensors that the gguf package unpacks, and so an import."""
+
 _SCALARS: Mapping[int, struct.Struct] = {
     0: struct.Struct("<B"),
     1: struct.Struct("<b"),
@@ -167,6 +199,17 @@ def _remarks(facts: GgufFacts, kind: str) -> tuple[Remark, ...]:
         return (
             Remark(code="not-a-text-model", level="blocks", message="This GGUF file does not hold a whole text model."),
         )
+    unreadable = [tensor for tensor in facts.tensors if tensor.type not in READABLE_TYPES]
+    if unreadable:
+        kinds = ", ".join(sorted({tensor.type for tensor in unreadable}))
+        return (
+            Remark(
+                code="gguf-type",
+                level="blocks",
+                message=f"{len(unreadable)} of its tensors are of the type {kinds}, {shown(unreadable[0].name)} for "
+                "one, which nothing here can unpack.",
+            ),
+        )
     return (
         Remark(
             code="gguf",
@@ -264,7 +307,7 @@ def _walk(path: Path, data: mmap.mmap) -> GgufFacts:
         if key in metadata:
             raise ValueError(f"the key {shown(key)} appears twice")
         metadata[key] = cursor.value(cursor.scalar(_U32))
-    tensors, ends = _tensor_table(cursor, tensor_count)
+    tensors, ends = _tensor_table(path, cursor, tensor_count)
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
         raise ValueError("its alignment is not a power of two")
@@ -278,7 +321,7 @@ def _walk(path: Path, data: mmap.mmap) -> GgufFacts:
     return GgufFacts(path=path, file_bytes=len(data), metadata=metadata, tensors=tensors)
 
 
-def _tensor_table(cursor: _Cursor, count: int) -> tuple[tuple[GgufTensor, ...], int]:
+def _tensor_table(path: Path, cursor: _Cursor, count: int) -> tuple[tuple[GgufTensor, ...], int]:
     """The tensors, and where the last one ends behind the start of the data."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -292,7 +335,14 @@ def _tensor_table(cursor: _Cursor, count: int) -> tuple[tuple[GgufTensor, ...], 
             raise ValueError(f"tensor {shown(name)} is described wrongly")
         names.add(name)
         shape = tuple(cursor.scalar(_U64) for _ in range(dimensions))
-        kind = GGMLQuantizationType(cursor.scalar(_U32))
+        number = cursor.scalar(_U32)
+        if number not in _known_types():
+            raise BitpressError(
+                "gguf-type",
+                f"Tensor {shown(name)} of {path} is of the type number {number}, which nothing here knows.",
+                "The file may be newer than this program, or damaged. Look for the safetensors version.",
+            )
+        kind = GGMLQuantizationType(number)
         block, block_bytes = GGML_QUANT_SIZES[kind]
         if shape and shape[0] % block:
             raise ValueError(f"tensor {shown(name)} does not fill whole blocks of {kind.name}")
@@ -300,6 +350,12 @@ def _tensor_table(cursor: _Cursor, count: int) -> tuple[tuple[GgufTensor, ...], 
         tensors.append(GgufTensor(name=name, shape=shape, type=kind.name, bytes=size))
         ends = max(ends, cursor.scalar(_U64) + size)
     return tuple(tensors), ends
+
+
+def _known_types() -> frozenset[int]:
+    from gguf.constants import GGMLQuantizationType
+
+    return frozenset(int(kind) for kind in GGMLQuantizationType)
 
 
 def _bad(path: Path, reason: str) -> BitpressError:

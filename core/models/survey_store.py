@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from core.errors import BitpressError
 from core.models.local_files import inside
 from core.models.safetensors_header import read_header, weight_files
-from core.models.survey import Survey
+from core.models.survey import FORM, Survey
 from core.paths import Home
 
 
@@ -51,11 +52,16 @@ def weights_identity(model_path: str | Path) -> str:
 
 
 def kept_survey(home: Home, model_path: str | Path) -> Survey | None:
-    """The survey kept for the model as it is now; None where there is none. Raises BitpressError as `fingerprint`."""
+    """The survey kept for the model as it is now; None where there is none, or one of an older form.
+
+    Raises BitpressError as `fingerprint`.
+    """
     try:
-        kept = (home.surveys / f"{fingerprint(model_path)}.json").read_bytes()
-        return Survey.model_validate_json(kept)
-    except (OSError, ValidationError):
+        kept = json.loads((home.surveys / f"{fingerprint(model_path)}.json").read_bytes())
+        if not isinstance(kept, dict) or kept.pop("form", None) != FORM:
+            return None
+        return Survey.model_validate(kept)
+    except (OSError, ValueError, ValidationError):
         return None
 
 
@@ -63,5 +69,5 @@ def keep_survey(home: Home, survey: Survey) -> None:
     """Keep a survey under its fingerprint; written beside and renamed, so that nobody reads half of it."""
     home.surveys.mkdir(parents=True, exist_ok=True)
     staged = home.surveys / f".{survey.fingerprint}.{os.getpid()}.partial"
-    staged.write_text(survey.model_dump_json(), encoding="utf-8")
+    staged.write_text(json.dumps({"form": FORM, **survey.model_dump(mode="json")}), encoding="utf-8")
     os.replace(staged, home.surveys / f"{survey.fingerprint}.json")  # noqa: PTH105

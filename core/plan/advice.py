@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.methods.method import Method, Standing
+from core.methods.method import Method, Parameters, Standing
 from core.plan.hardware import SUPPORT, Capability, Runs, on_processor, runs_natively, support
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal
@@ -219,11 +219,11 @@ def ranked(
     }
 
 
-def parts_of(method: Method) -> tuple[str, ...]:
-    """The schemes of a mixed method's layers; empty for every other method."""
-    if method.scheme != "MIXED":
-        return ()
-    return tuple(dict.fromkeys(rule.scheme.name for rule in method.rules(method.defaults(None))))
+def parts_of(method: Method, parameters: Parameters | None = None) -> tuple[str, ...]:
+    """The schemes of the layers where they are not simply the method's: of a mixed one, or of what follows pruning."""
+    rules = method.rules(method.defaults(None) if parameters is None else parameters)
+    found = tuple(dict.fromkeys(rule.scheme.name for rule in rules))
+    return () if found == (method.scheme,) else found
 
 
 def method_runs(method: Method, hardware: Hardware) -> Runs:

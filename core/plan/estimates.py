@@ -16,3 +16,7 @@ class Estimates(Value):
     seconds: Range
     run_bytes: int
     """Weights plus a KV cache of 8,192 tokens, for running the artifact in an engine with kernels."""
+    host_least_bytes: int = 0
+    """Main memory without which the job fails: files that are mapped count into the peak and can be given back."""
+    basis: str = ""
+    """On what time and memory rest, as a sentence: arithmetic, or how many earlier runs on this machine."""

@@ -44,10 +44,15 @@ def _to_compress(model: LocalModel, survey: Survey, machine: Machine) -> tuple[F
         for method in METHODS
     ]
     largest, title = max(needs, key=lambda pair: pair[0].host_bytes.high + pair[0].device_bytes.high)
-    host, device = largest.host_bytes.high, largest.device_bytes.high
-    asked = [(host, machine.memory_available), *([(device, _memory(machine)[0])] if device else [])]
+    host, device, free = largest.host_bytes.high, largest.device_bytes.high, machine.memory_available
+    found = [_fit(host, free)]
+    if found[0] is Fit.NO and 0 < largest.host_least_bytes <= free:
+        # What is too much are mapped files, which the system reads again when it has to.
+        found = [Fit.TIGHT]
+    if device:
+        found.append(_fit(device, _memory(machine)[0]))
     sentence = f"Compressing needs at most {_gib(host)} of RAM" + (f" and {_gib(device)} of VRAM" if device else "")
-    return _worst([_fit(need, free) for need, free in asked]), f"{sentence} ({title})."
+    return _worst(found), f"{sentence} ({title})."
 
 
 def _memory(machine: Machine) -> tuple[int, str]:

@@ -267,6 +267,8 @@ def minimum_capability(scheme: str) -> Capability | None:
 def combined(schemes: Sequence[str]) -> Support:
     """Where a model runs whose layers have several schemes: nowhere better than the worst of them."""
     parts = [SUPPORT[scheme] for scheme in schemes if scheme in SUPPORT]
+    if len(parts) == 1:
+        return parts[0]
     worst = ["".join(column) for column in zip(*(part.gpus for part in parts), strict=True)]
     return replace(
         SUPPORT["MIXED"],

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run, RunKind
+from core.methods.catalogue import METHODS
 from core.methods.recipe import Recipe
 from core.value import Json
 
@@ -29,10 +30,17 @@ def same_method(history: Sequence[Run], method: str) -> list[Run]:
     return sorted(done, key=lambda run: run.id)[-LEARN_FROM:]
 
 
+def other_methods(history: Sequence[Run], method: str) -> list[Run]:
+    """The latest completed compressions by any other method that this version knows, oldest first."""
+    known = {each.id for each in METHODS} - {method}
+    done = [run for run in _completed(history) if run.method in known]
+    return sorted(done, key=lambda run: run.id)[-LEARN_FROM:]
+
+
 def answered(model: str, recipe: Recipe, history: Sequence[Run]) -> bool:
     """Whether an earlier job has already let this model answer as many prompts with the same seed."""
     wanted = recipe.calibration
-    if wanted is None or not wanted.chat_samples:
+    if wanted is None or not wanted.has_self_chat:
         return False
     for run in _completed(history):
         earlier = recipe_of(run) if run.models[:1] == (model,) else None
@@ -63,14 +71,15 @@ def calibration_tokens(run: Run) -> int | None:
 
 
 def peak_ratios(history: Sequence[Run], method: str, weights: int) -> list[float]:
-    """Peak resident bytes for each byte of weights, from runs of a like size: the fixed part does not scale.
+    """Peak resident bytes of whole jobs for each byte of weights, from runs of a like size: the fixed part stays.
 
-    Runs on a GPU tell their peak there instead, which is smaller than the weights, and are left out.
+    Runs of versions that did not measure the proof's process are left out, and runs that used a GPU.
     """
     ratios = []
     for run in same_method(history, method):
-        peak, original = figure(run.result, "peak_bytes"), figure(run.result, "original_bytes")
-        if peak and original and 0.8 < original / weights < 1.25 and peak > 1.1 * original:
+        peak, original = figure(run.result, "host_peak_bytes"), figure(run.result, "original_bytes")
+        on_gpu = figure(run.result, "device_peak_bytes")
+        if peak and original and not on_gpu and 0.8 < original / weights < 1.25:
             ratios.append(peak / original)
     return ratios
 

@@ -36,11 +36,12 @@ def room_findings(estimates: Estimates, machine: Machine) -> Iterator[Finding]:
             f"{size(estimates.disk_bytes)} that the job needs.",
         )
     need = estimates.host_bytes
-    if need.low > machine.memory_available:
+    least = estimates.host_least_bytes or need.low
+    if least > machine.memory_available:
         yield Finding(
             code="memory-too-small",
             severity=Severity.BLOCKS,
-            message=f"The job needs at least {memory(need.low)} of memory and {memory(machine.memory_available)} of "
+            message=f"The job needs at least {memory(least)} of memory and {memory(machine.memory_available)} of "
             f"{memory(machine.memory_total)} are available. "
             + (
                 "Close other programs."

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.methods.storage import stored_linear
-from core.methods.targets import REGULAR, assigned, matches, targeted, unfused_experts
+from core.methods.targets import assigned, names_any, nearest_pattern, targeted, unfused_experts
 from core.models.local_model import LocalModel, Origin, Weights
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
@@ -115,10 +113,10 @@ def module_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) ->
 
 
 def _unmatched(survey: Survey, ignore: tuple[str, ...]) -> Iterator[Finding]:
-    missed = [pattern for pattern in ignore if not any(matches(module, pattern) for module in survey.modules)]
+    missed = [pattern for pattern in ignore if not names_any(survey, pattern)]
     if not missed:
         return
-    better = {pattern: _better(survey, pattern) for pattern in missed}
+    better = {pattern: nearest_pattern(survey, pattern) for pattern in missed}
     said = [f"{pattern} (did you mean {meant}?)" if (meant := better[pattern]) else pattern for pattern in missed]
     mended = [better.get(pattern, pattern) for pattern in ignore]
     yield Finding(
@@ -127,22 +125,3 @@ def _unmatched(survey: Survey, ignore: tuple[str, ...]) -> Iterator[Finding]:
         message=f"No layer of this model is named {', '.join(said)}, so what should be left alone would be compressed.",
         fix={"ignore": list(dict.fromkeys(pattern for pattern in mended if pattern))},
     )
-
-
-def _better(survey: Survey, pattern: str) -> str | None:
-    """A pattern that says what was probably meant: a last name, a whole block, or a name mistyped."""
-    if pattern.startswith(REGULAR):
-        unanchored = f"{REGULAR}.*{pattern.removeprefix(REGULAR)}"
-        return unanchored if any(matches(module, unanchored) for module in survey.modules) else None
-    names = [module.name for module in survey.modules]
-    if any(name.rpartition(".")[2] == pattern for name in names):
-        return f"{REGULAR}.*{re.escape(pattern)}$"
-    if any(name.startswith(f"{pattern}.") for name in names):
-        return f"{REGULAR}{re.escape(pattern)}\\."
-    if any(f".{pattern}." in f".{name}" for name in names):
-        return f"{REGULAR}.*{re.escape(pattern)}\\."
-    near = get_close_matches(pattern, names, n=1, cutoff=0.6)
-    if near:
-        return near[0]
-    last = get_close_matches(pattern, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.6)
-    return f"{REGULAR}.*{re.escape(last[0])}$" if last else None

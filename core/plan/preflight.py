@@ -12,6 +12,7 @@ from core.models.local_model import LocalModel
 from core.models.survey import Survey
 from core.plan.calibration_check import calibration_findings
 from core.plan.estimate import estimate
+from core.plan.family_check import family_findings
 from core.plan.finding import Finding, Severity
 from core.plan.machine import Machine
 from core.plan.machine_check import kernel_findings, room_findings
@@ -35,6 +36,7 @@ def preflight(
     else:
         estimates = estimate(model, survey, recipe, machine, ())
         found += module_findings(model, survey, recipe)
+        found += family_findings(model, survey, recipe)
         found += calibration_findings(model, recipe)
         found += room_findings(estimates, machine)
         found += kernel_findings(find(recipe.method), estimates, machine)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from core.methods.scheme import Rule, Scheme
 from core.methods.storage import stored_linear
-from core.methods.targets import assigned, unfused_experts
+from core.methods.targets import assigned
 from core.models.local_model import LocalModel, Weights
-from core.models.survey import Survey
+from core.models.survey import Survey, SurveyedModule
+from core.plan.artifact_layout import Change, loaded_bytes, taken_apart
 
 RUN_TOKENS = 8192
 """Tokens of KV cache that `run_bytes` allows for."""
@@ -30,6 +31,8 @@ class Shape:
     """Elements that keep their precision."""
     elements: int
     """Elements of the original."""
+    weights: int
+    """Bytes of the original's weights in memory."""
     kv_values: int
     """Values that the KV cache keeps for each token, over all layers."""
     layers: int
@@ -39,9 +42,21 @@ class Shape:
     exact: bool
     """False where there was no survey and the shapes were guessed from the configuration."""
 
+    linears: tuple[tuple[int, int], ...] = ()
+    """(rows, columns) of every Linear inside the layers, compressed or not: what a pass over data computes."""
+
     @property
     def compressed_elements(self) -> int:
         return sum(rows * columns for rows, columns in self.compressed)
+
+    @property
+    def linear_elements(self) -> int:
+        return sum(rows * columns for rows, columns in self.linears)
+
+    @property
+    def pruned(self) -> Shape:
+        """The same with every Linear of the layers worked on, as pruning does before anything is rounded."""
+        return replace(self, compressed=self.linears, schemes=())
 
 
 def shape_of(
@@ -60,9 +75,9 @@ def element_bytes(model: LocalModel) -> float:
 
 
 def artifact_bytes(model: LocalModel, shape: Shape) -> int:
-    """Bytes of the artifact's weight files; within one percent where the shape comes from a survey."""
+    """Bytes of the artifact's weight files from its shape alone; `core.plan.artifact_layout` counts them exactly."""
     element = element_bytes(model)
-    dtype = "F32" if element > 2 else "BF16"
+    dtype = element_dtype(model)
     pairs = zip(shape.compressed, shape.schemes, strict=True)
     stored = [stored_linear("", rows, columns, scheme, dtype) for (rows, columns), scheme in pairs]
     compressed = sum(tensor.bytes for tensors in stored for tensor in tensors)
@@ -70,9 +85,9 @@ def artifact_bytes(model: LocalModel, shape: Shape) -> int:
     return ceil(compressed + shape.kept * element + tensors * _HEADER_BYTES)
 
 
-def weight_bytes(model: LocalModel, shape: Shape) -> int:
-    """Bytes of the original's weights in memory."""
-    return ceil(shape.elements * element_bytes(model))
+def element_dtype(model: LocalModel) -> str:
+    """That dtype by its safetensors name."""
+    return "F32" if element_bytes(model) > 2 else "BF16"
 
 
 def run_bytes(artifact: int, shape: Shape) -> int:
@@ -84,30 +99,35 @@ def run_bytes(artifact: int, shape: Shape) -> int:
 
 
 def _surveyed(model: LocalModel, survey: Survey, ignore: tuple[str, ...], rules: tuple[Rule, ...]) -> Shape:
-    pairs = assigned(survey, rules, ignore)
-    chosen = tuple(module for module, _ in pairs)
-    schemes = [scheme for _, scheme in pairs]
-    names = {module.name for module in chosen}
-    compressed = [(module.shape[0], module.shape[1]) for module in chosen]
-    hidden = _hidden(model, survey)
-    for experts in unfused_experts(survey, ignore) if rules else ():
-        names.add(experts.name)
-        schemes.append(rules[0].scheme)
-        compressed.append((max(experts.elements // hidden, 1), hidden))
-    kept = sum(module.elements for module in survey.modules if module.name not in names and module.tied_to is None)
-    kept += sum(module.elements - module.shape[0] * module.shape[1] for module in chosen)
+    modules = taken_apart(survey, Change(rules=rules, ignore=ignore))
+    plain = survey.model_copy(update={"modules": tuple(module for module, _ in modules)})
+    chosen = {module.name: scheme for module, scheme in assigned(plain, rules, ignore)}
+    compressed: list[tuple[int, int]] = []
+    schemes: list[Scheme] = []
+    kept = 0
+    for module, times in modules:
+        scheme = chosen.get(module.name)
+        if scheme is not None:
+            rows, columns = module.shape
+            compressed += times * [(rows, columns)]
+            schemes += times * [scheme]
+            kept += times * (module.elements - rows * columns)
+        elif module.tied_to is None:
+            kept += times * module.elements
     keys = sum(module.shape[0] for module in survey.linears if module.name.rpartition(".")[2] in ("k_proj", "v_proj"))
     return Shape(
         compressed=tuple(compressed),
         schemes=tuple(schemes),
         kept=kept,
         elements=sum(module.elements for module in survey.modules if module.tied_to is None),
+        weights=loaded_bytes(survey, element_dtype(model)),
         kv_values=keys or _kv_values(model),
         layers=survey.layers,
-        hidden=hidden,
+        hidden=_hidden(model, survey),
         vocabulary=model.vocabulary or _vocabulary(survey),
-        tensors=len(survey.modules),
-        exact=not unfused_experts(survey, ignore),
+        tensors=sum(times for _, times in modules),
+        exact=True,
+        linears=tuple(shape for module, times in modules if _in_layers(module) for shape in times * [_sides(module)]),
     )
 
 
@@ -127,6 +147,7 @@ def _guessed(model: LocalModel, rules: tuple[Rule, ...]) -> Shape:
         hidden = hidden or 4096
         embedding = min(vocabulary * hidden * (1 if model.tied_embeddings else 2), elements // 2)
         compressed = [(max((elements - embedding) // hidden, 1), hidden)]
+    linears = compressed
     if not rules:
         compressed = []
     inside = sum(rows * columns for rows, columns in compressed)
@@ -135,13 +156,24 @@ def _guessed(model: LocalModel, rules: tuple[Rule, ...]) -> Shape:
         schemes=tuple(rules[0].scheme for _ in compressed),
         kept=max(elements - inside, 0),
         elements=elements,
+        weights=ceil(elements * element_bytes(model)),
         kv_values=_kv_values(model),
         layers=layers or 1,
         hidden=hidden or 4096,
         vocabulary=vocabulary,
         tensors=len(compressed) + 2 * (layers or 1) + 3,
         exact=False,
+        linears=tuple(linears),
     )
+
+
+def _in_layers(module: SurveyedModule) -> bool:
+    """Whether it is a Linear of a decoder layer: their names have the layer's number in them."""
+    return module.kind == "Linear" and any(part.isdecimal() for part in module.name.split("."))
+
+
+def _sides(module: SurveyedModule) -> tuple[int, int]:
+    return module.shape[0], module.shape[1]
 
 
 def _kv_values(model: LocalModel) -> int:

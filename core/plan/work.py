@@ -1,9 +1,10 @@
 """Seconds from arithmetic: how much a job computes, reads and writes, at which speed.
 
-The speeds are round figures from measured runs (SmolLM2-135M on two processor cores: FP8 2 s, GPTQ 37 s and
-SmoothQuant with GPTQ 54 s for 7,680 calibration tokens, 128 self-made answers 90 s) and, for GPUs, from published
-ones (Llama-3-8B GPTQ 745 s on one GPU, llm-compressor's distributed_oneshot.md). They are a first guess with a wide
-range; this machine's own runs correct it.
+The speeds are round figures from measured runs of SmolLM2-135M on two quiet processor cores with 7,680 calibration
+tokens (FP8 2 s; static FP8 9, NVFP4 12, Wanda 15, GPTQ 37, SmoothQuant with GPTQ 54, SparseGPT 44 without a mask and 76
+with 2:4, AWQ 126, SpinQuant 6; 128 self-made answers 90) and, for GPUs, from published ones (Llama-3-8B GPTQ 745 s on
+one GPU, llm-compressor's distributed_oneshot.md; AutoRound 19 min for 8B on an A100, auto-round's step_by_step.md).
+They are a first guess with a wide range; this machine's own runs correct it.
 """
 
 from __future__ import annotations
@@ -12,19 +13,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from core.calibration.spec import BUILT_IN, SELF_CHAT, CalibrationSpec
+from core.calibration.spec import CalibrationSpec
 from core.methods.method import Method, Parameters
 from core.plan.sizes import Shape
+from core.value import Json
 
 ANSWER_TOKENS = 170
 """Tokens that a prompt and its answer have in the middle (measured over 128 samples); answers end at 128."""
 
-PROMPT_TOKENS = 62
-"""Tokens that a built-in prompt has alone (measured over all of them with the starter model's tokenizer)."""
-
 ANSWER_BATCH = 32
 
 _PROOF_TOKENS = 200
+
+
+Arguments = Mapping[str, Json]
+"""A modifier's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Calibration data in numbers; nothing but zeros where there is none."""
+
+    tokens: int = 0
+    samples: int = 0
+    longest: int = 0
+    """Tokens of the longest sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,10 @@ class Speed:
     """Floating point operations of a forward pass over calibration batches."""
     hessian: float
     """Floating point operations in 32 bits: Hessians and GPTQ's corrections."""
+    gradient: float
+    """Floating point operations of AutoRound's steps, forward and back."""
+    per_block: float
+    """Set-up of AutoRound for one layer."""
     per_column: float
     """Set-up of one column in GPTQ's loop."""
     per_call: float
@@ -59,8 +76,10 @@ def processor_speed(cores: int) -> Speed:
     """Two cores measured; more help less than in proportion, and hardly beyond 64."""
     factor = (min(max(cores, 1), 64) / 2) ** 0.8
     return Speed(
-        forward=0.27e12 * factor,
+        forward=0.36e12 * factor,
         hessian=0.15e12 * factor,
+        gradient=0.1e12 * factor,
+        per_block=1.0,
         per_column=80e-6,
         per_call=0.5e-3,
         rounding=1.8e8 * factor**0.5,
@@ -78,6 +97,8 @@ def gpu_speed() -> Speed:
     return Speed(
         forward=120e12,
         hessian=50e12,
+        gradient=80e12,
+        per_block=1.0,
         per_column=10e-6,
         per_call=1.5e-3,
         rounding=4e8,
@@ -94,24 +115,31 @@ def expected_tokens(calibration: CalibrationSpec | None) -> int:
     """Calibration tokens to expect: chat samples are short, documents mostly fill their length."""
     if calibration is None:
         return 0
-    lengths = {SELF_CHAT: ANSWER_TOKENS, BUILT_IN: PROMPT_TOKENS}
-    return ceil(
-        sum(
-            count * min(calibration.max_length, lengths.get(part.source, calibration.max_length * 0.7))
-            for part, count in zip(calibration.parts, calibration.part_samples, strict=True)
-        )
-    )
+    chats = calibration.chat_samples
+    documents = ceil((calibration.samples - chats) * calibration.max_length * 0.7)
+    return chats * min(calibration.max_length, ANSWER_TOKENS) + documents
 
 
-def compress_seconds(
-    method: Method, parameters: Parameters, shape: Shape, *, tokens: int, samples: int, speed: Speed
-) -> float:
-    """Seconds that the method's modifiers take, load and save apart."""
+def expected_data(calibration: CalibrationSpec | None) -> Data:
+    """The calibration data of a job that has not run."""
+    if calibration is None:
+        return Data()
+    longest = calibration.max_length
+    if calibration.chat_samples == calibration.samples:
+        longest = min(longest, 2 * ANSWER_TOKENS)
+    return Data(expected_tokens(calibration), calibration.samples, longest)
+
+
+def compress_seconds(method: Method, parameters: Parameters, shape: Shape, data: Data, speed: Speed) -> float:
+    """Seconds that the method's modifiers take, load and save apart.
+
+    Every modifier that needs data has a pass over it of its own (llmcompressor's independent pipeline).
+    """
     seconds = 0.0
     for modifier in method.modifiers(parameters):
-        cost = _COSTS.get(modifier.name, _gptq)
-        seconds += cost(shape, tokens, samples, speed)
-    if parameters.get("observer") == "mse":
+        seconds += _COSTS.get(modifier.name, _gptq)(modifier.arguments, shape, data, speed)
+    observer = parameters.get("observer")
+    if observer in ("mse", "imatrix"):
         # Up to 20 narrower ranges are tried for every weight.
         seconds += 15 * shape.compressed_elements / speed.rounding
     return seconds
@@ -119,7 +147,7 @@ def compress_seconds(
 
 def answer_seconds(calibration: CalibrationSpec | None, shape: Shape, weights: int, speed: Speed) -> float:
     """Seconds to let the model answer the built-in prompts; 0 for other data."""
-    if calibration is None or not calibration.chat_samples:
+    if calibration is None or not calibration.has_self_chat:
         return 0.0
     if speed.per_answer:
         return calibration.chat_samples * shape.elements * speed.per_answer
@@ -134,31 +162,93 @@ def fixed_seconds(weights: int, artifact: int, speed: Speed) -> float:
     return speed.start + weights / speed.load + artifact / speed.save + proof
 
 
-def _two_passes(shape: Shape, tokens: int, samples: int, speed: Speed) -> float:
+def _two_passes(shape: Shape, data: Data, speed: Speed) -> float:
     """The sequential pipeline runs every layer twice: to calibrate, then to pass on what the changed layer gives."""
-    operations = 2 * 2 * shape.compressed_elements * tokens
-    return operations / speed.forward + 2 * samples * shape.layers * speed.per_call
+    operations = 2 * 2 * shape.linear_elements * data.tokens
+    return operations / speed.forward + 2 * data.samples * shape.layers * speed.per_call
 
 
-def _gptq(shape: Shape, tokens: int, samples: int, speed: Speed) -> float:
-    hessian = sum(2 * columns**2 * tokens for _, columns in shape.compressed)
+def _smoothing(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    return _two_passes(shape, data, speed)
+
+
+def _rounding(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """To the nearest value; with a pass over the data where activations or the KV cache get static scales."""
+    passes = _two_passes(shape, data, speed) if data.tokens and _looks_at_data(arguments) else 0.0
+    return passes + shape.compressed_elements / speed.rounding
+
+
+def _gptq(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    hessian = sum(2 * columns**2 * data.tokens for _, columns in shape.compressed)
     update = sum(2 * rows * columns**2 + columns**3 for rows, columns in shape.compressed)
     columns = sum(columns for _, columns in shape.compressed)
     return (
-        _two_passes(shape, tokens, samples, speed)
+        _two_passes(shape, data, speed)
         + (hessian + update) / speed.hessian
         + columns * speed.per_column
         + shape.compressed_elements / speed.rounding
     )
 
 
-def _rounding(shape: Shape, tokens: int, samples: int, speed: Speed) -> float:
-    return shape.compressed_elements / speed.rounding
+def _sparsegpt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """GPTQ's arithmetic, and a mask chosen block by block; 2:4 chooses it for every four columns."""
+    factor = 1.9 if arguments.get("mask_structure") == "2:4" else 1.1
+    return factor * _gptq(arguments, shape.pruned, data, speed)
 
 
-_COSTS: Mapping[str, Callable[[Shape, int, int, Speed], float]] = {
+def _wanda(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """Each row's weights are sorted by their size times their input's."""
+    return _two_passes(shape, data, speed) + 8 * shape.linear_elements / speed.rounding
+
+
+def _awq(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """Each candidate scale rounds the weights and runs the layer's halves over all samples once more."""
+    tries = int(arguments.get("n_grid") or 20) * (2 if arguments.get("duo_scaling") == "both" else 1)
+    again = 2 * shape.linear_elements * data.tokens / speed.forward + data.samples * shape.layers * speed.per_call
+    return _two_passes(shape, data, speed) + tries * (again + shape.linear_elements / speed.rounding)
+
+
+def _autoround(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """Each step takes a batch forward and back, with every weight of the layer rounded differentiably.
+
+    Samples are padded to the longest.
+    """
+    steps = int(arguments.get("iters") or 200)
+    batch = min(int(arguments.get("batch_size") or 8), max(data.samples, 1))
+    step = 3 * 2 * shape.compressed_elements * batch * data.longest / speed.gradient
+    step += 12 * shape.compressed_elements / speed.rounding + shape.layers * 20 * speed.per_call
+    passes = 2 * 2 * shape.compressed_elements * data.samples * data.longest / speed.forward
+    return _two_passes(shape, data, speed) + passes + steps * step + shape.layers * speed.per_block
+
+
+def _experts_dropped(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    return _two_passes(shape, data, speed)
+
+
+def _rotation(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """Every weight is multiplied with a matrix as wide as the model, in 64 bits."""
+    width = int(arguments.get("transform_block_size") or shape.hidden)
+    return 2 * 2 * shape.elements * width / (speed.hessian / 3)
+
+
+def _looks_at_data(arguments: Arguments) -> bool:
+    groups = arguments.get("config_groups") or {}
+    inputs = [group.get("input_activations") for group in groups.values()]
+    static = any(each is not None and each.get("dynamic") is not True for each in inputs)
+    observed = any("imatrix" in str((group.get("weights") or {}).get("observer")) for group in groups.values())
+    return static or observed or arguments.get("kv_cache_scheme") is not None
+
+
+_COSTS: Mapping[str, Callable[[Arguments, Shape, Data, Speed], float]] = {
     "QuantizationModifier": _rounding,
-    "SmoothQuantModifier": _two_passes,
+    "SmoothQuantModifier": _smoothing,
     "GPTQModifier": _gptq,
+    "AWQModifier": _awq,
+    "AutoRoundModifier": _autoround,
+    "SparseGPTModifier": _sparsegpt,
+    "WandaPruningModifier": _wanda,
+    "REAPPruningModifier": _experts_dropped,
+    "SpinQuantModifier": _rotation,
+    "QuIPModifier": _rotation,
 }
 """By modifier; what is not listed is taken to cost what GPTQ costs."""

@@ -24,6 +24,7 @@ from core.models.local_model import LocalModel
 from core.paths import Home
 from core.plan.advice import parts_of
 from core.plan.hardware import where_it_runs
+from core.plan.predicted import estimates_of, predicted
 from core.report import measured, timeline
 from core.report.data import (
     Chapter,
@@ -210,7 +211,8 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
     result: dict[str, Json] = run.result
     output = _output(run) or ""
     folder = around.home.run_folder(run.id)
-    events = _softly(facts.read_events, folder)
+    events, samples = _softly(facts.read_events, folder), _softly(facts.read_samples, folder)
+    expected = estimates_of(run)
     measurements = around.store.about(output) if output else ()
     compressed = _model(output, facts, Path(output).name or label)
     kept_bytes = _number(result.get("bytes"))
@@ -227,12 +229,14 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         original_bytes=_number(result.get("original_bytes")),
         bytes=kept_bytes if kept_bytes is not None else compressed.bytes,
         peak_bytes=_number(result.get("peak_bytes")),
+        predicted=predicted(run, samples),
+        basis=expected.basis if expected else "",
         expected_modules=_length(result.get("expected_modules")),
         ignored_modules=_names(result.get("ignored_modules")),
         proof=_value(ProofResult, result.get("proof")),
         quality=_judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run),
         speed=measured.speed(measurements, run.models[0], output, preferred, moment),
-        telemetry=timeline.timeline(_softly(facts.read_samples, folder), events),
+        telemetry=timeline.timeline(samples, events),
         layer_errors=timeline.layer_errors(events),
         versions={**run.versions, **_versions(result.get("versions"))},
         hashes=_hashes(result),

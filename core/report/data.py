@@ -14,6 +14,7 @@ from core.errors import Problem
 from core.measure.results import Conditions, Fidelity, ModelBenchmark, ProofResult, Sampling
 from core.methods.method import ModifierSpec
 from core.models.local_model import LocalModel
+from core.plan.predicted import Predicted
 from core.value import Json, Received
 
 SCHEMA_VERSION = 1
@@ -269,6 +270,10 @@ class RunReport(Received):
     original_bytes: int | None
     bytes: int | None
     peak_bytes: int | None
+    predicted: tuple[Predicted, ...] = ()
+    """What was expected of the run against what it was."""
+    basis: str = ""
+    """On what that expectation rested."""
     expected_modules: int | None = None
     ignored_modules: tuple[str, ...] = ()
     proof: ProofResult | None

@@ -6,24 +6,36 @@ literals only.
 
 from __future__ import annotations
 
+import base64
+import json
 import shlex
+import struct
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
 
 from core.calibration.spec import SELF_CHAT
 from core.errors import BitpressError
 from core.jobs.compression import TOKENS_FILE
+from core.jobs.launch import OFFLINE
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import find
 from core.methods.method import ModifierSpec
+from core.methods.modifier_modules import MODIFIER_MODULES
 from core.methods.recipe import Recipe
-from core.methods.resolve_recipe import setting_text
+from core.methods.recipe_command import recipe_words
 from core.plan.history import recipe_of
-from core.report.reproduce_script import SCRIPT
+from core.report.reproduce_script import TOKENS, VALUES, script
 from core.value import Json
 
-_PINNED = ("torch", "transformers", "llmcompressor", "compressed-tensors")
+_PINNED = ("torch", "transformers", "llmcompressor", "compressed-tensors", "safetensors")
 """Libraries whose versions change the bytes of an artifact."""
+
+EMBED_LIMIT = 2 << 20
+"""Most characters of calibration tokens in a script; beyond that it reads the file in the run's folder."""
+
+_LINE = 100
 
 
 def command_line(run: Run) -> str:
@@ -31,15 +43,10 @@ def command_line(run: Run) -> str:
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     if recipe is None:
         return ""
-    words = ["bitpress", "compress", _argument(run.models[0]), "--method", recipe.method]
-    for name, value in recipe.parameters.items():
-        words += ["--set", setting_text(name, value)]
-    if (data := recipe.calibration) is not None:
-        words += ["--calibration", _argument(data.source), "--samples", str(data.samples)]
-        words += ["--max-length", str(data.max_length)]
-        if data.text_field is not None:
-            words += ["--text-field", data.text_field]
-    words += ["--seed", str(recipe.seed)]
+    words = ["bitpress", "compress", _argument(run.models[0]), *recipe_words(recipe)]
+    device = _text(run.settings.get("device"))
+    if device not in (None, "auto"):
+        words += ["--device", str(device)]
     if place := output_of(run):
         words += ["--output", _argument(place)]
     return shlex.join(words)
@@ -51,12 +58,12 @@ def serve_command(run: Run) -> str:
     return shlex.join(["vllm", "serve", _argument(place)]) if place else ""
 
 
-def python_script(run: Run, folder: Path | None = None) -> str:
+def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) -> str:
     """A script that repeats the run with llmcompressor and transformers alone; empty for runs without a known recipe.
 
-    The recipe, seed, versions and paths stand in it as data. The calibration tokens are too many for that: the script
-    reads them from `calibration_tokens.json` of the run's `folder`, or beside itself where no folder is given, and
-    checks their hash against the run's.
+    Recipe, seed, threads, environment, versions and paths stand in it as data. With `embed` the calibration tokens do
+    too, where they are not too many, so that the text is all that is needed; else the script reads them from
+    `calibration_tokens.json` of the run's `folder`, or beside itself. Either way it checks their hash. Reads that file.
     """
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     modifiers = _modifiers(recipe) if recipe is not None else None
@@ -66,22 +73,69 @@ def python_script(run: Run, folder: Path | None = None) -> str:
     facts = result.get("calibration")
     facts = facts if isinstance(facts, dict) else {}
     versions = {**run.versions, **_strings(result.get("versions"))}
-    tokens = str(folder / TOKENS_FILE) if folder is not None else TOKENS_FILE
+    streamed = result.get("streamed") is True
     values: dict[str, Json] = {
         "MODEL": run.models[0],
         "OUTPUT": output_of(run) or "compressed",
-        "MODIFIERS": [[modifier.name, modifier.arguments] for modifier in modifiers],
+        "MODIFIERS": [[MODIFIER_MODULES[each.name], each.name, each.arguments] for each in modifiers],
         "SEED": recipe.seed,
         "THREADS": _whole(result.get("threads")),
+        "DEVICE": _text(run.settings.get("device")) or "auto",
+        "ENVIRONMENT": {**OFFLINE, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
         "VERSIONS": {name: versions[name] for name in _PINNED if name in versions},
-        "TOKENS": tokens if recipe.calibration is not None else None,
-        "TOKENS_SHA256": facts.get("sha256") if isinstance(facts.get("sha256"), str) else None,
-        "MAX_LENGTH": recipe.calibration.max_length if recipe.calibration is not None else None,
-        "DATA": _data_sentence(recipe),
-        "TENSORS_SHA256": _text(result.get("tensors_sha256")),
     }
+    if streamed:
+        values |= {
+            "MODULES": _texts(result.get("expected_modules")),
+            "LEFT_ALONE": _texts(result.get("ignored_modules")),
+        }
+    data = recipe.calibration is not None and not streamed
+    if recipe.calibration is not None and data:
+        values |= {
+            "TOKENS": str(folder / TOKENS_FILE) if folder is not None else TOKENS_FILE,
+            "TOKENS_SHA256": _text(facts.get("sha256")),
+            "MAX_LENGTH": recipe.calibration.max_length,
+            "DATA": _data_sentence(recipe),
+        }
+    values["TENSORS_SHA256"] = _text(result.get("tensors_sha256"))
     literals = "\n".join(f"{name} = {_literal(value)}" for name, value in values.items())
-    return SCRIPT.replace("# <values>", literals, 1)
+    embedded = f"\nEMBEDDED_TOKENS = {_embedded(folder if embed else None)}\n" if data else ""
+    awq = any(each.name == "AWQModifier" for each in modifiers)
+    text = script(data=data, awq=awq, streamed=streamed)
+    # The values hold paths, which may look like anything: they go in last, and nothing is replaced inside them.
+    before, _, after = text.partition(VALUES)
+    return before + literals + after.replace(TOKENS, embedded, 1)
+
+
+def _embedded(folder: Path | None) -> str:
+    """The calibration tokens of a run's folder as a literal, or an empty one where there are none or too many.
+
+    They are packed as 32-bit integers (the number of samples, their lengths, then all ids), by zlib, in base64.
+    """
+    rows = _token_rows(folder / TOKENS_FILE) if folder is not None else None
+    if not rows:
+        return "()"
+    numbers = [len(rows), *(len(row) for row in rows), *(token for row in rows for token in row)]
+    packed = base64.b64encode(zlib.compress(struct.pack(f"<{len(numbers)}i", *numbers), 9)).decode("ascii")
+    if len(packed) > EMBED_LIMIT:
+        return "()"
+    lines = (packed[start : start + _LINE] for start in range(0, len(packed), _LINE))
+    return "(\n" + "".join(f'    "{line}",\n' for line in lines) + ")"
+
+
+def _token_rows(path: Path) -> Sequence[Sequence[int]] | None:
+    try:
+        if path.stat().st_size > 16 * EMBED_LIMIT:
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        rows: Json = kept["input_ids"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    whole = isinstance(rows, list) and all(
+        isinstance(row, list) and all(isinstance(token, int) and -(2**31) <= token < 2**31 for token in row)
+        for row in rows
+    )
+    return rows if whole else None
 
 
 def output_of(run: Run) -> str | None:
@@ -91,11 +145,12 @@ def output_of(run: Run) -> str | None:
 
 
 def _modifiers(recipe: Recipe) -> tuple[ModifierSpec, ...] | None:
-    """None where this version does not know the method, or an old recipe lacks a parameter."""
+    """None where this version does not know the method or a modifier, or an old recipe lacks a parameter."""
     try:
-        return find(recipe.method).modifiers(recipe.parameters)
+        found = find(recipe.method).modifiers(recipe.parameters)
     except (BitpressError, KeyError):
         return None
+    return found if all(each.name in MODIFIER_MODULES for each in found) else None
 
 
 def _argument(path: str) -> str:
@@ -114,6 +169,10 @@ def _data_sentence(recipe: Recipe) -> str:
         return "This method needs no calibration data."
     source = "the model's own answers to Bitpress's prompts" if data.source == SELF_CHAT else data.source
     return f"{data.samples} samples of up to {data.max_length} tokens, seed {data.seed}, from {source}."
+
+
+def _texts(value: Json) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _strings(value: Json) -> dict[str, str]:

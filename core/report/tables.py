@@ -17,6 +17,7 @@ from core.value import Json, Range
 COLUMNS = ("run", "model", "figure", "value", "low", "high", "unit", "conditions")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so is run as a formula by spreadsheets."""
+_UNITS = {"bytes": "bytes", "memory": "bytes", "seconds": "s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,9 @@ def _run(run: RunReport) -> Iterator[Figure]:
     ):
         if value is not None:
             yield Figure(run.id, name, title, value, unit=unit)
+    for row in run.predicted:
+        yield _ranged((run.id, name), f"expected {row.title.lower()}", row.predicted, _UNITS[row.unit], run.basis)
+        yield Figure(run.id, name, f"actual {row.title.lower()}", row.actual, unit=_UNITS[row.unit])
     yield Figure(run.id, name, "method", run.method.id)
     for setting in run.method.settings:
         value = setting.value

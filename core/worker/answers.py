@@ -191,6 +191,11 @@ class Drawn:
         return torch.full_like(scores, float("-inf")).scatter_(1, token, 0.0)
 
 
+def takes(tokenizer: Any, prompt: Prompt) -> bool:
+    """Whether the model's chat template takes the prompt."""
+    return _length(tokenizer, prompt) > 0
+
+
 def _length(tokenizer: Any, prompt: Prompt) -> int:
     """Tokens of the rendered prompt; 0 where the template refuses it (some know no system message)."""
     try:

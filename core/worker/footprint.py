@@ -65,6 +65,15 @@ def _forget_peak() -> None:
         return
 
 
+def process_peaks() -> dict[str, int]:
+    """The largest memory that this process had: resident, and what torch held on its devices; in bytes."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
+    return {
+        "host_peak_bytes": peak_resident(),
+        "device_peak_bytes": max(map(torch.cuda.max_memory_reserved, devices), default=0),
+    }
+
+
 def peak_resident() -> int:
     """Largest resident memory of this process, in bytes.
 

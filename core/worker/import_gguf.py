@@ -18,6 +18,7 @@ from core.jobs.protocol import ImportGguf, Stage
 from core.models.gguf_file import GgufFacts, inspect_gguf, read_gguf
 from core.models.inspect import inspect
 from core.value import Json
+from core.worker.gguf_config import scaled_positions, unread_settings
 from core.worker.reporter import Reporter
 from core.worker.special_tokens import disagreements, reconcile, special_ids
 
@@ -44,8 +45,9 @@ def run(command: ImportGguf, report: Reporter) -> Json:
     """Import `command.source` into `command.output`.
 
     The result has `perplexity`, `tokens` (scored), `answer`, `bytes`, `parameters` and `source_sha256`. Raises
-    BitpressError: `output-exists`, `disk-full`, `unknown-architecture`, `cannot-import`, `incomplete-gguf`,
-    `no-end-token`, `import-not-sane`. Whatever goes wrong, nothing is left in the output folder.
+    BitpressError: `output-exists`, `disk-full`, `gguf-type`, `unknown-architecture`, `cannot-import`,
+    `incomplete-gguf`, `no-end-token`, `rope-scaling`, `import-not-sane`. Whatever goes wrong, nothing is left in the
+    output folder.
     """
     source, output = Path(command.source), Path(command.output)
     if output.exists():
@@ -69,7 +71,12 @@ def _read(source: Path, output: Path) -> GgufFacts:
     model = inspect_gguf(source)
     blocking = next((remark for remark in model.remarks if remark.level == "blocks"), None)
     if blocking is not None:
-        raise BitpressError(blocking.code, blocking.message, "Choose a GGUF file that holds a whole language model.")
+        hint = (
+            "Look for the same model in another quantization type, or for its safetensors version."
+            if blocking.code == "gguf-type"
+            else "Choose a GGUF file that holds a whole language model."
+        )
+        raise BitpressError(blocking.code, blocking.message, hint)
     needed = (model.parameters or 0) * 2 + SPARE_BYTES
     free = shutil.disk_usage(next(parent for parent in output.absolute().parents if parent.exists())).free
     if free < needed:
@@ -100,6 +107,7 @@ def _convert(facts: GgufFacts, output: Path, report: Reporter, sha256: str) -> N
         with _reported_tensors(report):
             model, tokenizer = _loaded(lonely, facts)
         reconcile(model, tokenizer, special_ids(facts, tokenizer), facts)
+        _scale_positions(model, facts)
     with report.stage("save"):
         report.check()
         output.mkdir(parents=True)
@@ -122,6 +130,7 @@ def _loaded(folder: str, facts: GgufFacts) -> tuple[Any, Any]:
             dtype=torch.bfloat16,
             # Plain weights in the end, without a trace of the quantization in config or model.
             quantization_config=GgufConfig(dequantize=True),
+            **unread_settings(facts),
             output_loading_info=True,
             **places,
         )
@@ -141,6 +150,21 @@ def _loaded(folder: str, facts: GgufFacts) -> tuple[Any, Any]:
             "The file may belong to another version of this architecture: look for the safetensors version.",
         )
     return model, tokenizer
+
+
+def _scale_positions(model: Any, facts: GgufFacts) -> None:
+    """Only the config is changed: the model is loaded anew from what is saved."""
+    known = getattr(model.config, "rope_parameters", None) or {}
+    scaled = scaled_positions(facts, float(known.get("rope_theta", 10000.0)))
+    if scaled is None:
+        return
+    if "rope_theta" not in known:
+        raise BitpressError(
+            "rope-scaling",
+            f"{facts.path} scales positions, and {type(model).__name__} has several kinds of them.",
+            "Look for the safetensors version of this model.",
+        )
+    model.config.rope_parameters = {**known, **scaled}
 
 
 @contextmanager

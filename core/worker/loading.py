@@ -34,6 +34,14 @@ class Loaded:
     conditions: Conditions
 
 
+def import_libraries() -> None:
+    """Load what opening a compressed model needs; the first time takes seconds."""
+    import importlib
+
+    for name in ("torch", "compressed_tensors.offload", "transformers.generation", "transformers.models.auto"):
+        importlib.import_module(name)
+
+
 def pick_device(wanted: str) -> torch.device:
     """`auto` is the first CUDA device, else the CPU. Raises BitpressError for a device that is not there."""
     import torch

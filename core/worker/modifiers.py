@@ -11,13 +11,10 @@ from pydantic import ValidationError
 
 from core.errors import BitpressError
 from core.methods.method import ModifierSpec
+from core.methods.modifier_modules import MODIFIER_MODULES
 from core.worker.progress import CompressionProgress
 
-ALLOWED = {
-    "GPTQModifier": "llmcompressor.modifiers.gptq",
-    "QuantizationModifier": "llmcompressor.modifiers.quantization",
-    "SmoothQuantModifier": "llmcompressor.modifiers.transform.smoothquant",
-}
+ALLOWED = MODIFIER_MODULES
 """Class name to the module that gives it. Nothing else is ever imported by name from a recipe."""
 
 
@@ -38,8 +35,7 @@ def _build(spec: ModifierSpec, index: int, progress: CompressionProgress) -> Any
         )
     cls = getattr(importlib.import_module(ALLOWED[spec.name]), spec.name)
     try:
-        # llmcompressor writes into the dictionaries that it is given.
-        return progress.reporting(cls, index)(**deepcopy(spec.arguments))
+        return progress.reporting(cls, index)(**_arguments(spec))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "a parameter"
@@ -52,3 +48,16 @@ def _build(spec: ModifierSpec, index: int, progress: CompressionProgress) -> Any
         raise BitpressError(
             "bad-recipe", f"{spec.name} does not take these parameters: {error}", "Go back to the method's defaults."
         ) from error
+
+
+def _arguments(spec: ModifierSpec) -> dict[str, Any]:
+    """The arguments as Python has them; a copy, as llmcompressor writes into the dictionaries that it is given.
+
+    Names of dtypes, schemes and mappings are taken as JSON has them; a device is not.
+    """
+    found = deepcopy(spec.arguments)
+    if isinstance(found.get("offload_device"), str):
+        import torch
+
+        found["offload_device"] = torch.device(found["offload_device"])
+    return found

@@ -13,14 +13,25 @@ from core.errors import BitpressError
 from core.jobs.protocol import Prove, Stage
 from core.measure.results import ProofCheck, ProofResult, plain
 from core.value import Json
+from core.worker import memory_record
 from core.worker.answers import end_tokens
 from core.worker.calibrate import chat_ids, render_chat
-from core.worker.proof_tensors import check_config, check_finite, check_modules, stored_tensors
+from core.worker.proof_cache import CacheWatch
+from core.worker.proof_experts import check_experts
+from core.worker.proof_tensors import (
+    StoredTensor,
+    check_config,
+    check_finite,
+    check_modules,
+    read_config,
+    stored_tensors,
+)
 from core.worker.proof_text import judge
+from core.worker.proof_zeros import check_zeros
 from core.worker.reporter import Reporter
 
-TOKENS = 200
-"""Generated on a fixed prompt, with the end of the answer forbidden."""
+LEAST_JUDGED = 100
+"""A text of fewer tokens shows that the artifact can write, and too little of how well."""
 
 DOCUMENTS = 4
 WINDOW = 256
@@ -54,6 +65,8 @@ def run(command: Prove, report: Reporter) -> Json:
 
     Raises BitpressError only where there is nothing to prove: no folder, no original, no such device.
     """
+    from core.worker.footprint import process_peaks
+
     started = time.perf_counter()
     artifact = Path(command.artifact)
     for path in (artifact, *((Path(command.original),) if command.original else ())):
@@ -65,7 +78,7 @@ def run(command: Prove, report: Reporter) -> Json:
     if command.original and proof.tokens:
         with report.stage("original"):
             _compare(command, proof, report)
-    elif proof.tokens:
+    elif len(proof.tokens) >= LEAST_JUDGED:
         proof.checks.append(judge(proof.tokens, None))
     result = ProofResult(
         passed=all(check.passed for check in proof.checks),
@@ -73,6 +86,7 @@ def run(command: Prove, report: Reporter) -> Json:
         checks=tuple(proof.checks),
         kl=proof.kl,
         text=proof.text,
+        **process_peaks(),
     )
     return plain(result)
 
@@ -89,36 +103,64 @@ def _stages(command: Prove) -> tuple[Stage, ...]:
 
 def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Reporter) -> None:
     """Everything that needs the artifact alone; ends early where it cannot go on."""
+    expected = command.expected
+    config = read_config(artifact)
     with report.stage("check"):
-        proof.checks.append(check_config(artifact, command.expected))
+        proof.checks.append(check_config(config, expected))
         try:
             tensors = stored_tensors(artifact)
         except BitpressError as error:
             proof.add("weight files", False, error.problem.message)
             return
-        proof.checks.append(check_modules(tensors, command.expected_modules))
-        proof.checks.append(check_finite(tensors, report, "check"))
+        proof.checks += _check_tensors(command, config, tensors, report)
+        if command.memory is not None and memory_record.holds(Path(command.memory)):
+            proof.checks.append(memory_record.check_tensors(tensors, Path(command.memory)))
     with report.stage("load"):
         opened = _open(command, artifact, proof)
         if opened is None:
             return
         model, tokenizer = opened
-        proof.windows = _windows(tokenizer, model)
+        cache = CacheWatch(model) if expected.kv_cache_bits is not None else None
+        proof.windows = held_out_windows(tokenizer, model)
         proof.prompt = _prompt(tokenizer)
     with report.stage("score"):
         try:
             for done, logits in enumerate(_scores(model, proof.windows), start=1):
                 report.progress("score", done, len(proof.windows))
                 proof.logits.append(logits)
-        except (RuntimeError, ValueError, TypeError) as error:
-            proof.add("forward pass", False, f"The model cannot compute: {str(error).splitlines()[0]}")
+        except Exception as error:
+            if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+                raise
+            # As with opening: a scheme that does not fit a layer shows here first, in many kinds of exceptions.
+            proof.add("forward pass", False, f"The model cannot compute: {_first_line(error)}")
             return
+        if cache is not None and expected.kv_cache_bits is not None:
+            proof.checks.append(cache.check(config, tensors, expected.kv_cache_bits))
         if not _forward_is_finite(proof):
             return
+        if command.memory is not None and memory_record.holds(Path(command.memory)):
+            proof.checks.append(memory_record.check_outputs(model, tokenizer, Path(command.memory)))
     with report.stage("generate"):
         proof.forbidden = tuple(end_tokens(model, tokenizer))
-        proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report)
+        proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report, command.tokens)
         proof.text = tokenizer.decode(proof.tokens, skip_special_tokens=True)
+        if len(proof.tokens) < LEAST_JUDGED:
+            proof.add("generates", bool(proof.tokens), f"{len(proof.tokens)} tokens, one after the other.")
+
+
+def _check_tensors(
+    command: Prove, config: dict[str, Json], tensors: Sequence[StoredTensor], report: Reporter
+) -> Iterator[ProofCheck]:
+    """What the files hold, against what the recipe promised. The errors of single modules belong here as well."""
+    expected = command.expected
+    if expected.unstated or expected.weight_bits or command.expected_modules:
+        yield check_modules(tensors, command.expected_modules)
+    if expected.zeros is not None:
+        yield check_zeros(tensors, command.pruned_modules, expected, report, "check")
+    if expected.dropped_experts:
+        original = read_config(Path(command.original)) if command.original else None
+        yield check_experts(config, tensors, original, expected.dropped_experts)
+    yield check_finite(tensors, report, "check")
 
 
 def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | None:
@@ -141,8 +183,7 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
         )
     except Exception as error:
         # Whatever goes wrong here is the finding: transformers raises many kinds.
-        first = str(error).strip().splitlines()
-        proof.add("reopens in transformers", False, first[0] if first else type(error).__name__)
+        proof.add("reopens in transformers", False, _first_line(error))
         return None
     wrong = {
         kind: sorted(str(key) for key in info.get(f"{kind}_keys") or ())
@@ -161,7 +202,8 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
     return model.eval(), tokenizer
 
 
-def _windows(tokenizer: Any, model: Any) -> tuple[tuple[int, ...], ...]:
+def held_out_windows(tokenizer: Any, model: Any) -> tuple[tuple[int, ...], ...]:
+    """The token ids that every proof scores: (documents, at most WINDOW)."""
     from core.measure.held_out import held_out_documents
 
     documents = held_out_documents()
@@ -197,32 +239,34 @@ def _forward_is_finite(proof: _Proof) -> bool:
     return proof.add("forward pass", finite, f"{tokens} tokens of held-out text: {found}.")
 
 
-def _greedy(model: Any, prompt: Sequence[int], forbidden: Sequence[int], report: Reporter) -> tuple[int, ...]:
-    """TOKENS tokens, always the likeliest, with the end tokens forbidden.
+def _greedy(
+    model: Any, prompt: Sequence[int], forbidden: Sequence[int], report: Reporter, count: int
+) -> tuple[int, ...]:
+    """`count` tokens, always the likeliest, with the end tokens forbidden.
 
     Drafts are looked up in the text so far and checked several at a time, which takes fewer passes and changes the
     outcome only where rounding decides. A model whose state cannot be set back goes token by token.
     """
     for drafts in ({"prompt_lookup_num_tokens": _DRAFTED}, {}):
         try:
-            tokens = _generate(model, prompt, forbidden, report, drafts)
+            tokens = _generate(model, prompt, forbidden, report, count=count, drafts=drafts)
         except (ValueError, NotImplementedError, AttributeError):
             if not drafts:
                 raise
             continue
-        if len(tokens) == TOKENS and not set(forbidden) & set(tokens):
+        if len(tokens) == count and not set(forbidden) & set(tokens):
             return tokens
     return tokens
 
 
 def _generate(
-    model: Any, prompt: Sequence[int], forbidden: Sequence[int], report: Reporter, drafts: dict[str, int]
+    model: Any, prompt: Sequence[int], forbidden: Sequence[int], report: Reporter, *, count: int, drafts: dict[str, int]
 ) -> tuple[int, ...]:
     import torch
     from transformers import GenerationConfig
 
     def step(ids: Any, _scores: Any) -> Any:
-        report.progress("generate", ids.shape[1] - len(prompt), TOKENS)
+        report.progress("generate", ids.shape[1] - len(prompt), count)
         return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
 
     ids = torch.tensor([list(prompt)], device=model.device)
@@ -231,8 +275,8 @@ def _generate(
         attention_mask=torch.ones_like(ids),
         generation_config=GenerationConfig(
             do_sample=False,
-            min_new_tokens=TOKENS,
-            max_new_tokens=TOKENS,
+            min_new_tokens=count,
+            max_new_tokens=count,
             eos_token_id=list(forbidden) or None,
             pad_token_id=forbidden[0] if forbidden else 0,
             repetition_penalty=1.0,
@@ -264,7 +308,8 @@ def _compare(command: Prove, proof: _Proof, report: Reporter) -> None:
         f"Mean KL divergence {proof.kl:.4f} nats per token on {sum(map(len, proof.windows))} tokens of held-out text; "
         f"{'at most' if close else 'more than'} {command.kl_bound:g}.",
     )
-    proof.checks.append(judge(proof.tokens, _regrets(loaded.model, proof)))
+    if len(proof.tokens) >= LEAST_JUDGED:
+        proof.checks.append(judge(proof.tokens, _regrets(loaded.model, proof)))
 
 
 def _mean_kl(originals: Iterator[Any], others: Sequence[Any]) -> float:
@@ -296,3 +341,7 @@ def _regrets(model: Any, proof: _Proof) -> list[float]:
     chosen = logits.gather(1, ids[0, len(proof.prompt) :, None])[:, 0]
     regrets: list[float] = (logits.max(-1).values - chosen).tolist()
     return regrets
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.worker.expert_names import name_experts
 from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
 
@@ -40,6 +41,7 @@ def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> t
     for the owner only. Raises OSError, with ENOSPC for a full disk.
     """
     _lenient_generation_config(model)
+    name_experts(model)
     try:
         model.save_pretrained(str(output), save_compressed=True)
         tokenizer.save_pretrained(str(output))

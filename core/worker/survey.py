@@ -14,6 +14,7 @@ from core.models.survey import Survey, SurveyedModule
 from core.models.survey_store import fingerprint
 from core.value import Json
 from core.worker.reporter import Reporter
+from core.worker.saved_tensors import SavedTensors, loaded_dtype
 
 STAGES = (Stage(id="survey", title="Look inside the model"),)
 _COMPARABLE = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2", "I8"})
@@ -33,27 +34,31 @@ def run(command: SurveyModel, report: Reporter) -> Json:
 def survey(folder: Path) -> Survey:
     """Survey a folder with config.json and safetensors. A compressed model is listed as its plain architecture."""
     mark = fingerprint(folder)
-    config = _config(folder)
-    model = _on_meta(config, folder)
-    _compare(model, merged(read_headers(folder)), folder)
+    config = plain_config(folder)
+    model = on_meta(config, folder)
+    tensors = merged(read_headers(folder))
+    _compare(model, tensors, folder)
     layers, kind = _layers(model, config)
+    saved = SavedTensors(model, loaded_dtype(config, tensors), declared_ties(model))
     return Survey(
         fingerprint=mark,
         architecture=type(model).__name__,
-        modules=tuple(_modules(model)),
+        modules=tuple(_modules(model, saved)),
         layers=layers,
         decoder_layer=kind,
+        attentions=tuple(_attentions(model, saved)),
     )
 
 
 def parameter_names(folder: Path) -> frozenset[str]:
     """Every parameter of the model by its full name, shared ones once, under the owner's. Raises as `survey` does."""
-    model = _on_meta(_config(folder), folder)
-    ties = _declared_ties(model)
+    model = on_meta(plain_config(folder), folder)
+    ties = declared_ties(model)
     return frozenset(name for name, _ in model.named_parameters() if name not in ties)
 
 
-def _config(folder: Path) -> Any:
+def plain_config(folder: Path) -> Any:
+    """The folder's config without its quantization. Raises BitpressError `unknown-architecture`."""
     from transformers import AutoConfig
 
     try:
@@ -65,7 +70,8 @@ def _config(folder: Path) -> Any:
     return config
 
 
-def _on_meta(config: Any, folder: Path) -> Any:
+def on_meta(config: Any, folder: Path) -> Any:
+    """The model without storage. Raises BitpressError `unknown-architecture` or `bad-config`."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -82,14 +88,15 @@ def _on_meta(config: Any, folder: Path) -> Any:
         ) from error
 
 
-def _modules(model: Any) -> Iterable[SurveyedModule]:
+def _modules(model: Any, saved: SavedTensors) -> Iterable[SurveyedModule]:
     owners: dict[int, str] = {}
-    tied = _declared_ties(model)
+    tied = declared_ties(model)
     for name, module in model.named_modules():
         own = list(module.named_parameters(recurse=False))
-        if not own:
+        tensors = saved.of(name, module)
+        if not own and not tensors:
             continue
-        first = next((parameter for key, parameter in own if key == "weight"), own[0][1])
+        first = next((parameter.shape for key, parameter in own if key == "weight"), own[0][1].shape if own else ())
         shared = None
         for key, parameter in own:
             full = f"{name}.{key}" if name else key
@@ -98,13 +105,25 @@ def _modules(model: Any) -> Iterable[SurveyedModule]:
         yield SurveyedModule(
             name=name,
             kind=type(module).__name__,
-            shape=tuple(first.shape),
+            shape=tuple(first),
             elements=sum(parameter.numel() for _, parameter in own),
             tied_to=shared,
+            tensors=tensors,
+            saved_as=saved.stem(name, tensors),
+            parts_saved_as=saved.parts(name, tensors),
         )
 
 
-def _declared_ties(model: Any) -> Mapping[str, str]:
+def _attentions(model: Any, saved: SavedTensors) -> Iterable[str]:
+    """Where a quantized cache leaves its scales, by compressed-tensors' own judgement."""
+    from compressed_tensors.quantization.lifecycle.initialize import is_cached_attention_module
+
+    for name, module in model.named_modules():
+        if is_cached_attention_module(module):
+            yield saved.stem(name, ()) or name
+
+
+def declared_ties(model: Any) -> Mapping[str, str]:
     """Parameter to the parameter that it shares storage with, where the config asks for ties."""
     keys = getattr(model, "_tied_weights_keys", None)
     if not isinstance(keys, dict) or not getattr(model.config.get_text_config(), "tie_word_embeddings", False):
@@ -132,7 +151,7 @@ def _compare(model: Any, tensors: Mapping[str, TensorEntry], folder: Path) -> No
     architectures whose checkpoints are renamed or merged while loading.
     """
     prefix = f"{model.base_model_prefix}." if getattr(model, "base_model_prefix", "") else ""
-    ties = _declared_ties(model)
+    ties = declared_ties(model)
     missing: list[str] = []
     found = 0
     for name, parameter in model.named_parameters():
@@ -147,7 +166,7 @@ def _compare(model: Any, tensors: Mapping[str, TensorEntry], folder: Path) -> No
             raise _mismatch(folder, f"{stored} is {_sizes(entry.shape)} there and {_sizes(parameter.shape)} here")
     ignored = [re.compile(pattern) for pattern in getattr(model, "_keys_to_ignore_on_load_missing", None) or ()]
     missing = [name for name in missing if not any(pattern.search(name) for pattern in ignored)]
-    if tensors and missing and not _renames(model):
+    if tensors and missing and not renames(model):
         raise _mismatch(folder, f"{len(missing)} weights that the config asks for are not there, {missing[0]} for one")
 
 
@@ -156,7 +175,7 @@ def _is_packed(name: str, tensors: Mapping[str, TensorEntry]) -> bool:
     return any(f"{stem}.{packed}" in tensors for packed in ("weight_packed", "qweight")) or f"{name}_blocks" in tensors
 
 
-def _renames(model: Any) -> bool:
+def renames(model: Any) -> bool:
     """Whether transformers rewrites this architecture's tensor names while it loads them."""
     from transformers.conversion_mapping import get_model_conversion_mapping
 

@@ -7,8 +7,10 @@ from core.jobs.protocol import (
     Benchmark,
     Command,
     Compress,
+    CutModel,
     Evaluate,
     Generate,
+    GetReady,
     ImportGguf,
     InspectCalibration,
     Load,
@@ -54,6 +56,15 @@ class Tasks:
                 from core.worker import prove
 
                 return prove.run(command, report)
+            case CutModel():
+                from core.worker import cut_model
+
+                return cut_model.run(command, report)
+            case GetReady():
+                from core.worker import loading
+
+                loading.import_libraries()
+                return None
             case Evaluate():
                 from core.worker import evaluate
 

@@ -42,6 +42,7 @@ from core.measure.results import (
 from core.methods.method import Kind, Method, ModifierSpec, Parameter, Source, Standing
 from core.models.local_model import LocalModel, Origin, Remark, TensorGroup, Weights
 from core.paths import Home
+from core.plan.estimates import Estimates
 from core.report.collect import Sources, collect
 from core.report.data import Judgement, LimitKept, ReportData
 from core.telemetry.sample import GpuSample, HostSample, Sample
@@ -110,6 +111,7 @@ def compress_run(identity: int, method: str, *, name: str = "Testling-135M-Instr
             "parameters": parameters,
             "calibration": None if method == "fp8-dynamic" else {"source": "self-chat", "samples": 128},
             "seed": 0,
+            "estimates": plain(expected(method)),
         },
         output=output_of(method),
         created=NOW - timedelta(hours=2),
@@ -124,6 +126,8 @@ def compress_run(identity: int, method: str, *, name: str = "Testling-135M-Instr
             "bytes": BYTES.get(method, 120_000_000),
             "original_bytes": 269_060_552,
             "peak_bytes": 1_830_000_000,
+            "host_peak_bytes": 1_830_000_000,
+            "disk_bytes": BYTES.get(method, 120_000_000) + 3_600_000,
             "proof": plain(proof()),
             "calibration": None if method == "fp8-dynamic" else calibration,
             "versions": {"compressed-tensors": "0.19.0"},
@@ -133,6 +137,19 @@ def compress_run(identity: int, method: str, *, name: str = "Testling-135M-Instr
         },
     )
     return run.model_copy(update=changes)
+
+
+def expected(method: str) -> Estimates:
+    size = BYTES.get(method, 120_000_000)
+    return Estimates(
+        artifact_bytes=size,
+        device_bytes=Range(value=0, low=0, high=0),
+        host_bytes=Range(value=1.3e9, low=1.04e9, high=1.63e9),
+        disk_bytes=size + 33_000_000,
+        seconds=Range(value=281.0, low=225.0, high=360.0),
+        run_bytes=2 * size,
+        basis=f"From 3 earlier runs of {TITLES.get(method, method)} with this model on this machine.",
+    )
 
 
 def proof(*, passed: bool = True) -> ProofResult:

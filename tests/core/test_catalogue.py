@@ -173,6 +173,12 @@ def test_that_reap_is_for_models_with_experts():
 def test_that_spinquant_is_for_models_built_as_llama():
     assert findings("spinquant-w4a16", llama_survey(layers=1)).keys() <= {"group-size-chosen"}
     assert "rotation-architecture" in findings("spinquant-w4a16", experts())
+    survey = llama_survey(layers=1)
+    norms = [
+        each.model_copy(update={"kind": each.kind.replace("LlamaRMSNorm", "LayerNorm")}) for each in survey.modules
+    ]
+    survey = survey.model_copy(update={"modules": tuple(norms), "architecture": "StableLmForCausalLM"})
+    assert "rotation-architecture" in findings("spinquant-w4a16", survey)
     assert "rotation-architecture" in findings(
         "spinquant-w4a16", llama_survey(layers=1, architecture="GemmaForCausalLM")
     )

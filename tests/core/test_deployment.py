@@ -128,7 +128,13 @@ def test_that_weights_follow_their_formula():
     assert "a byte for each weight" in " ".join(placed(LLAMA_8B, "W4AFP8").notes)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
+def test_that_a_method_that_takes_experts_out_needs_the_artifact_itself():
+    model, survey = llama_model(), llama_survey()
+    with pytest.raises(BitpressError, match="REAP"):
+        method_weights(architecture_of(model, survey), "reap", model, survey)
+
+
+@pytest.mark.parametrize("method", [each for each in METHODS if each.scheme != "PRUNED"], ids=lambda method: method.id)
 def test_that_a_method_on_a_surveyed_model_weighs_what_its_artifact_does(method):
     model, survey = llama_model(), llama_survey()
     found = method_weights(architecture_of(model, survey), method.id, model, survey)

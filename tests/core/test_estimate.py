@@ -93,7 +93,7 @@ def test_that_running_needs_the_weights_and_a_cache_of_8192_tokens():
 
 @pytest.mark.parametrize(
     ("method", "job_seconds", "peak"),
-    [("fp8-dynamic", 5 + 40, 870e6), ("gptq-w4a16", 41 + 40, 1020e6), ("smoothquant-gptq-w8a8", 59 + 40, 990e6)],
+    [("fp8-dynamic", 5 + 40, 1272e6), ("gptq-w4a16", 41 + 40, 1281e6), ("smoothquant-gptq-w8a8", 59 + 40, 1279e6)],
 )
 def test_that_the_ranges_hold_what_was_measured_on_two_cores(method: str, job_seconds: float, peak: float):
     figures = estimate(llama_model(), llama_survey(), recipe(method), machine(), ())
@@ -146,11 +146,49 @@ def test_that_twice_the_data_is_expected_to_take_longer_than_the_earlier_run():
     assert 110 < figures.seconds.value < 190
 
 
-def test_that_only_completed_runs_of_the_same_method_are_learned_from():
+def test_that_a_run_of_another_method_sets_the_arithmetic_right_until_there_is_one_of_this():
+    asked = recipe("gptq-w4a16")
+    first = estimate(llama_model(), llama_survey(), asked, machine(), ())
+    usual = estimate(llama_model(), llama_survey(), recipe("fp8-dynamic"), machine(), ()).seconds.value
+    slow = [finished(1, recipe("fp8-dynamic"), 2 * usual)]
+    learned = estimate(llama_model(), llama_survey(), asked, machine(), slow)
+    assert learned.seconds.value == pytest.approx(2 * first.seconds.value, rel=0.03)
+    assert learned.seconds.high / learned.seconds.low < first.seconds.high / first.seconds.low
+    assert learned.basis == (
+        "From arithmetic, set right by one earlier run of other methods on this machine; "
+        "no run of GPTQ W4A16 has ended here yet."
+    )
+
+
+def test_that_the_basis_says_on_what_the_time_rests():
+    asked = recipe("gptq-w4a16")
+    runs = [finished(number, asked, 155) for number in (1, 2, 3)]
+    elsewhere = [run.model_copy(update={"models": ("/models/other",)}) for run in runs]
+    said = [
+        estimate(llama_model(), llama_survey(), asked, machine(), history).basis
+        for history in ((), runs[:1], runs, elsewhere)
+    ]
+    assert said == [
+        "From arithmetic; no run of GPTQ W4A16 has ended here yet.",
+        "From one earlier run of GPTQ W4A16 with this model on this machine.",
+        "From 3 earlier runs of GPTQ W4A16 with this model on this machine.",
+        "From 3 earlier runs of GPTQ W4A16 with other models on this machine.",
+    ]
+
+
+def test_that_more_evidence_and_nearer_evidence_narrow_the_range():
+    asked = recipe("gptq-w4a16")
+    runs = [finished(number, asked, 155) for number in (1, 2, 3)]
+    elsewhere = [run.model_copy(update={"models": ("/models/other",)}) for run in runs]
+    histories = ((), elsewhere[:1], elsewhere, runs[:1], runs)
+    ranges = [estimate(llama_model(), llama_survey(), asked, machine(), history).seconds for history in histories]
+    assert [span.high / span.low for span in ranges] == sorted((s.high / s.low for s in ranges), reverse=True)
+
+
+def test_that_runs_that_did_not_end_or_cannot_be_read_teach_nothing():
     asked = recipe("gptq-w4a16")
     plain = estimate(llama_model(), llama_survey(), asked, machine(), ())
     others = [
-        finished(1, recipe("fp8-dynamic"), 900),
         finished(2, asked, 900).model_copy(update={"reason": FinishReason.CANCELLED}),
         finished(3, asked, 900, original_bytes=None),
         finished(4, asked, 900).model_copy(update={"settings": {"nonsense": 1}}),
@@ -161,16 +199,25 @@ def test_that_only_completed_runs_of_the_same_method_are_learned_from():
 def test_that_answers_are_made_once_and_then_cost_nothing():
     asked = recipe("gptq-w4a16", CalibrationSpec())
     first = estimate(llama_model(), llama_survey(), asked, machine(), ()).seconds
-    other = finished(1, recipe("smoothquant-gptq-w8a8", CalibrationSpec()), 300)
+    # It tells only that there are answers, not how long a job takes.
+    other = finished(1, recipe("smoothquant-gptq-w8a8", CalibrationSpec()), 300, original_bytes=None)
     again = estimate(llama_model(), llama_survey(), asked, machine(), [other]).seconds
     assert first.value - again.value == pytest.approx(90, rel=0.02)
 
 
 def test_that_the_peak_memory_of_earlier_runs_is_believed():
     asked = recipe("gptq-w4a16")
-    runs = [finished(1, asked, 100, peak_bytes=1_500_000_000)]
+    runs = [finished(1, asked, 100, host_peak_bytes=1_500_000_000)]
     figures = estimate(llama_model(), llama_survey(), asked, machine(), runs)
     assert figures.host_bytes.value == pytest.approx(1_500_000_000, rel=0.01)
+
+
+def test_that_a_peak_that_left_the_proof_out_or_was_read_beside_a_gpu_is_not_believed():
+    asked = recipe("gptq-w4a16")
+    plain = estimate(llama_model(), llama_survey(), asked, machine(), ()).host_bytes
+    for result in ({"peak_bytes": 9e9}, {"host_peak_bytes": 9e9, "device_peak_bytes": 1e9}):
+        runs = [finished(1, asked, 100, **result)]
+        assert estimate(llama_model(), llama_survey(), asked, machine(), runs).host_bytes == plain
 
 
 @pytest.mark.parametrize("method", ["fp8-dynamic", "gptq-w4a16", "smoothquant-gptq-w8a8"])

@@ -5,6 +5,7 @@ from llama_shapes import gpu, machine
 
 from core.methods.catalogue import METHODS
 from core.methods.describe import described
+from core.plan.advice import parts_of
 from core.plan.hardware import (
     GENERATIONS,
     PROCESSOR_SCHEMES,
@@ -103,8 +104,9 @@ def test_that_the_lowest_native_capability_is_the_tables():
 def test_that_every_method_of_the_catalogue_is_in_the_table_and_described_by_it():
     for method in METHODS:
         assert method.scheme in SUPPORT
-        assert described(method)["runs_in"] == list(where_it_runs(method.scheme))
-        lowest = minimum_capability(method.scheme)
+        assert described(method)["runs_in"] == list(where_it_runs(method.scheme, parts=parts_of(method)))
+        parts = parts_of(method)
+        lowest = minimum_capability(parts[0] if len(parts) == 1 else method.scheme)
         assert described(method)["minimum_capability"] == (list(lowest) if lowest else None)
 
 

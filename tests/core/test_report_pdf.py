@@ -98,6 +98,14 @@ def test_that_pages_are_numbered(home: Home, tmp_path: Path) -> None:
     assert f"{count} / {count}" in told("pdftotext", "-f", str(count), "-layout", path, "-")
 
 
+def test_that_the_report_says_what_was_expected_and_what_it_was(home: Home, tmp_path: Path) -> None:
+    text = told("pdftotext", "-layout", written(pdf(one_run(home)), tmp_path), "-")
+    assert "Expected and actual" in text
+    row = next(line for line in text.splitlines() if "Main memory" in line)
+    assert {"1.21", "1.70", "1.41", "no"} <= set(row.split())
+    assert "from 3 earlier runs of GPTQ W4A16 with this model on this machine." in " ".join(text.split())
+
+
 def test_that_hostile_names_and_texts_appear_literally(home: Home, tmp_path: Path) -> None:
     path = written(pdf(hostile_report(home)), tmp_path)
     text = squeezed(told("pdftotext", path, "-"))

@@ -88,9 +88,16 @@ def test_that_the_script_holds_the_recipe_as_data(method):
     assert found["SEED"] == 5
     assert found["THREADS"] == 2
     assert found["VERSIONS"] == {"torch": "2.13.0", "llmcompressor": "0.14.0.1"}
-    assert found["MODIFIERS"] == [[each.name, each.arguments] for each in method.modifiers(asked.parameters)]
-    assert found["TOKENS_SHA256"] == "ab" * 32
-    assert found["TOKENS"] == ("/runs/000007/calibration_tokens.json" if asked.calibration else None)
+    assert [(name, arguments) for _, name, arguments in found["MODIFIERS"]] == [
+        (each.name, each.arguments) for each in method.modifiers(asked.parameters)
+    ]
+    assert all(module.startswith("llmcompressor.") for module, _, _ in found["MODIFIERS"])
+    if asked.calibration is not None:
+        assert found["TOKENS_SHA256"] == "ab" * 32
+        assert found["TOKENS"] == "/runs/000007/calibration_tokens.json"
+        assert found["EMBEDDED_TOKENS"] == ()
+    else:
+        assert "TOKENS" not in found
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QGridLayout, QTabBar, QVBoxLayout, QWidget
 
 from core.methods.method import Kind, Level, Method
 from core.methods.recipe import Recipe
+from core.models.survey import Survey
 from core.value import Json
 from ui.forms.parameter_field import ParameterField
 from ui.forms.recipe_view import RecipeView
@@ -20,8 +21,8 @@ from ui.widgets.plain import PlainLabel
 class MethodForm(QWidget):
     """value(), set_value(), value_changed over all parameters of one method.
 
-    `parameter_changed` carries the name and value of one edit, `recipe_edited` a Recipe from the Recipe tab, and
-    `defaults_requested` asks to forget the edits.
+    `parameter_changed` carries the name and value of one edit, `recipe_edited` a RecipeDocument from the Recipe tab,
+    and `defaults_requested` asks to forget the edits.
     """
 
     value_changed = Signal(dict)
@@ -94,6 +95,10 @@ class MethodForm(QWidget):
         if self._method is not None and recipe.method == self._method.id:
             self.set_value(recipe.parameters)
             self._recipe.show_recipe(recipe, self._method)
+
+    def set_survey(self, survey: Survey | None) -> None:
+        """The model's layers, against which the patterns of the recipe's text are held."""
+        self._recipe.set_survey(survey)
 
     def show_changed(self, changed: bool) -> None:
         """Offer the way back to the defaults."""

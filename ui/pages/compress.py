@@ -13,10 +13,13 @@ from typing_extensions import override
 from core.calibration.inspection import CalibrationInspection
 from core.calibration.sets import CalibrationSet
 from core.calibration.spec import CalibrationSpec
+from core.jobs.snapshot import JobSnapshot, Phase
 from core.methods.method import Method
 from core.methods.not_offered import NotOffered
 from core.methods.recipe import Recipe
+from core.methods.recipe_document import RecipeDocument
 from core.models.local_model import LocalModel
+from core.models.survey import Survey
 from core.plan.finding import Severity
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal, MethodPlan
@@ -37,6 +40,8 @@ from ui.widgets.method_card import MethodCard
 from ui.widgets.method_list import MethodList
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
+from ui.widgets.preset_bar import PresetBar
+from ui.widgets.rehearsal_card import RehearsalCard, suggestion
 
 _HEADLINE = 120
 _CALIBRATION_KEYS = frozenset(CalibrationSpec.model_fields)
@@ -51,6 +56,8 @@ class CompressPage(Page):
     inspect_requested = Signal(object)
     save_set_requested = Signal(object, str, str)
     """The choice, and the name and description of the set that its calibration data is to become."""
+    rehearse_requested = Signal(object)
+    rehearsal_cancelled = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Compress", parent)
@@ -63,12 +70,14 @@ class CompressPage(Page):
         self._seed = 0
         self._busy = ""
         self._planned_for: Path | None = None
+        self._rehearsed: CompressChoice | None = None
         self._make_actions()
         self._model = ModelCard()
         self._model.changed.connect(self._model_or_goal_changed)
+        self.presets = PresetBar()
         self._form = MethodForm()
         self._form.parameter_changed.connect(self._set_parameter)
-        self._form.recipe_edited.connect(self._take_recipe)
+        self._form.recipe_edited.connect(self.take_document)
         self._form.defaults_requested.connect(self._forget_overrides)
         self._calibration = CalibrationForm()
         self._calibration.value_changed.connect(self._changed)
@@ -83,6 +92,9 @@ class CompressPage(Page):
         self._start = StartCard()
         self._start.fix_requested.connect(self.apply_fix)
         self._start.output_chosen.connect(self._set_output)
+        self._rehearsal = RehearsalCard()
+        self._rehearsal.rehearse_pressed.connect(self._ask_rehearsal)
+        self._rehearsal.cancel_pressed.connect(self.rehearsal_cancelled)
         self._lay_out()
         self._show_current()
 
@@ -112,6 +124,44 @@ class CompressPage(Page):
             self._current = recipe.method
         self._show_current()
         self._changed()
+
+    def show_survey(self, survey: Survey | None) -> None:
+        """The layers of the model, which the patterns of a recipe must name."""
+        self._form.set_survey(survey)
+
+    def take_document(self, document: RecipeDocument) -> None:
+        """Take over what a document says, a preset's or the Recipe tab's; its method becomes the current one."""
+        card = self._methods.card(document.method)
+        if card is None:
+            return
+        known = card.plan.recipe.parameters if card.plan else {}
+        mine = self._overrides.get(document.method, {})
+        # The tab names every parameter: what was not set before and is as planned has not been set now.
+        self._overrides[document.method] = {
+            name: value for name, value in document.parameters.items() if name in mine or known.get(name) != value
+        }
+        self._seed = document.seed or 0
+        if (data := document.resolved(None).calibration) is not None:
+            self._calibration.set_value(data)
+        self._picked = True
+        if document.method != self._current:
+            self._current = document.method
+            card.show_plan(None)  # It was made for other parameters, and would go over what was typed.
+            self._show_current()
+        self._form.set_value(document.parameters)
+        self._changed()
+
+    def document(self) -> RecipeDocument | None:
+        """What is set for the current method, to be kept as a preset; the rest follows each model."""
+        plan, choice = self._plan(), self.choice()
+        if choice is None:
+            return None
+        return RecipeDocument(
+            method=self._current,
+            parameters=choice.overrides.get(self._current, {}),
+            calibration=choice.calibration if plan is not None and plan.recipe.calibration is not None else None,
+            seed=self._seed,
+        )
 
     def show_machine(self, machine: Machine) -> None:
         """The hardware that the plans are made for."""
@@ -145,6 +195,13 @@ class CompressPage(Page):
     def show_sets(self, sets: tuple[CalibrationSet, ...]) -> None:
         """The named calibration sets that can be chosen."""
         self._calibration.show_sets(sets)
+
+    def show_rehearsal(self, snapshot: JobSnapshot | None) -> None:
+        """The rehearsal of the current choice as it is now; None where there is none."""
+        over = snapshot is not None and snapshot.phase is Phase.FINISHED
+        # What was rehearsed may no longer be what would run.
+        self._rehearsal.show_snapshot(None if over and self.choice() != self._rehearsed else snapshot)
+        self._show_run()
 
     def show_busy(self, text: str | None) -> None:
         """Say what is being found out; nothing can be started meanwhile."""
@@ -200,7 +257,10 @@ class CompressPage(Page):
         self._queue.clicked.connect(lambda: self._emit(self.queue_requested))
         self._run = primary_button("Run now", "compress.run")
         self._run.clicked.connect(lambda: self._emit(self.run_requested))
-        for widget in (self._reason, self._queue, self._run):
+        self._rehearse = quiet_button("Rehearse", "compress.rehearse")
+        self._rehearse.setToolTip("Go the whole way on one layer and a few samples first, in half a minute or so.")
+        self._rehearse.clicked.connect(self._ask_rehearsal)
+        for widget in (self._reason, self._rehearse, self._queue, self._run):
             self.add_action(widget)
 
     def _lay_out(self) -> None:
@@ -212,13 +272,14 @@ class CompressPage(Page):
         self._busy_row.hide()
         self._methods.body.insertWidget(0, self._busy_row)
         parameters = Card()
+        parameters.body.addWidget(self.presets)
         parameters.body.addWidget(self._form)
         calibration = Card("Calibration data")
         calibration.header.addWidget(self._calibration.inspect_button)
         calibration.body.addWidget(self._no_data)
         calibration.body.addWidget(self._calibration)
         self._right = ScrollColumn()
-        for card in (parameters, calibration, self._start):
+        for card in (self._rehearsal, parameters, calibration, self._start):
             self._right.body.addWidget(card)
         self._right.body.addStretch(1)
         row = QHBoxLayout()
@@ -257,17 +318,6 @@ class CompressPage(Page):
         self._overrides.setdefault(self._current, {})[name] = value
         self._changed()
 
-    def _take_recipe(self, recipe: Recipe) -> None:
-        plan = self._plan()
-        known = plan.recipe.parameters if plan else {}
-        mine = self._overrides.setdefault(recipe.method, {})
-        mine |= {name: value for name, value in recipe.parameters.items() if known.get(name) != value}
-        self._seed = recipe.seed
-        if recipe.calibration is not None:
-            self._calibration.set_value(recipe.calibration)
-        self._form.set_value(recipe.parameters)
-        self._changed()
-
     def _forget_overrides(self) -> None:
         self._overrides.pop(self._current, None)
         self._changed()
@@ -280,6 +330,8 @@ class CompressPage(Page):
         self._start.show_output(self._output, several=len(self._ticked) > 1)
         self._form.show_changed(bool(self._overrides.get(self._current)))
         choice = self.choice()
+        if not self._rehearsal.running and choice != self._rehearsed:
+            self._rehearsal.show_snapshot(None)
         if choice is not None:
             self.choice_changed.emit(choice)
         self._show_run()
@@ -314,6 +366,7 @@ class CompressPage(Page):
             with QSignalBlocker(self._form):
                 self._form.show_recipe(plan.recipe)
         self._start.show_plan(plan)
+        self._rehearsal.show_suggestion(suggestion(plan.estimates if plan else None))
         self._show_run()
 
     def _why_not(self) -> str:
@@ -341,9 +394,14 @@ class CompressPage(Page):
         self._run.setText(f"Run {count} now" if count > 1 else "Run now")
         self._run.setEnabled(not why_not)
         self._queue.setEnabled(not why_not)
+        self._rehearse.setEnabled(not why_not and not self._rehearsal.running)
         self._reason.setText(_headline(why_not))
         self._reason.setToolTip(literal(why_not))
         self._reason.set_role("note" if self._busy or self.choice() is None else "failed")
+
+    def _ask_rehearsal(self) -> None:
+        self._rehearsed = self.choice()
+        self._emit(self.rehearse_requested)
 
     def _emit(self, signal: SignalInstance) -> None:
         choice = self.choice()

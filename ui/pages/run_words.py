@@ -9,6 +9,7 @@ from core.calibration.spec import SELF_CHAT
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
+from core.measure.rehearsed import Rehearsed
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
@@ -24,6 +25,7 @@ _DONE = {
     RunKind.EVALUATE: "measured",
     RunKind.BENCHMARK: "measured",
     RunKind.COMPARE: "compared",
+    RunKind.REHEARSE: "rehearsed",
 }
 
 
@@ -63,7 +65,7 @@ def recipe_words(run: Run) -> str:
         return ""
     parts: list[str] = []
     parameters = settings.get("parameters")
-    if run.kind is RunKind.COMPRESS and isinstance(parameters, dict):
+    if run.kind in (RunKind.COMPRESS, RunKind.REHEARSE) and isinstance(parameters, dict):
         parts.extend(_parameter_words(parameters))
     calibration = settings.get("calibration")
     if isinstance(calibration, dict):
@@ -126,8 +128,24 @@ def figures(run: Run) -> tuple[tuple[str, str], ...]:
             return _benchmark_figures(run, result)
         case RunKind.COMPARE:
             return _comparison_figures(run, result)
+        case RunKind.REHEARSE:
+            return _rehearsal_figures(result)
         case _:
             return _artifact_figures(run, result)
+
+
+def _rehearsal_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    try:
+        rehearsed = Rehearsed.model_validate(result)
+    except ValueError:
+        return ()
+    passed = sum(check.passed for check in rehearsed.checks)
+    return (
+        (f"{passed} of {len(rehearsed.checks)}", "checks passed"),
+        (f"{len(rehearsed.layers)} of {rehearsed.of}", "layers rehearsed"),
+        (duration_text(rehearsed.seconds), "time taken"),
+        (memory_text(rehearsed.peak_bytes), "peak memory"),
+    )
 
 
 def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,7 @@ from typing_extensions import override
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot, Phase
+from core.plan.predicted import estimates_of, predicted
 from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
 from ui.pages.run_words import figures, proof_of, running_fraction, state_words, subtitle
@@ -31,6 +32,7 @@ from ui.widgets.card import Card
 from ui.widgets.empty import EmptyState
 from ui.widgets.log_view import LogView
 from ui.widgets.plain import PlainLabel
+from ui.widgets.predicted_card import PredictedCard
 from ui.widgets.problem_card import ProblemCard
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_header import RunHeader
@@ -133,6 +135,8 @@ class RunsPage(QWidget):
         if run_id != self._current:
             return
         self._samples = list(samples)
+        if (run := self._run()) is not None:
+            self._show_expected(run)
         if self.isVisible():
             self._draw_samples()
 
@@ -210,7 +214,8 @@ class RunsPage(QWidget):
         self._result.compare_pressed.connect(lambda: self._tell(self.compare_requested))
         self._result.measure_pressed.connect(lambda: self._tell(self.measure_requested))
         # What stretches below takes all that is left. With a greatest height these would be cut where their text wraps.
-        for widget in (self._stage_card, self._problem, self._warnings, self._result):
+        self._expected = PredictedCard()
+        for widget in (self._stage_card, self._problem, self._warnings, self._result, self._expected):
             widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
             body.addWidget(widget)
         self._add_lower_part(body)
@@ -277,6 +282,7 @@ class RunsPage(QWidget):
         completed = finished and run.reason is FinishReason.COMPLETED
         proof = proof_of(run)
         self._result.show_result(figures(run) if completed else (), proof if finished else None)
+        self._show_expected(run)
         snapshot = self._snapshots.get(run.id)
         self._stages.setVisible(snapshot is not None)
         self._waiting.setVisible(snapshot is None and run.phase is Phase.QUEUED)
@@ -287,6 +293,10 @@ class RunsPage(QWidget):
             self._show_warnings(())
             self._show_errors(False)
         self._arrange()
+
+    def _show_expected(self, run: Run) -> None:
+        estimates = estimates_of(run)
+        self._expected.show_rows(predicted(run, self._samples), estimates.basis if estimates else "")
 
     def _show_job(self, snapshot: JobSnapshot) -> None:
         self._stage_card.show()

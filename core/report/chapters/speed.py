@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.measure.results import BenchCase, ModelBenchmark
 from core.report import charts
 from core.report.blocks import Block, Callout, Cell, Chart, Column, Facts, Heading, Paragraph, Table
+from core.report.chapters import predicted
 from core.report.chapters.columns import Numbered, numbered
 from core.report.chapters.conditions import condition_rows
 from core.report.data import Level, ReportData
@@ -37,7 +38,7 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
             made += _case(rows, case)
         made.append(_loading(rows))
         made += _conditions(runs)
-    made += [Heading(text="Making it"), _making(runs)]
+    made += [Heading(text="Making it"), _making(runs), *predicted.blocks(runs)]
     return tuple(made)
 
 

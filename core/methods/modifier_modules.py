@@ -1,0 +1,25 @@
+"""Which classes of llmcompressor a recipe may name, and where they are: data for the worker and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "AWQModifier": "llmcompressor.modifiers.transform.awq",
+        "AutoRoundModifier": "llmcompressor.modifiers.autoround",
+        "GPTQModifier": "llmcompressor.modifiers.gptq",
+        "QuIPModifier": "llmcompressor.modifiers.transform.quip",
+        "QuantizationModifier": "llmcompressor.modifiers.quantization",
+        "REAPPruningModifier": "llmcompressor.modifiers.pruning.reap",
+        "SmoothQuantModifier": "llmcompressor.modifiers.transform.smoothquant",
+        "SparseGPTModifier": "llmcompressor.modifiers.pruning.sparsegpt",
+        "SpinQuantModifier": "llmcompressor.modifiers.transform.spinquant",
+        "WandaPruningModifier": "llmcompressor.modifiers.pruning.wanda",
+    }
+)
+"""Class name to the module that gives it. Nothing else is ever imported by name from a recipe."""
+
+PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
+"""Those that set weights to zero and keep every tensor as large as it was."""

@@ -1,0 +1,169 @@
+"""How much memory a job takes at its peak, on a processor and beside a GPU: bytes from shapes.
+
+Two processes run one after the other, and the larger decides. The one that compresses maps the original's files, which
+stay resident once they were read, makes new weights where a modifier changes them, and packs layer by layer when it
+saves. The proof opens the artifact, which transformers decompresses before it computes, then the original, and holds
+the logits of its held-out text. Fitted to runs of Llama, Qwen 2 and OPT shapes from 50M to 640M parameters on a
+processor (`tests/bench/bench_estimates.py` measures them again); what GPUs need follows llm-compressor's own guide
+(docs/guides/memory.md: one layer for rounding, about two for GPTQ, where the Hessians come on top).
+"""
+
+from __future__ import annotations
+
+from core.plan.job import Job
+from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
+from core.value import Range
+
+_COMPRESS_START = 540e6
+"""Resident once torch, transformers and llmcompressor are imported and a model is mapped."""
+
+_START_LEAST = 250e6
+"""Of that, what is not mapped code."""
+
+_PROOF_START = 440e6
+
+_PROOF_LOGITS = 4 * 255
+"""Rows of logits that the proof keeps: core.worker.prove's DOCUMENTS windows."""
+
+_PROOF_FLOATS = 128 * 4 * 5
+"""Bytes for each entry of the vocabulary while divergences are computed: 128 rows in 32 bits, about five at a time."""
+
+_CHANGING = frozenset(
+    {
+        "GPTQModifier",
+        "SmoothQuantModifier",
+        "AWQModifier",
+        "AutoRoundModifier",
+        "SparseGPTModifier",
+        "WandaPruningModifier",
+        "REAPPruningModifier",
+        "SpinQuantModifier",
+        "QuIPModifier",
+    }
+)
+"""Modifiers that write new weights while the files of the old ones stay mapped."""
+
+_LAYERS_ON_GPU = {"QuantizationModifier": 1.0, "AutoRoundModifier": 4.0}
+"""Decoder layers' worth of weights that a modifier has on the GPU at once; two for the others, a copy and its like."""
+
+_ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
+
+_SPREAD = 1.25
+"""Either way around the value: allocators give memory back to the system late, and differently each time."""
+
+
+_AUTOROUND_BATCH = 8
+"""Samples of a step, kept with what their gradients need."""
+
+
+def host_memory(job: Job) -> Range:
+    """Peak resident memory of the larger process on a processor."""
+    value = max(_compress(job), _proof(job), _answering(job))
+    return Range(value=value, low=value / _SPREAD, high=value * _SPREAD)
+
+
+def host_least(job: Job) -> int:
+    """Bytes of the larger process that the system cannot take back: mapped files are left out, and libraries' code."""
+    shape = job.shape
+    element = job.weights / max(shape.elements, 1)
+    logits = shape.vocabulary * (_PROOF_LOGITS * element + _PROOF_FLOATS)
+    proof = shape.compressed_elements * element + logits
+    rewritten = 0.0 if job.streams else _rewritten(job) + _work(job)
+    return round(_START_LEAST + max(proof, rewritten, _answer_bytes(job)))
+
+
+def host_memory_beside_gpu(job: Job) -> Range:
+    """The model lies in main memory and lends its layers to the GPU; CUDA's libraries take over a gigabyte."""
+    return Range(
+        value=1.6e9 + 1.2 * job.weights + job.artifact,
+        low=0.6e9 + 0.8 * job.weights,
+        high=3e9 + 2.2 * job.weights + job.artifact,
+    )
+
+
+def device_memory(job: Job) -> Range:
+    """Peak memory on the GPU, with CUDA's context.
+
+    While it compresses, one layer lies there with its Hessians; the proof opens the whole artifact, decompressed, and
+    then the original, and answers are made there if the model fits.
+    """
+    context = 0.8e9
+    one = job.weights / max(job.shape.layers, 1)
+    layers = max((_LAYERS_ON_GPU.get(modifier.name, 2.0) for modifier in job.modifiers), default=1.0)
+    value = context + max(1.1 * job.weights + _answer_bytes(job), layers * one + _work(job))
+    return Range(value=value, low=0.3e9 + job.weights, high=1.2 * value + job.artifact / 2 + 1e9)
+
+
+def _compress(job: Job) -> float:
+    if job.streams:
+        return _COMPRESS_START + 2.0 * job.weights / job.shards
+    return _COMPRESS_START + job.weights + _rewritten(job) + _work(job)
+
+
+def _rewritten(job: Job) -> float:
+    """Weights that were made anew beside the mapped files: all of the layers by some modifiers, packed ones by all."""
+    shape = job.shape
+    element = job.weights / max(shape.elements, 1)
+    packed = max(job.artifact - shape.kept * element, 0.0)
+    changed = any(modifier.name in _CHANGING for modifier in job.modifiers)
+    if any(modifier.name in _ROTATING for modifier in job.modifiers):
+        # Embedding and output layer as well, apart from each other, and the largest of them in 64 bits.
+        table = shape.vocabulary * shape.hidden
+        return job.weights + table * (element + 8)
+    return max(packed, shape.linear_elements * element) if changed else packed
+
+
+def _proof(job: Job) -> float:
+    shape = job.shape
+    element = job.weights / max(shape.elements, 1)
+    logits = shape.vocabulary * (_PROOF_LOGITS * element + _PROOF_FLOATS)
+    decompressed = shape.compressed_elements * element
+    return _PROOF_START + job.artifact + decompressed + job.weights + logits
+
+
+def _answering(job: Job) -> float:
+    return _COMPRESS_START + job.weights + _answer_bytes(job)
+
+
+def _answer_bytes(job: Job) -> float:
+    """Memory of one batch of self-made answers beside the weights: KV cache and logits; 0 for other data."""
+    calibration, shape = job.recipe.calibration, job.shape
+    if calibration is None or not calibration.has_self_chat:
+        return 0.0
+    return float(ANSWER_BATCH * (2 * ANSWER_TOKENS * shape.kv_values * 2 + shape.vocabulary * 12))
+
+
+def _work(job: Job) -> float:
+    """What calibration holds beside the weights: activations between layers, and what each modifier gathers.
+
+    No logits: llmcompressor runs its passes without the output layer.
+    """
+    shape, data = job.shape, expected_data(job.recipe.calibration)
+    if not data.tokens:
+        return 0.0
+    between = data.tokens * shape.hidden * 2 * 2
+    return between + max((_gathered(job, modifier.name) for modifier in job.modifiers), default=0.0)
+
+
+def _gathered(job: Job, modifier: str) -> float:
+    shape, data = job.shape, expected_data(job.recipe.calibration)
+    layers = max(shape.layers, 1)
+    linears = shape.linears or shape.compressed
+    if modifier in ("GPTQModifier", "SparseGPTModifier"):
+        # A Hessian in 32 bits for every Linear of a layer, and the inverse of one with its factors.
+        hessians = sum(columns**2 for _, columns in linears) * 4 / layers
+        largest = max((columns for _, columns in linears), default=0) ** 2 * 4
+        return hessians + 3 * largest
+    if modifier == "AWQModifier":
+        # Inputs of a layer's two halves and the outputs that each candidate is held against, over all samples.
+        widest = max((rows for rows, _ in linears), default=0)
+        return data.tokens * (4 * shape.hidden * 2 + shape.hidden * 4) + data.longest * widest * 8
+    if modifier == "AutoRoundModifier":
+        # Inputs and both outputs of a layer, padded to the longest sample, and for each weight of it a rounding value
+        # with gradient and best copy in 32 bits.
+        padded = data.samples * data.longest * shape.hidden * 2 * 3
+        weights = sum(rows * columns for rows, columns in linears) / layers * 4 * 4
+        widest = max((rows for rows, _ in linears), default=0)
+        graph = _AUTOROUND_BATCH * data.longest * (8 * shape.hidden + 4 * widest) * 4
+        return padded + weights + graph
+    return 0.0
