@@ -56,6 +56,7 @@ class Pressed(Received):
     host_peak_bytes: int = 0
     device_peak_bytes: int = 0
     expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
     ignored_modules: tuple[str, ...] = ()
 
 
@@ -191,6 +192,7 @@ def _prove_command(context: WorkContext, wanted: Compression, staging: Path, pre
         original=str(wanted.model),
         artifact=str(staging),
         expected_modules=pressed.expected_modules,
+        pruned_modules=pressed.pruned_modules,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,
@@ -211,6 +213,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         tensors_sha256=pressed.tensors_sha256,
         created=datetime.now(UTC),
         expected_modules=pressed.expected_modules,
+        pruned_modules=pressed.pruned_modules,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
     )

@@ -87,6 +87,11 @@ class Expected(Value):
     dropped_experts: float = 0.0
     """Share of each layer's experts that must be gone, 0 to 1; what goes is rounded down to whole experts."""
 
+    @property
+    def unstated(self) -> bool:
+        """Whether nothing at all is known of what was made, as for an artifact whose recipe is lost."""
+        return self == Expected()
+
 
 Parameters = Mapping[str, Json]
 

@@ -47,8 +47,8 @@ MXFP4 = Method(
     title="MXFP4",
     summary="FP4 weights and activations, scales of powers of two",
     explanation="Rounds weights and activations to 4-bit floating point in groups of 32, with scales that are powers "
-    "of two. Only GPUs made for it compute in it. Here it lost more than twice as much as NVFP4; small models lose "
-    "their thread.",
+    "of two. Only GPUs made for it compute in it. On a small model it lost more than twice as much "
+    "as NVFP4, and the thread of what it said.",
     family="MX",
     scheme="MXFP4",
     weight_bits=4,

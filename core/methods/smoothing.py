@@ -63,8 +63,9 @@ _BY_ARCHITECTURE: Mapping[str, str] = {
 LAYOUT = Parameter(
     name="smoothing_layout",
     title="Where to smooth",
-    help="Which norms give outliers to which layers. auto is llmcompressor's own table; the others name families that "
-    "it does not know or knows wrongly. The default is the one for this model.",
+    help="Which norms give their outliers to which layers. auto decides by the type of the model; gemma, phi, opt and "
+    "gpt-neox are for families that auto does not know or knows wrongly. The default is the one for this model, and "
+    "any other would change what the model computes.",
     kind=Kind.CHOICE,
     default=OWN,
     choices=(OWN, *LAYOUTS),

@@ -10,6 +10,9 @@ from core.methods.scheme import Rule, Scheme
 from core.models.experts import expert_linears
 from core.models.survey import Survey, SurveyedModule
 
+_NUMBER = re.compile(r"[0-9]+")
+_COMPARED = 200
+
 REGULAR = "re:"
 """Patterns that begin with this are regular expressions, matched from the start of the module's name."""
 
@@ -93,14 +96,31 @@ def nearest_pattern(survey: Survey, pattern: str) -> str | None:
         return f"{REGULAR}{re.escape(pattern)}\\."
     if any(f".{pattern}." in f".{name}" for name in names):
         return f"{REGULAR}.*{re.escape(pattern)}\\."
-    near = get_close_matches(pattern, names, n=1, cutoff=0.6)
-    if near:
-        return near[0]
+    near = _nearest_name(names, pattern)
+    if near is not None:
+        return near
     last = get_close_matches(pattern, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.6)
     if last:
         return f"{REGULAR}.*{re.escape(last[0])}$"
     kinds = get_close_matches(pattern, sorted({module.kind for module in survey.modules}), n=1, cutoff=0.7)
     return kinds[0] if kinds else None
+
+
+def _nearest_name(names: Sequence[str], pattern: str) -> str | None:
+    """The full name that is most like the pattern, its numbers kept where there is such a module.
+
+    Names that differ in their numbers alone are compared once: a model of experts has tens of thousands.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_NUMBER.sub("#", name), []).append(name)
+    near = get_close_matches(_NUMBER.sub("#", pattern), list(alike), n=1, cutoff=0.6)
+    if not near:
+        return None
+    numbers = _NUMBER.findall(pattern)
+    meant = re.sub("#", lambda _: numbers.pop(0) if numbers else "#", near[0])
+    found = alike[near[0]]
+    return meant if meant in found else (get_close_matches(pattern, found[:_COMPARED], n=1, cutoff=0.0) or found)[0]
 
 
 def short_names(modules: Sequence[SurveyedModule], limit: int = 6) -> str:

@@ -10,8 +10,6 @@ processor (`tests/bench/bench_estimates.py` measures them again); what GPUs need
 
 from __future__ import annotations
 
-from math import ceil
-
 from core.plan.job import Job
 from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
 from core.value import Range
@@ -45,10 +43,17 @@ _CHANGING = frozenset(
 )
 """Modifiers that write new weights while the files of the old ones stay mapped."""
 
+_LAYERS_ON_GPU = {"QuantizationModifier": 1.0, "AutoRoundModifier": 4.0}
+"""Decoder layers' worth of weights that a modifier has on the GPU at once; two for the others, a copy and its like."""
+
 _ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
 
 _SPREAD = 1.25
 """Either way around the value: allocators give memory back to the system late, and differently each time."""
+
+
+_AUTOROUND_BATCH = 8
+"""Samples of a step, kept with what their gradients need."""
 
 
 def host_memory(job: Job) -> Range:
@@ -83,8 +88,9 @@ def device_memory(job: Job) -> Range:
     then the original, and answers are made there if the model fits.
     """
     context = 0.8e9
-    layer = 2 * job.weights // max(job.shape.layers, 1)
-    value = context + max(1.1 * job.weights + _answer_bytes(job), layer + _work(job))
+    one = job.weights / max(job.shape.layers, 1)
+    layers = max((_LAYERS_ON_GPU.get(modifier.name, 2.0) for modifier in job.modifiers), default=1.0)
+    value = context + max(1.1 * job.weights + _answer_bytes(job), layers * one + _work(job))
     return Range(value=value, low=0.3e9 + job.weights, high=1.2 * value + job.artifact / 2 + 1e9)
 
 
@@ -128,13 +134,15 @@ def _answer_bytes(job: Job) -> float:
 
 
 def _work(job: Job) -> float:
-    """What calibration holds beside the weights: activations between layers, and what each modifier gathers."""
+    """What calibration holds beside the weights: activations between layers, and what each modifier gathers.
+
+    No logits: llmcompressor runs its passes without the output layer.
+    """
     shape, data = job.shape, expected_data(job.recipe.calibration)
     if not data.tokens:
         return 0.0
     between = data.tokens * shape.hidden * 2 * 2
-    logits = data.longest * shape.vocabulary * 6
-    return between + logits + max((_gathered(job, modifier.name) for modifier in job.modifiers), default=0.0)
+    return between + max((_gathered(job, modifier.name) for modifier in job.modifiers), default=0.0)
 
 
 def _gathered(job: Job, modifier: str) -> float:
@@ -154,5 +162,8 @@ def _gathered(job: Job, modifier: str) -> float:
         # Inputs and both outputs of a layer, padded to the longest sample, and for each weight of it a rounding value
         # with gradient and best copy in 32 bits.
         padded = data.samples * data.longest * shape.hidden * 2 * 3
-        return padded + ceil(sum(rows * columns for rows, columns in linears) / layers) * 4 * 4
+        weights = sum(rows * columns for rows, columns in linears) / layers * 4 * 4
+        widest = max((rows for rows, _ in linears), default=0)
+        graph = _AUTOROUND_BATCH * data.longest * (8 * shape.hidden + 4 * widest) * 4
+        return padded + weights + graph
     return 0.0

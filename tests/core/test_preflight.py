@@ -108,7 +108,7 @@ def test_that_compressing_a_tied_head_is_warned_of_with_what_it_costs():
 
 
 def test_that_smoothing_an_architecture_that_llmcompressor_cannot_map_is_refused():
-    survey = llama_survey(architecture="GPTNeoXForCausalLM")
+    survey = llama_survey(architecture="StrangeForCausalLM")
     kept = tuple(module for module in survey.modules if not module.name.endswith(("q_proj", "k_proj")))
     survey = survey.model_copy(update={"modules": kept})
     finding = findings("smoothquant-gptq-w8a8", survey=survey)["smoothing-mappings"]

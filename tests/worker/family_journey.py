@@ -29,8 +29,13 @@ from core.plan.machine import Machine
 from core.plan.preflight import preflight
 from core.worker.modifiers import ALLOWED
 
+PENDING = frozenset({"fp8-kv-cache"})
+"""Methods that the worker does not serve yet."""
+
 RUNNABLE = tuple(
-    method for method in METHODS if all(spec.name in ALLOWED for spec in method.modifiers(method.defaults(None)))
+    method
+    for method in METHODS
+    if method.id not in PENDING and all(spec.name in ALLOWED for spec in method.modifiers(method.defaults(None)))
 )
 """Methods whose modifiers the worker builds."""
 
@@ -55,6 +60,8 @@ class Journey:
     blocking: tuple[Finding, ...] = ()
     mended: dict[str, object] = field(default_factory=dict)
     """Settings that findings offered and that were taken."""
+    bits: int = 8
+    """The fewest bits of any compressed weight."""
     bytes: int = 0
     estimated: int = 0
     seconds: float = 0.0
@@ -93,6 +100,7 @@ def travel(member: Family, method: Method, model: Path, work: Path) -> Journey:
     recipe, journey.blocking, journey.mended = planned.recipe, planned.blocking, planned.mended
     if journey.blocking:
         return journey
+    journey.bits = min(method.expected(recipe.parameters).weight_bits, default=16)
     journey.estimated = estimate(local, seen, recipe, MACHINE, ()).artifact_bytes
     artifact = work / f"{member.id}-{method.id}"
     try:

@@ -30,6 +30,8 @@ class StartCard(Card):
         self._findings = RemarkList("compress.findings")
         self._facts = FactList()
         self._facts.setObjectName("compress.needs")
+        self._basis = PlainLabel("", "note")
+        self._basis.setObjectName("compress.basis")
         self._waiting = PlainLabel("Choose a model and a method.", "note")
         self._waiting.setObjectName("compress.waiting")
         self._output = ElidedLabel("", "small", mode=Qt.TextElideMode.ElideMiddle)
@@ -43,7 +45,7 @@ class StartCard(Card):
         row.addWidget(self._output, 1)
         row.addWidget(self._choose)
         row.addWidget(self._reset)
-        for widget in (self._waiting, self._findings, self._facts):
+        for widget in (self._waiting, self._findings, self._facts, self._basis):
             self.body.addWidget(widget)
         self.body.addSpacing(8)
         self.body.addWidget(PlainLabel("Result goes to", "section", selectable=False))
@@ -70,6 +72,9 @@ class StartCard(Card):
         estimates = plan.estimates if plan else None
         self._facts.show_facts(need_facts(estimates) if estimates else ())
         self._facts.setVisible(estimates is not None)
+        # On what the time rests: whoever sees a wide range wants to know why.
+        self._basis.setText(estimates.basis if estimates else "")
+        self._basis.setVisible(bool(self._basis.text()))
 
     def show_output(self, output: Path | None, *, several: bool) -> None:
         """Where the result goes; several results always go to our own folder."""
