@@ -119,8 +119,8 @@ class Prove(Value):
     """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0
     """Largest mean KL in nats per token that still counts as the same model."""
-    tokens: int = 200
-    """How many are generated."""
+    tokens: int | None = None
+    """How many are generated, where a short text is enough; what it says is not judged then."""
     memory: str | None = None
     """The folder that `compress` filled; what was saved and what reopens must be what was in memory."""
     device: str = "auto"

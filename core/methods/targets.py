@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 
 from core.methods.scheme import Rule, Scheme
 from core.models.experts import expert_linears
@@ -23,9 +24,16 @@ def matches(module: SurveyedModule, pattern: str) -> bool:
     Follows compressed_tensors.utils.match.match_name: a full name does not reach a module's children.
     Raises re.error for an expression that is none.
     """
-    if pattern.startswith(REGULAR):
-        return re.match(pattern.removeprefix(REGULAR), module.name) is not None
-    return pattern in (module.name, module.kind)
+    return _matcher(pattern)(module)
+
+
+@lru_cache(maxsize=1024)
+def _matcher(pattern: str) -> Callable[[SurveyedModule], bool]:
+    """The pattern taken apart once: planning all methods asks for hundreds of thousands of matches."""
+    if not pattern.startswith(REGULAR):
+        return lambda module: pattern in (module.name, module.kind)
+    match = re.compile(pattern.removeprefix(REGULAR)).match
+    return lambda module: match(module.name) is not None
 
 
 def ignored(module: SurveyedModule, patterns: Iterable[str]) -> bool:
@@ -68,7 +76,12 @@ def strongest(module: SurveyedModule, targets: Iterable[str]) -> str | None:
     compressed_tensors.utils.match.match_targets and quantization.lifecycle.apply.
     """
     named = [target for target in targets if matches(module, target)]
-    return min(named, key=lambda target: (target == module.kind, target.startswith(REGULAR), target), default=None)
+    if len(named) < 2:
+        return named[0] if named else None
+    return min(
+        named,
+        key=lambda target: (target == module.kind, target.startswith(REGULAR), target),
+    )
 
 
 def unfused_experts(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...]:

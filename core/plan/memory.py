@@ -10,6 +10,7 @@ processor (`tests/bench/bench_estimates.py` measures them again); what GPUs need
 
 from __future__ import annotations
 
+from core.methods.method import ModifierSpec
 from core.plan.job import Job
 from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
 from core.value import Range
@@ -20,7 +21,12 @@ _COMPRESS_START = 540e6
 _START_LEAST = 250e6
 """Of that, what is not mapped code."""
 
-_PROOF_START = 440e6
+_PROOF_START = 575e6
+"""Resident once torch and transformers are imported and a model has computed."""
+
+_GIVEN_BACK = 32 * 2**20
+"""Bytes from which on the allocator gives a tensor's memory back at once (glibc's largest M_MMAP_THRESHOLD): what the
+artifact was decompressed to is still there when the original comes, except for those."""
 
 _PROOF_LOGITS = 4 * 255
 """Rows of logits that the proof keeps: core.worker.prove's DOCUMENTS windows."""
@@ -50,10 +56,6 @@ _ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
 
 _SPREAD = 1.25
 """Either way around the value: allocators give memory back to the system late, and differently each time."""
-
-
-_AUTOROUND_BATCH = 8
-"""Samples of a step, kept with what their gradients need."""
 
 
 def host_memory(job: Job) -> Range:
@@ -117,8 +119,9 @@ def _proof(job: Job) -> float:
     shape = job.shape
     element = job.weights / max(shape.elements, 1)
     logits = shape.vocabulary * (_PROOF_LOGITS * element + _PROOF_FLOATS)
-    decompressed = shape.compressed_elements * element
-    return _PROOF_START + job.artifact + decompressed + job.weights + logits
+    sizes = [rows * columns * element for rows, columns in shape.compressed]
+    small = sum(size for size in sizes if size < _GIVEN_BACK)
+    return _PROOF_START + logits + max(job.artifact + sum(sizes), job.weights + small)
 
 
 def _answering(job: Job) -> float:
@@ -142,28 +145,28 @@ def _work(job: Job) -> float:
     if not data.tokens:
         return 0.0
     between = data.tokens * shape.hidden * 2 * 2
-    return between + max((_gathered(job, modifier.name) for modifier in job.modifiers), default=0.0)
+    return between + max((_gathered(job, modifier) for modifier in job.modifiers), default=0.0)
 
 
-def _gathered(job: Job, modifier: str) -> float:
+def _gathered(job: Job, modifier: ModifierSpec) -> float:
     shape, data = job.shape, expected_data(job.recipe.calibration)
     layers = max(shape.layers, 1)
     linears = shape.linears or shape.compressed
-    if modifier in ("GPTQModifier", "SparseGPTModifier"):
+    if modifier.name in ("GPTQModifier", "SparseGPTModifier"):
         # A Hessian in 32 bits for every Linear of a layer, and the inverse of one with its factors.
         hessians = sum(columns**2 for _, columns in linears) * 4 / layers
         largest = max((columns for _, columns in linears), default=0) ** 2 * 4
         return hessians + 3 * largest
-    if modifier == "AWQModifier":
+    if modifier.name == "AWQModifier":
         # Inputs of a layer's two halves and the outputs that each candidate is held against, over all samples.
         widest = max((rows for rows, _ in linears), default=0)
         return data.tokens * (4 * shape.hidden * 2 + shape.hidden * 4) + data.longest * widest * 8
-    if modifier == "AutoRoundModifier":
-        # Inputs and both outputs of a layer, padded to the longest sample, and for each weight of it a rounding value
-        # with gradient and best copy in 32 bits.
+    if modifier.name == "AutoRoundModifier":
+        # Inputs and both outputs of a layer, padded to the longest sample; for each weight of it a rounding value with
+        # gradient and best copy in 32 bits; and what the gradients of one batch need.
         padded = data.samples * data.longest * shape.hidden * 2 * 3
         weights = sum(rows * columns for rows, columns in linears) / layers * 4 * 4
         widest = max((rows for rows, _ in linears), default=0)
-        graph = _AUTOROUND_BATCH * data.longest * (8 * shape.hidden + 4 * widest) * 4
+        graph = int(modifier.arguments.get("batch_size") or 8) * data.longest * (8 * shape.hidden + 4 * widest) * 4
         return padded + weights + graph
     return 0.0

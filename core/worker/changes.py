@@ -94,7 +94,8 @@ def changes(model: Any, modifiers: Sequence[ModifierSpec], known: Before) -> Cha
 def to_be_pruned(model: Any, modifiers: Sequence[ModifierSpec]) -> tuple[str, ...]:
     """Linear modules that the recipe's pruning modifiers name, in the model's order.
 
-    A target names a module, or a block of which all Linear modules are meant; what is ignored are Linear modules.
+    A target names a module, or a block of which all Linear modules are meant. What is ignored is compared with
+    `target.module`, as these modifiers do it: for a target without modules inside the name ends with a dot.
     """
     from compressed_tensors.utils import match_named_modules
     from compressed_tensors.utils.match import match_targets
@@ -107,9 +108,8 @@ def to_be_pruned(model: Any, modifiers: Sequence[ModifierSpec]) -> tuple[str, ..
         ignore = spec.arguments.get("ignore") or []
         for block, target in match_named_modules(model, [targets] if isinstance(targets, str) else targets):
             for inner, module in target.named_modules():
-                name = ".".join(part for part in (block, inner) if part)
-                if type(module).__name__ == "Linear" and not match_targets(name, module, ignore):
-                    found.add(name)
+                if type(module).__name__ == "Linear" and not match_targets(f"{block}.{inner}", module, ignore):
+                    found.add(f"{block}.{inner}".strip("."))
     return tuple(name for name, _ in model.named_modules() if name in found)
 
 

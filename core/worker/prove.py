@@ -31,8 +31,8 @@ from core.worker.proof_text import judge
 from core.worker.proof_zeros import check_zeros
 from core.worker.reporter import Reporter
 
-LEAST_JUDGED = 100
-"""A text of fewer tokens shows that the artifact can write, and too little of how well."""
+TOKENS = 200
+"""Generated on a fixed prompt, with the end of the answer forbidden, where the command does not ask for fewer."""
 
 DOCUMENTS = 4
 WINDOW = 256
@@ -79,7 +79,7 @@ def run(command: Prove, report: Reporter) -> Json:
     if command.original and proof.tokens:
         with report.stage("original"):
             _compare(command, proof, report)
-    elif len(proof.tokens) >= LEAST_JUDGED:
+    elif proof.tokens and command.tokens is None:
         proof.checks.append(judge(proof.tokens, None))
     result = ProofResult(
         passed=all(check.passed for check in proof.checks),
@@ -143,9 +143,9 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
             proof.checks.append(memory_record.check_outputs(model, tokenizer, Path(command.memory)))
     with report.stage("generate"):
         proof.forbidden = tuple(end_tokens(model, tokenizer))
-        proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report, command.tokens)
+        proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report, command.tokens or TOKENS)
         proof.text = tokenizer.decode(proof.tokens, skip_special_tokens=True)
-        if len(proof.tokens) < LEAST_JUDGED:
+        if command.tokens is not None:
             proof.add("generates", bool(proof.tokens), f"{len(proof.tokens)} tokens, one after the other.")
 
 
@@ -311,7 +311,7 @@ def _compare(command: Prove, proof: _Proof, report: Reporter) -> None:
         f"Mean KL divergence {proof.kl:.4f} nats per token on {sum(map(len, proof.windows))} tokens of held-out text; "
         f"{'at most' if close else 'more than'} {command.kl_bound:g}.",
     )
-    if len(proof.tokens) >= LEAST_JUDGED:
+    if command.tokens is None:
         proof.checks.append(judge(proof.tokens, _regrets(loaded.model, proof)))
 
 

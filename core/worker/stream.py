@@ -21,7 +21,7 @@ from core.methods.targets import ignored
 from core.models.safetensors_header import merged, read_headers, weight_files
 from core.worker.changes import nothing_changed
 from core.worker.reporter import Reporter
-from core.worker.save_artifact import VERBATIM, make_readable
+from core.worker.save_artifact import VERBATIM, make_readable, writing_to
 from core.worker.survey import parameter_names, survey
 
 INDEX = "model.safetensors.index.json"
@@ -83,7 +83,7 @@ def stream(
     }
     source = output / ".source"
     shards = weight_files(folder)
-    with _only_weights(folder, source, shards), _followed(len(shards), stage, report):
+    with writing_to(output), _only_weights(folder, source, shards), _followed(len(shards), stage, report):
         model_free_ptq(
             model_stub=str(source),
             save_directory=str(output),

@@ -161,7 +161,7 @@ def test_that_a_recipe_written_by_hand_is_checked():
         return by_code(preflight(llama_model(), llama_survey(), recipe, machine(), None))
 
     assert check(group=64)["unknown-parameter"].severity is Severity.BLOCKS
-    assert check(actorder="group")["bad-parameter"].severity is Severity.BLOCKS
+    assert check(actorder="group")["actorder-removed"].severity is Severity.BLOCKS
     assert check(group_size=64)["incomplete-recipe"].fix is not None
     unknown = Recipe(method="gptq", parameters={})
     assert "unknown-method" in by_code(preflight(llama_model(), None, unknown, machine(), None))
