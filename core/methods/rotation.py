@@ -193,5 +193,6 @@ SPINQUANT_W4A16 = Method(
     defaults=defaults_of(_PARAMETERS, _group),
     rules=_rules,
     checks=_checks,
+    turns_weights=True,
     unties_head=True,
 )

@@ -16,6 +16,7 @@ from core.value import Json
 from core.worker import memory_record
 from core.worker.answers import end_tokens
 from core.worker.calibrate import chat_ids, render_chat
+from core.worker.module_error import check_module_errors
 from core.worker.proof_cache import CacheWatch
 from core.worker.proof_experts import check_experts
 from core.worker.proof_tensors import (
@@ -151,7 +152,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
 def _check_tensors(
     command: Prove, config: dict[str, Json], tensors: Sequence[StoredTensor], report: Reporter
 ) -> Iterator[ProofCheck]:
-    """What the files hold, against what the recipe promised. The errors of single modules belong here as well."""
+    """What the files hold, against what the recipe promised."""
     expected = command.expected
     if expected.unstated or expected.weight_bits or command.expected_modules:
         yield check_modules(tensors, command.expected_modules)
@@ -160,6 +161,8 @@ def _check_tensors(
     if expected.dropped_experts:
         original = read_config(Path(command.original)) if command.original else None
         yield check_experts(config, tensors, original, expected.dropped_experts)
+    if command.original and expected.comparable:
+        yield check_module_errors(Path(command.original), Path(command.artifact), report, "check")
     yield check_finite(tensors, report, "check")
 
 

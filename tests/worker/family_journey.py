@@ -29,23 +29,18 @@ from core.plan.machine import Machine
 from core.plan.preflight import preflight
 from core.worker.modifiers import ALLOWED
 
-PENDING = frozenset({"fp8-kv-cache"})
-"""Methods that the worker does not serve yet."""
-
 RUNNABLE = tuple(
-    method
-    for method in METHODS
-    if method.id not in PENDING and all(spec.name in ALLOWED for spec in method.modifiers(method.defaults(None)))
+    method for method in METHODS if all(spec.name in ALLOWED for spec in method.modifiers(method.defaults(None)))
 )
 """Methods whose modifiers the worker builds."""
 
 MACHINE = Machine(cpu_name="a processor", cores=2, memory_total=16 << 30, memory_available=12 << 30, disk_free=1 << 40)
 
+QUICK: dict[str, object] = {"iters": 2, "compile": False, "n_grid": 3}
+"""Settings of methods that search or learn, which are not to search long here."""
+
 FORTUNE = frozenset({"close to the original", "generated text"})
 """Checks of the proof that say little about random weights."""
-
-UNCOMPARABLE = frozenset({"SpinQuantModifier", "QuIPModifier", "SparseGPTModifier", "WandaPruningModifier"})
-"""Modifiers after which weights are not the original's, whole or in part."""
 
 PASSAGE = 64
 """Tokens of held-out text from which the error of each layer is measured."""
@@ -122,11 +117,13 @@ def travel(member: Family, method: Method, model: Path, work: Path) -> Journey:
             original=str(model),
             artifact=str(artifact),
             expected_modules=tuple(made["expected_modules"]),
+            pruned_modules=tuple(made.get("pruned_modules", ())),
+            tokens=8,
             expected=method.expected(recipe.parameters),
             device="cpu",
         )
         journey.checks = ProofResult.model_validate(prove.run(asked, reporter(Memory()))).checks
-        if not UNCOMPARABLE & {spec.name for spec in method.modifiers(recipe.parameters)}:
+        if asked.expected.comparable:
             _compare(journey, model, artifact)
         scored = Evaluate(
             job="job",
@@ -170,7 +167,7 @@ def write_calibration(folder: Path) -> Path:
 
 def plan(method: Method, local: LocalModel, seen: Survey | None, work: Path) -> Planned:
     """The recipe with everything that findings offer, and the findings that block it all the same."""
-    settings: dict[str, object] = {}
+    settings = {name: value for name, value in QUICK.items() if method.parameter(name) is not None}
     for _ in range(4):
         recipe = resolve_recipe(method.id, settings, None, seen)
         if method.calibrates(recipe.parameters):
@@ -180,7 +177,7 @@ def plan(method: Method, local: LocalModel, seen: Survey | None, work: Path) -> 
         blocking = tuple(finding for finding in findings if finding.severity is Severity.BLOCKS)
         if not blocking or not all(finding.fix for finding in blocking):
             break
-        settings |= {name: value for finding in blocking for name, value in (finding.fix or {}).items()}
+        settings = settings | {name: value for finding in blocking for name, value in (finding.fix or {}).items()}
     return Planned(recipe=recipe, blocking=blocking, mended=settings)
 
 
@@ -188,9 +185,8 @@ def _compare(journey: Journey, model: Path, artifact: Path) -> None:
     from core.measure.held_out import held_out_documents
     from core.worker.layer_error import layer_errors, record
     from core.worker.loading import load
-    from core.worker.module_error import check_module_errors, module_errors
+    from core.worker.module_error import module_errors
 
-    journey.checks = (*journey.checks, check_module_errors(model, artifact, reporter(Memory()), "check"))
     journey.module_error = max((error.relative for error in module_errors(model, artifact)), default=0.0)
     original, other = load(str(model), "cpu"), load(str(artifact), "cpu")
     ids = original.tokenizer(held_out_documents()[0][1])["input_ids"][:PASSAGE]
