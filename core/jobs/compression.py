@@ -89,7 +89,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     started = time.monotonic()
     stages: dict[str, float] = {}
     result: Json = None
-    async for event in one_worker(context, _compress_command(context, wanted, staging)):
+    async for event in one_worker(context, compress_command(context, wanted, staging)):
         if isinstance(event, StageFinished):
             stages[event.stage] = event.seconds
         if not isinstance(event, Finished):
@@ -102,7 +102,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     pressed = Pressed.model_validate(result)
     pressed_at = time.monotonic()
 
-    async for event in one_worker(context, _prove_command(context, wanted, staging, pressed)):
+    async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
         if isinstance(event, StageFinished):
             stages[PROOF_PREFIX + event.stage] = event.seconds
         if not isinstance(event, Finished):
@@ -171,7 +171,8 @@ def _unproved(event: Finished, problem: Problem, place: Path) -> Finished:
     return event.model_copy(update={"problem": problem.model_copy(update={"hint": hint})})
 
 
-def _compress_command(context: WorkContext, wanted: Compression, staging: Path) -> Compress:
+def compress_command(context: WorkContext, wanted: Compression, staging: Path) -> Compress:
+    """What the first worker is asked."""
     return Compress(
         job=context.job,
         model=str(wanted.model),
@@ -186,7 +187,8 @@ def _compress_command(context: WorkContext, wanted: Compression, staging: Path) 
     )
 
 
-def _prove_command(context: WorkContext, wanted: Compression, staging: Path, pressed: Pressed) -> Prove:
+def prove_command(context: WorkContext, wanted: Compression, staging: Path, pressed: Pressed) -> Prove:
+    """What the second worker is asked."""
     return Prove(
         job=context.job,
         original=str(wanted.model),
