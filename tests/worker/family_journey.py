@@ -175,9 +175,11 @@ def plan(method: Method, local: LocalModel, seen: Survey | None, work: Path) -> 
             recipe = resolve_recipe(method.id, settings, spec, seen)
         findings = preflight(local, seen, recipe, MACHINE, work / "output")
         blocking = tuple(finding for finding in findings if finding.severity is Severity.BLOCKS)
-        if not blocking or not all(finding.fix for finding in blocking):
+        # A fix may also be another method, which is another journey.
+        offered = [finding.fix for finding in blocking if finding.fix and all(map(method.parameter, finding.fix))]
+        if not blocking or len(offered) < len(blocking):
             break
-        settings = settings | {name: value for finding in blocking for name, value in (finding.fix or {}).items()}
+        settings = settings | {name: value for fix in offered for name, value in fix.items()}
     return Planned(recipe=recipe, blocking=blocking, mended=settings)
 
 

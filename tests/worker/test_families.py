@@ -260,7 +260,7 @@ def scaled(member: Family, layout: str, models: Callable[[Family], Path], folder
     """Layer error of AWQ at 8 bits, where rounding costs little: what is left is what scaling changed."""
     model = models(member)
     search = next(spec for spec in find(SCALED).modifiers(find(SCALED).defaults(None) | {SCALING_LAYOUT.name: layout}))
-    search = search.model_copy(update={"arguments": search.arguments | {"n_grid": 3}})
+    search = search.model_copy(update={"arguments": search.arguments | {"n_grid": 8}})
     data = write_calibration(folder)
     output = folder / f"{member.id}-{layout}"
     compressed(model, output, search, rounding(int_weights(8, 32), r"re:.*shared_expert_gate$"), data=data)
