@@ -24,7 +24,14 @@ from core.methods.parameters import (
 )
 from core.methods.scheme import LINEAR, Rule
 from core.methods.schemes import int_weights, w4afp8
-from core.methods.smoothing import OWN, SCALING_LAYOUT, awq_mappings, default_scaling, scaling_layout_findings
+from core.methods.smoothing import (
+    OWN,
+    SCALING_LAYOUT,
+    awq_mappings,
+    default_scaling,
+    scaled_alone_findings,
+    scaling_layout_findings,
+)
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
 from core.value import Json
@@ -151,9 +158,10 @@ def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
 
 
 def _scaled_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    found = (*_checks(survey, parameters), *scaled_alone_findings(survey, parameters))
     if parameters[SCALING_LAYOUT.name] != OWN or default_scaling(survey) != OWN:
-        return (*_checks(survey, parameters), *scaling_layout_findings(survey, parameters))
-    return (*_checks(survey, parameters), *scaling_findings(survey))
+        return (*found, *scaling_layout_findings(survey, parameters))
+    return (*found, *scaling_findings(survey))
 
 
 def _learned_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:

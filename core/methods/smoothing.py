@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.methods.method import Kind, Level, Parameter, Parameters
-from core.methods.targets import matches
-from core.models.survey import Survey
+from core.methods.targets import ignored, linears_of, matches
+from core.models.survey import Survey, SurveyedModule
 from core.plan.finding import Finding, Severity
 from core.value import Json
 
@@ -80,6 +80,9 @@ SCALING_LAYOUTS: Mapping[str, tuple[Pair, ...]] = {
 }
 
 _SCALING_BY_ARCHITECTURE: Mapping[str, str] = {"MixtralForCausalLM": "mixtral", "Qwen2MoeForCausalLM": "qwen2-moe"}
+
+_READERS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+"""What AWQ scales together, by the layers' last names."""
 
 SCALING_LAYOUT = Parameter(
     name="scaling_layout",
@@ -191,3 +194,35 @@ def scaling_layout_findings(survey: Survey, parameters: Parameters) -> tuple[Fin
             ),
         )
     return ()
+
+
+def scaled_alone_findings(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    """AWQ 0.14 divides by zero where all layers behind one that it would scale are left alone."""
+    alone = sorted(
+        {
+            " and ".join(names)
+            for names in _READERS
+            for layer in _by_block(survey, names).values()
+            if all(ignored(module, parameters["ignore"]) for module in layer)
+        }
+    )
+    if not alone:
+        return ()
+    return (
+        Finding(
+            code="scaling-ignored",
+            severity=Severity.BLOCKS,
+            message=f"AWQ fails (division by zero) where {', '.join(alone)} of a layer are left alone, as it scales "
+            "them against the layer before. Compress them too, or choose GPTQ.",
+        ),
+    )
+
+
+def _by_block(survey: Survey, names: tuple[str, ...]) -> Mapping[str, list[SurveyedModule]]:
+    """The Linears of these last names, by what holds them."""
+    found: dict[str, list[SurveyedModule]] = {}
+    for module in linears_of(survey):
+        block, _, last = module.name.rpartition(".")
+        if last in names:
+            found.setdefault(block, []).append(module)
+    return found

@@ -286,3 +286,16 @@ def test_that_awq_is_refused_where_some_layers_have_experts_and_others_none(mode
     seen = survey(models(family("qwen-2-moe")))
     found = find(SCALED).checks(seen, find(SCALED).defaults(seen) | {"symmetric": True})
     assert [finding.code for finding in found if finding.severity is Severity.BLOCKS] == ["scaling-dense-layers"]
+
+
+def test_that_awq_with_a_layer_left_alone_still_fails_in_llmcompressor_and_is_refused(
+    models: Callable[[Family], Path], tmp_path: Path
+):
+    model, method = models(family("mistral")), find(SCALED)
+    seen = survey(model)
+    recipe = resolve_recipe(SCALED, {"ignore": ["lm_head", r"re:.*down_proj$"], "n_grid": 2}, None, seen)
+    found = [finding for finding in method.checks(seen, recipe.parameters) if finding.severity is Severity.BLOCKS]
+    assert [finding.code for finding in found] == ["scaling-ignored"]
+    assert "down_proj" in found[0].message
+    with pytest.raises(ZeroDivisionError):
+        compressed(model, tmp_path / "artifact", *method.modifiers(recipe.parameters), data=write_calibration(tmp_path))
