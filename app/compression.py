@@ -12,21 +12,22 @@ from app.calibration import answers_folder, pinned
 from app.engine import Engine, free_name
 from app.installed_version import installed_version
 from core.calibration.spec import CalibrationSpec
-from core.errors import BitpressError
+from core.errors import BitpressError, Problem
 from core.jobs.compression import Compression, compression
 from core.jobs.protocol import SurveyModel
 from core.jobs.run import NewRun, Run, RunKind
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
-from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_model import LocalModel, Weights
 from core.models.survey import Survey
 from core.models.survey_store import keep_survey, kept_survey
+from core.plan.device import job_machine
 from core.plan.estimate import estimate
 from core.plan.estimates import Estimates
 from core.plan.finding import Finding, Severity
-from core.plan.preflight import preflight
+from core.plan.preflight import SURVEY_PROBLEMS, in_order, preflight
 from core.plan.read_machine import read_machine
+from core.plan.setting_check import resolved
 from core.value import Json
 
 
@@ -44,6 +45,24 @@ class Planned:
     @property
     def runnable(self) -> bool:
         return not any(finding.severity is Severity.BLOCKS for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a look inside a model gave: its survey, or the problem why there is none."""
+
+    survey: Survey | None
+    problem: Problem | None = None
+
+
+async def look_inside(engine: Engine, model: LocalModel) -> Inside:
+    """The survey; of a model that transformers cannot build, the problem, which is a finding then."""
+    try:
+        return Inside(await survey_of(engine, model))
+    except BitpressError as error:
+        if error.problem.code not in SURVEY_PROBLEMS:
+            raise
+        return Inside(None, error.problem)
 
 
 async def survey_of(engine: Engine, model: LocalModel) -> Survey | None:
@@ -67,20 +86,46 @@ async def plan_compression(
     calibration: CalibrationSpec | None = None,
     output: Path | None = None,
     seed: int = 0,
+    device: str | None = None,
+    inside: Inside | None = None,
 ) -> Planned:
-    """Resolve, check and estimate; nothing runs but the survey of a model that was never seen."""
-    find(method)
-    survey = await survey_of(engine, model)
-    recipe = resolve_recipe(method, overrides, calibration, survey, seed)
+    """Resolve, check and estimate; nothing runs but the survey of a model that was never seen.
+
+    `device` is the settings' where it is left out; `inside` is what a look at the model gave already.
+    """
+    entry = find(method)
+    inside = inside or await look_inside(engine, model)
+    survey = inside.survey
+    recipe, wrong = resolved(entry, overrides, calibration, survey, seed, strict=True)
     if recipe.calibration is not None:
         recipe = recipe.model_copy(update={"calibration": pinned(engine, recipe.calibration)})
     place = output or free_name(engine.artifacts, f"{model.name}-{method}")
     history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
     machine = await asyncio.to_thread(read_machine, place)
     # It reads a little of a calibration file, so not on the window's thread.
-    findings = await asyncio.to_thread(preflight, model, survey, recipe, machine, place)
-    needs = estimate(model, survey, recipe, machine, history) if survey else None
-    return Planned(model=model, survey=survey, recipe=recipe, output=place, findings=findings, estimates=needs)
+    device = device or engine.settings.device
+    needs = await asyncio.to_thread(estimate, model, survey, recipe, job_machine(machine, device), history)
+    findings = await asyncio.to_thread(
+        preflight,
+        model,
+        survey,
+        recipe,
+        machine,
+        place,
+        problem=inside.problem,
+        device=device,
+        estimates=needs,
+        history=history,
+        resolved=True,
+    )
+    return Planned(
+        model=model,
+        survey=survey,
+        recipe=recipe,
+        output=place,
+        findings=in_order((*wrong, *findings)),
+        estimates=needs if survey else None,
+    )
 
 
 def require_runnable(planned: Planned) -> None:

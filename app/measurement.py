@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.engine import Engine
+from core.errors import BitpressError
 from core.jobs import work
 from core.jobs.comparison import Contender, comparison
 from core.jobs.protocol import Prove
 from core.jobs.run import NewRun, Run, RunKind
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
-from core.models.artifact import read_manifest
+from core.methods.catalogue import find
+from core.methods.method import Expected
+from core.models.artifact import Manifest, read_manifest
 from core.models.local_model import LocalModel
 
 LOADED_OVER_STORED = 2.5
@@ -55,6 +58,7 @@ async def start_comparison(engine: Engine, *, models: Sequence[LocalModel], prom
 async def start_proof(engine: Engine, *, artifact: LocalModel, original: LocalModel | None) -> Run:
     """Open an artifact in a fresh process and check it, against its original where that is known."""
     manifest = read_manifest(artifact.path)
+    expected, bound = _promised(manifest)
     source = str(original.path) if original else (manifest.made_from if manifest else None)
     return await engine.queue.submit(
         _asked(RunKind.PROVE, "Proof", (artifact,) if original is None else (original, artifact), {}),
@@ -64,10 +68,25 @@ async def start_proof(engine: Engine, *, artifact: LocalModel, original: LocalMo
                 original=source,
                 artifact=str(artifact.path),
                 expected_modules=manifest.expected_modules if manifest else (),
+                pruned_modules=manifest.pruned_modules if manifest else (),
+                expected=expected,
+                kl_bound=bound,
                 device=engine.settings.device,
             )
         ),
     )
+
+
+def _promised(manifest: Manifest | None) -> tuple[Expected, float]:
+    """What the recipe promised, and the divergence that it allows; what is not known is not demanded."""
+    if manifest is not None:
+        try:
+            method = find(manifest.recipe.method)
+            return method.expected(manifest.recipe.parameters), method.kl_bound
+        except (BitpressError, KeyError, TypeError, ValueError):
+            # Made by another version, which had other methods or parameters.
+            pass
+    return Expected(), 1.0
 
 
 def _asked(kind: RunKind, title: str, models: Sequence[LocalModel], settings: dict[str, object]) -> NewRun:

@@ -74,7 +74,7 @@ class FakeWorker:
         os._exit(0)
 
     def serve(self) -> NoReturn:
-        hello = {"type": "hello", "protocol": 1, "app": "fake", "pid": os.getpid(), "libraries": {"fake": "1.0"}}
+        hello = {"type": "hello", "protocol": 2, "app": "fake", "pid": os.getpid(), "libraries": {"fake": "1.0"}}
         self.send({**hello, **self.script.get("hello", {})})
         threading.Thread(target=self.listen, daemon=True).start()
         while True:

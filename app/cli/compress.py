@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.asked import Asked, asked_document
+from app.cli.findings import (
+    MODEL_PROBLEMS,
+    plan_fields,
+    require_usable,
+    say_findings,
+    say_mended,
+    say_unusable,
+    tell_before_start,
+)
 from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import follow, followed, serve
 from app.engine import Engine
 from core.errors import BitpressError
-from core.plan.finding import Severity
+from core.plan.finding import Finding
 
 if TYPE_CHECKING:
     from app.compression import Planned
@@ -47,6 +56,9 @@ DataSeed = Annotated[
 ]
 OutputFolder = Annotated[Path | None, typer.Option("--output", help="The folder to write; it must not exist.")]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")]
+Fix = Annotated[
+    bool, typer.Option("--fix", help="Take over what mends each finding that blocks, and say what was changed.")
+]
 Rehearse = Annotated[
     bool, typer.Option("--rehearse", help="Go the whole way on one layer and a few samples, in a few seconds.")
 ]
@@ -90,6 +102,8 @@ def plan(
     calibration_seed: DataSeed = None,
     seed: Seed = None,
     output_folder: OutputFolder = None,
+    device: Device = None,
+    fix: Fix = False,
     rehearse: Rehearse = False,
     print_recipe: PrintRecipe = False,
     as_json: Json = False,
@@ -98,43 +112,42 @@ def plan(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
-        planned = await _planned(
-            engine,
-            output,
-            model=model,
-            asked=Asked(
-                method=method,
-                recipe=recipe,
-                preset=preset,
-                settings=tuple(settings or ()),
-                calibration=tuple(calibration or ()),
-                samples=samples,
-                max_length=max_length,
-                text_field=text_field,
-                calibration_seed=calibration_seed,
-                seed=seed,
-            ),
-            output_folder=output_folder,
-        )
+        _use_device(engine, device)
+        try:
+            planned, mended = await _planned(
+                engine,
+                output,
+                model=model,
+                asked=Asked(
+                    method=method,
+                    recipe=recipe,
+                    preset=preset,
+                    settings=tuple(settings or ()),
+                    calibration=tuple(calibration or ()),
+                    samples=samples,
+                    max_length=max_length,
+                    text_field=text_field,
+                    calibration_seed=calibration_seed,
+                    seed=seed,
+                ),
+                output_folder=output_folder,
+                fix=fix,
+            )
+        except BitpressError as error:
+            if error.problem.code not in MODEL_PROBLEMS:
+                raise
+            return say_unusable(output, error.problem, output_folder)
         if print_recipe:
             from core.methods.recipe_document import recipe_text
 
             output.result({"runnable": planned.runnable, "document": recipe_text(planned.recipe)})
             output.verbatim(recipe_text(planned.recipe))
             return DONE if planned.runnable else BLOCKED
+        say_mended(output, mended)
         told: dict[str, Any] = {}
         if rehearse:
             planned, told["rehearsal"] = await _rehearsed(engine, output, planned)
-        output.result(
-            {
-                "runnable": planned.runnable,
-                "findings": [finding.model_dump(mode="json") for finding in planned.findings],
-                "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
-                "recipe": planned.recipe.model_dump(mode="json"),
-                "output": str(planned.output),
-                **told,
-            }
-        )
+        output.result(plan_fields(planned, mended) | told)
         _say_plan(output, planned)
         if told.get("rehearsal"):
             _say_rehearsal(output, told["rehearsal"])
@@ -158,6 +171,7 @@ def compress(
     seed: Seed = None,
     output_folder: OutputFolder = None,
     device: Device = None,
+    fix: Fix = False,
     as_json: Json = False,
 ) -> int:
     """Compress a model, prove the artifact in a fresh process, and keep the run."""
@@ -166,31 +180,31 @@ def compress(
     async def command(engine: Engine) -> int:
         from app.compression import start_compression
 
-        if device is not None:
-            check_device(device)
-            engine.settings = engine.settings.model_copy(update={"device": device})
-        planned = await _planned(
-            engine,
-            output,
-            model=model,
-            asked=Asked(
-                method=method,
-                recipe=recipe,
-                preset=preset,
-                settings=tuple(settings or ()),
-                calibration=tuple(calibration or ()),
-                samples=samples,
-                max_length=max_length,
-                text_field=text_field,
-                calibration_seed=calibration_seed,
-                seed=seed,
-            ),
-            output_folder=output_folder,
-        )
-        for finding in planned.findings:
-            if finding.severity is not Severity.NOTES:
-                output.line("finding", **finding.model_dump(mode="json"))
-            output.say(f"{finding.severity}: {finding.message}")
+        _use_device(engine, device)
+        try:
+            planned, mended = await _planned(
+                engine,
+                output,
+                model=model,
+                asked=Asked(
+                    method=method,
+                    recipe=recipe,
+                    preset=preset,
+                    settings=tuple(settings or ()),
+                    calibration=tuple(calibration or ()),
+                    samples=samples,
+                    max_length=max_length,
+                    text_field=text_field,
+                    calibration_seed=calibration_seed,
+                    seed=seed,
+                ),
+                output_folder=output_folder,
+                fix=fix,
+            )
+        except BitpressError as error:
+            raise require_usable(output, error) from error
+        say_mended(output, mended)
+        tell_before_start(output, planned)
         run = await start_compression(engine, planned)
         result: dict[str, Any] = (await follow(engine, run, output)).result
         output.result({"run": run.id, **result})
@@ -230,9 +244,14 @@ def prove(
     return serve(output, command)
 
 
-async def _planned(engine: Engine, output: Output, *, model: str, asked: Asked, output_folder: Path | None) -> Planned:
-    from app.compression import plan_compression, survey_of
+async def _planned(
+    engine: Engine, output: Output, *, model: str, asked: Asked, output_folder: Path | None, fix: bool
+) -> tuple[Planned, tuple[Finding, ...]]:
+    """The plan, and what was mended for it where that is wanted."""
+    from app.compression import look_inside, plan_compression
+    from app.mending import mended_compression
     from app.starter import ensure_starter
+    from core.plan.mend import Draft
 
     # Once without the model, so that a slip of the pen is told at once; then with it, for patterns that match nothing.
     document = asked_document(asked, engine.home)
@@ -240,17 +259,28 @@ async def _planned(engine: Engine, output: Output, *, model: str, asked: Asked, 
         found = await ensure_starter(engine, lambda text, _: output.note(text))
     else:
         found = engine.model(model)
+    inside = await look_inside(engine, found)
     if asked.recipe is not None:
-        document = asked_document(asked, engine.home, await survey_of(engine, found))
-    return await plan_compression(
-        engine,
-        model=found,
+        document = asked_document(asked, engine.home, inside.survey)
+    draft = Draft(
         method=document.method,
-        overrides=document.parameters,
+        overrides=dict(document.parameters),
         calibration=document.calibration,
         output=output_folder.absolute() if output_folder else None,
-        seed=document.seed or 0,
     )
+    if fix:
+        return await mended_compression(engine, model=found, draft=draft, seed=document.seed or 0, inside=inside)
+    planned = await plan_compression(
+        engine,
+        model=found,
+        method=draft.method,
+        overrides=draft.overrides,
+        calibration=draft.calibration,
+        output=draft.output,
+        seed=document.seed or 0,
+        inside=inside,
+    )
+    return planned, ()
 
 
 async def _rehearsed(engine: Engine, output: Output, planned: Planned) -> tuple[Planned, dict[str, Any] | None]:
@@ -273,6 +303,12 @@ async def _rehearsed(engine: Engine, output: Output, planned: Planned) -> tuple[
     return after_rehearsal(planned, snapshot), told
 
 
+def _use_device(engine: Engine, device: str | None) -> None:
+    if device is not None:
+        check_device(device)
+        engine.settings = engine.settings.model_copy(update={"device": device})
+
+
 def check_device(name: str) -> None:
     """Raises BitpressError `bad-device` for what names none; whether it is there only a worker knows."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
@@ -282,12 +318,9 @@ def check_device(name: str) -> None:
 
 
 def _say_plan(output: Output, planned: Planned) -> None:
-    from core.methods.resolve_recipe import setting_text
     from ui.humanize import bytes_text, duration_text, memory_text
 
-    for finding in planned.findings:
-        fixes = [f"--set {setting_text(name, value)}" for name, value in (finding.fix or {}).items()]
-        output.say(f"{finding.severity}: {finding.message}" + (f"  ({' '.join(fixes)})" if fixes else ""))
+    say_findings(output, planned.findings)
     if planned.estimates is None:
         return
     needs = planned.estimates

@@ -20,6 +20,7 @@ from core.paths import Home
 STATUSES = {
     # What was typed cannot be meant, whatever the models and the machine are like.
     "unknown-method": WRONG_USAGE,
+    "not-offered": WRONG_USAGE,
     "unknown-parameter": WRONG_USAGE,
     "bad-parameter": WRONG_USAGE,
     "bad-setting": WRONG_USAGE,

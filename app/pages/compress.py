@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 from app.calibration import inspect_calibration, keep_set, pinned_where_known, sets_of
-from app.compression import plan_compression, start_compression, survey_of
+from app.compression import Inside, look_inside, plan_compression, start_compression
 from app.engine import free_name
+from app.mending import mended_compression
 from app.pages.presets import PresetBinding
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
@@ -18,6 +19,8 @@ from core.methods.catalogue import METHODS
 from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel, Origin, Weights
+from core.models.survey_store import weights_identity
+from core.plan.mend import Draft, together
 from core.plan.plan_methods import plan_methods
 from core.plan.read_machine import read_machine
 from ui.pages.compress import CompressPage
@@ -33,6 +36,8 @@ class CompressBinding:
         page.choice_changed.connect(lambda choice: shell.tasks.replace("plan", self._planned(choice)))
         page.run_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=True)))
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
+        page.mend_requested.connect(lambda choice: shell.tasks.replace("mend", self._mended(choice)))
+        self._refused: tuple[str, Inside] | None = None
         self._presets = PresetBinding(page, shell)
         page.inspect_requested.connect(lambda choice: shell.tasks.replace("inspect", self._inspected(choice)))
         page.save_set_requested.connect(lambda *asked: shell.tasks.start("save-set", self._kept(*asked)))
@@ -69,10 +74,10 @@ class CompressBinding:
         engine = self._shell.engine
         self._page.show_busy("Looking inside the model")
         try:
-            survey = await survey_of(engine, model)
+            inside = await self._look_inside(model)
         finally:
             self._page.show_busy(None)
-        self._page.show_survey(survey)
+        self._page.show_survey(inside.survey)
         output = choice.output or free_name(engine.artifacts, f"{model.name}-{choice.current}")
         machine = await asyncio.to_thread(read_machine, output)
         history = await asyncio.to_thread(engine.store.runs, RunKind.COMPRESS)
@@ -81,7 +86,7 @@ class CompressBinding:
         plans = await asyncio.to_thread(
             plan_methods,
             model,
-            survey,
+            inside.survey,
             choice.goal,
             machine,
             history,
@@ -89,8 +94,35 @@ class CompressBinding:
             calibration,
             choice.output,
             seed=choice.seed,
+            problem=inside.problem,
+            device=engine.settings.device,
         )
         self._page.show_plans(plans)
+
+    async def _look_inside(self, model: LocalModel) -> Inside:
+        """As `look_inside`; a worker is not asked a second time about the same model that cannot be built."""
+        if model.weights is not Weights.SAFETENSORS or not model.usable:
+            return Inside(None)
+        mark = await asyncio.to_thread(weights_identity, model.path)
+        if self._refused is not None and self._refused[0] == mark:
+            return self._refused[1]
+        inside = await look_inside(self._shell.engine, model)
+        self._refused = (mark, inside) if inside.problem is not None else None
+        return inside
+
+    async def _mended(self, choice: CompressChoice) -> None:
+        """Take over everything that mends what blocks the current method."""
+        model = await self._model(choice)
+        if model is None:
+            return
+        draft = Draft(
+            method=choice.current,
+            overrides=dict(choice.overrides.get(choice.current, {})),
+            calibration=choice.calibration,
+            output=choice.output,
+        )
+        _, done = await mended_compression(self._shell.engine, model=model, draft=draft, seed=choice.seed)
+        self._page.apply_fix(together(done))
 
     async def _model(self, choice: CompressChoice) -> LocalModel | None:
         model = self._shell.model_at(choice.model)

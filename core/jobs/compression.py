@@ -56,6 +56,7 @@ class Pressed(Received):
     host_peak_bytes: int = 0
     device_peak_bytes: int = 0
     expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
     ignored_modules: tuple[str, ...] = ()
 
 
@@ -88,7 +89,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     started = time.monotonic()
     stages: dict[str, float] = {}
     result: Json = None
-    async for event in one_worker(context, _compress_command(context, wanted, staging)):
+    async for event in one_worker(context, compress_command(context, wanted, staging)):
         if isinstance(event, StageFinished):
             stages[event.stage] = event.seconds
         if not isinstance(event, Finished):
@@ -101,7 +102,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     pressed = Pressed.model_validate(result)
     pressed_at = time.monotonic()
 
-    async for event in one_worker(context, _prove_command(context, wanted, staging, pressed)):
+    async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
         if isinstance(event, StageFinished):
             stages[PROOF_PREFIX + event.stage] = event.seconds
         if not isinstance(event, Finished):
@@ -170,7 +171,8 @@ def _unproved(event: Finished, problem: Problem, place: Path) -> Finished:
     return event.model_copy(update={"problem": problem.model_copy(update={"hint": hint})})
 
 
-def _compress_command(context: WorkContext, wanted: Compression, staging: Path) -> Compress:
+def compress_command(context: WorkContext, wanted: Compression, staging: Path) -> Compress:
+    """What the first worker is asked."""
     return Compress(
         job=context.job,
         model=str(wanted.model),
@@ -185,12 +187,14 @@ def _compress_command(context: WorkContext, wanted: Compression, staging: Path) 
     )
 
 
-def _prove_command(context: WorkContext, wanted: Compression, staging: Path, pressed: Pressed) -> Prove:
+def prove_command(context: WorkContext, wanted: Compression, staging: Path, pressed: Pressed) -> Prove:
+    """What the second worker is asked."""
     return Prove(
         job=context.job,
         original=str(wanted.model),
         artifact=str(staging),
         expected_modules=pressed.expected_modules,
+        pruned_modules=pressed.pruned_modules,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,
@@ -211,6 +215,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         tensors_sha256=pressed.tensors_sha256,
         created=datetime.now(UTC),
         expected_modules=pressed.expected_modules,
+        pruned_modules=pressed.pruned_modules,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
     )

@@ -81,7 +81,8 @@ class Compress(Value):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
-    `expected_modules` (names that must be quantized), `ignored_modules` and `threads` (of torch).
+    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules` and
+    `threads` (of torch).
     """
 
     type: Literal["compress"] = "compress"
@@ -113,12 +114,13 @@ class Prove(Value):
     original: str | None
     artifact: str
     expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
     expected: Expected = Expected()
     """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0
     """Largest mean KL in nats per token that still counts as the same model."""
-    tokens: int = 200
-    """How many are generated."""
+    tokens: int | None = None
+    """How many are generated, where a short text is enough; what it says is not judged then."""
     memory: str | None = None
     """The folder that `compress` filled; what was saved and what reopens must be what was in memory."""
     device: str = "auto"

@@ -15,7 +15,7 @@ from pathlib import Path
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.jobs.client import WorkerClient
-from core.jobs.compression import Pressed
+from core.jobs.compression import Compression, Pressed, compress_command, prove_command
 from core.jobs.protocol import (
     AnyEvent,
     Command,
@@ -146,7 +146,7 @@ async def _rehearse(context: WorkContext, wanted: Rehearsal, staging: Path) -> A
             context.register(checker)
             context.check()
             await ready
-            async for event in part(checker, _prove_command(context, wanted, staging, pressed), PROOF_PREFIX):
+            async for event in part(checker, _prove_command(context, wanted, staging, cut, pressed), PROOF_PREFIX):
                 yield event
             if len(found) < 3:
                 return
@@ -229,31 +229,26 @@ def _cut_command(context: WorkContext, wanted: Rehearsal, staging: Path) -> CutM
     )
 
 
+def _on_the_cut(wanted: Rehearsal, staging: Path, cut: _Cut) -> Compression:
+    """The job itself, but on the cut and with few samples: both workers are asked as the job asks them."""
+    return Compression(
+        model=staging / _MODEL,
+        original_bytes=cut.bytes,
+        output=staging / _ARTIFACT,
+        method=wanted.method,
+        recipe=wanted.recipe.model_copy(update={"calibration": _calibration(wanted.recipe)}),
+        answers=None if cut.answers is None else Path(cut.answers),
+        device=wanted.device,
+    )
+
+
 def _compress_command(context: WorkContext, wanted: Rehearsal, staging: Path, cut: _Cut) -> Compress:
-    return Compress(
-        job=context.job,
-        model=str(staging / _MODEL),
-        output=str(staging / _ARTIFACT),
-        modifiers=cut.modifiers,
-        calibration=_calibration(wanted.recipe),
-        answers=cut.answers,
-        memory=str(staging / _MEMORY),
-        seed=wanted.recipe.seed,
-        device=wanted.device,
-        stream=wanted.method.streams(wanted.recipe.parameters),
-    )
+    asked = compress_command(context, _on_the_cut(wanted, staging, cut), staging / _ARTIFACT)
+    memory = str(staging / _MEMORY)
+    return asked.model_copy(update={"modifiers": cut.modifiers, "tokens_file": None, "memory": memory})
 
 
-def _prove_command(context: WorkContext, wanted: Rehearsal, staging: Path, pressed: Pressed) -> Prove:
-    expected = wanted.method.expected(wanted.recipe.parameters)
-    return Prove(
-        job=context.job,
-        original=str(staging / _MODEL),
-        artifact=str(staging / _ARTIFACT),
-        expected_modules=pressed.expected_modules,
-        expected=expected,
-        kl_bound=kl_bound(expected, wanted.method.kl_bound),
-        tokens=TOKENS,
-        memory=str(staging / _MEMORY),
-        device=wanted.device,
-    )
+def _prove_command(context: WorkContext, wanted: Rehearsal, staging: Path, cut: _Cut, pressed: Pressed) -> Prove:
+    asked = prove_command(context, _on_the_cut(wanted, staging, cut), staging / _ARTIFACT, pressed)
+    bound = kl_bound(asked.expected, asked.kl_bound)
+    return asked.model_copy(update={"kl_bound": bound, "tokens": TOKENS, "memory": str(staging / _MEMORY)})

@@ -10,6 +10,7 @@ from core.methods.fp8 import FP8_BLOCK, FP8_DYNAMIC, FP8_STATIC
 from core.methods.int4 import AUTOROUND_W4A16, AWQ_W4A16, GPTQ_W4A16, GPTQ_W4AFP8, RTN_W4A16, RTN_W4AFP8
 from core.methods.int8 import GPTQ_W8A8, RTN_W8A8, RTN_W8A16, SMOOTHQUANT_GPTQ_W8A8, SMOOTHQUANT_W8A8
 from core.methods.kv_cache import FP8_KV_CACHE
+from core.methods.look_up import not_offered, refusal
 from core.methods.low_bit import GPTQ_W2A16, GPTQ_W3A16
 from core.methods.method import Method
 from core.methods.microscaling import MXFP4, MXFP4A16, MXFP8, MXFP8A16
@@ -51,10 +52,16 @@ METHODS: tuple[Method, ...] = (
 
 
 def find(method_id: str) -> Method:
-    """The method with this id. Raises BitpressError `unknown-method`, with the nearest name."""
+    """The method with this id.
+
+    Raises BitpressError `not-offered` with the reason and what to take instead, or `unknown-method` with the nearest
+    name.
+    """
     for method in METHODS:
         if method.id == method_id:
             return method
+    if (refused := not_offered(method_id)) is not None:
+        raise refusal(refused)
     known = [method.id for method in METHODS]
     near = get_close_matches(method_id.lower(), known, n=1, cutoff=0.4)
     raise BitpressError(

@@ -63,7 +63,8 @@ def divisibility(survey: Survey, parameters: Parameters, rules: Sequence[Rule]) 
         what.append(f"Leave {short_names(left)} alone, or choose another method.")
         fix["ignore"] = [*parameters["ignore"], *_patterns(left)]
     if len(left) == len(pairs):
-        return (_blocked(later, f"{why} That is all that would be compressed: choose another method.", None),)
+        all_of_it = f"{why} That is all that would be compressed. FP8 dynamic takes any layer."
+        return (_blocked(later, all_of_it, {"method": "fp8-dynamic"}),)
     return (_blocked(later, " ".join([why, *what]), fix),)
 
 

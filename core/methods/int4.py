@@ -24,6 +24,7 @@ from core.methods.parameters import (
 )
 from core.methods.scheme import LINEAR, Rule
 from core.methods.schemes import int_weights, w4afp8
+from core.methods.smoothing import OWN, SCALING_LAYOUT, awq_mappings, default_scaling, scaling_layout_findings
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
 from core.value import Json
@@ -85,7 +86,7 @@ COMPILE = Parameter(
 
 _ROUNDED = (GROUP_SIZE, IGNORE, SYMMETRIC, OBSERVER, KV_CACHE)
 _GPTQ = (GROUP_SIZE, ACTORDER, IGNORE, SYMMETRIC, OBSERVER, KV_CACHE, *GPTQ_PARAMETERS[1:])
-_AWQ = (GROUP_SIZE, IGNORE, replace(SYMMETRIC, default=False), OBSERVER, KV_CACHE, DUO_SCALING, STEPS)
+_AWQ = (GROUP_SIZE, IGNORE, replace(SYMMETRIC, default=False), OBSERVER, KV_CACHE, DUO_SCALING, STEPS, SCALING_LAYOUT)
 _LEARNED = (GROUP_SIZE, ITERATIONS, IGNORE, SYMMETRIC, BATCH_SIZE, COMPILE)
 _HOPPER = (GROUP_SIZE, IGNORE, OBSERVER, KV_CACHE)
 _HOPPER_GPTQ = (GROUP_SIZE, ACTORDER, IGNORE, OBSERVER, KV_CACHE, *GPTQ_PARAMETERS[1:])
@@ -126,7 +127,7 @@ def _scaled(parameters: Parameters) -> tuple[ModifierSpec, ...]:
     return (
         ModifierSpec(
             name="AWQModifier",
-            arguments={"duo_scaling": chosen, "n_grid": parameters["n_grid"]},
+            arguments={"duo_scaling": chosen, "n_grid": parameters["n_grid"], **awq_mappings(parameters)},
             title="Search scales",
         ),
         rounding(_rules(parameters), parameters),
@@ -150,6 +151,8 @@ def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
 
 
 def _scaled_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    if parameters[SCALING_LAYOUT.name] != OWN or default_scaling(survey) != OWN:
+        return (*_checks(survey, parameters), *scaling_layout_findings(survey, parameters))
     return (*_checks(survey, parameters), *scaling_findings(survey))
 
 
@@ -174,6 +177,10 @@ def _hopper_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...
 
 def _group(survey: Survey) -> dict[str, Json]:
     return {"group_size": default_group(survey, default_ignore(survey))}
+
+
+def _scaled_defaults(survey: Survey) -> dict[str, Json]:
+    return {**_group(survey), SCALING_LAYOUT.name: default_scaling(survey)}
 
 
 RTN_W4A16 = Method(
@@ -237,7 +244,7 @@ AWQ_W4A16 = Method(
     requirements=(_DATA, _DIVIDED, "A model whose norms and layers AWQ knows; most families are known."),
     parameters=_AWQ,
     modifiers=_scaled,
-    defaults=defaults_of(_AWQ, _group),
+    defaults=defaults_of(_AWQ, _scaled_defaults),
     rules=_rules,
     checks=_scaled_checks,
 )

@@ -11,8 +11,15 @@ from core.methods.targets import REGULAR
 from core.value import Json
 
 
+class UnknownSchemeError(ValueError):
+    """A rule names a scheme that there is none of; the text says which was probably meant."""
+
+
 def checked_rules(value: Json, schemes: Sequence[Json]) -> dict[str, Json]:
-    """The rules with each scheme by its proper name. Raises ValueError with what is wrong, in a sentence."""
+    """The rules with each scheme by its proper name. Raises ValueError with what is wrong, in a sentence.
+
+    For a scheme that there is none of that is an UnknownSchemeError.
+    """
     if not isinstance(value, Mapping):
         raise ValueError("It is an object of patterns, each with the name of a scheme.")
     if not value:
@@ -80,4 +87,4 @@ def _scheme(pattern: str, scheme: Json, schemes: Sequence[Json]) -> Json:
         meant = ""
     shown = json.dumps(scheme, ensure_ascii=False, default=str)[:40]
     listed = ", ".join(str(each) for each in schemes)
-    raise ValueError(f"{shown}, for {pattern}, is no scheme.{meant} The schemes are {listed}.")
+    raise UnknownSchemeError(f"{shown}, for {pattern}, is no scheme.{meant} The schemes are {listed}.")

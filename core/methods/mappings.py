@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from core.methods.targets import matches
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
@@ -98,19 +100,31 @@ _SMOOTHED = ("re:.*q_proj$", "re:.*k_proj$", "re:.*v_proj$", "re:.*gate_proj$", 
 _SCALED = (*_SMOOTHED, "re:.*o_proj$", "re:.*down_proj$")
 
 
+@dataclass(frozen=True, slots=True)
+class _Shifter:
+    """A modifier that shifts scales, and the method to take where it does not know how."""
+
+    name: str
+    code: str
+    instead: str
+    method: str
+
+
+_SMOOTHQUANT = _Shifter(name="SmoothQuant", code="smoothing-mappings", instead="GPTQ W8A8", method="gptq-w8a8")
+_AWQ = _Shifter(name="AWQ", code="awq-mappings", instead="GPTQ W4A16", method="gptq-w4a16")
+
+
 def smoothing_findings(survey: Survey) -> tuple[Finding, ...]:
     """Whether SmoothQuant finds its way in this model."""
-    return _findings(survey, SMOOTHQUANT_ARCHITECTURES, _SMOOTHED, "smoothing-mappings", "SmoothQuant")
+    return _findings(survey, SMOOTHQUANT_ARCHITECTURES, _SMOOTHED, _SMOOTHQUANT)
 
 
 def scaling_findings(survey: Survey) -> tuple[Finding, ...]:
     """Whether AWQ finds its way in this model."""
-    return _findings(survey, AWQ_ARCHITECTURES, _SCALED, "awq-mappings", "AWQ")
+    return _findings(survey, AWQ_ARCHITECTURES, _SCALED, _AWQ)
 
 
-def _findings(
-    survey: Survey, known: frozenset[str], usual: tuple[str, ...], code: str, name: str
-) -> tuple[Finding, ...]:
+def _findings(survey: Survey, known: frozenset[str], usual: tuple[str, ...], shifter: _Shifter) -> tuple[Finding, ...]:
     if survey.architecture in known:
         return ()
     missing = [
@@ -121,18 +135,19 @@ def _findings(
     if missing:
         return (
             Finding(
-                code=code,
+                code=shifter.code,
                 severity=Severity.BLOCKS,
-                message=f"{name} does not know where to shift scales in {survey.architecture or 'this architecture'}: "
-                f"llmcompressor has no mapping for it, and it has no {', '.join(missing)}. Choose a method without "
-                f"{name} instead.",
+                message=f"{shifter.name} does not know where to shift scales in "
+                f"{survey.architecture or 'this architecture'}: llmcompressor has no mapping for it, and it has no "
+                f"{', '.join(missing)}. Choose {shifter.instead} instead.",
+                fix={"method": shifter.method},
             ),
         )
     return (
         Finding(
-            code=code,
+            code=shifter.code,
             severity=Severity.NOTES,
-            message=f"There is no mapping for {survey.architecture or 'this model'} in llmcompressor's {name}; its "
-            "layers are named as in Llama, so Llama's is used. The proof after the job shows whether it fits.",
+            message=f"There is no mapping for {survey.architecture or 'this model'} in llmcompressor's {shifter.name}; "
+            "its layers are named as in Llama, so Llama's is used. The proof after the job shows whether it fits.",
         ),
     )

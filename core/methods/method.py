@@ -87,6 +87,19 @@ class Expected(Value):
     dropped_experts: float = 0.0
     """Share of each layer's experts that must be gone, 0 to 1; what goes is rounded down to whole experts."""
 
+    turned: bool = False
+    """Whether weights were turned into another basis, so that no module holds the original's."""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether each module's weights are the original's, up to rounding and smoothing."""
+        return bool(self.weight_bits) and self.zeros is None and not self.dropped_experts and not self.turned
+
+    @property
+    def unstated(self) -> bool:
+        """Whether nothing at all is known of what was made, as for an artifact whose recipe is lost."""
+        return self == Expected()
+
 
 Parameters = Mapping[str, Json]
 
@@ -147,6 +160,8 @@ class Method:
     """Share of zeros and mask that pruning must leave, where the method prunes."""
     dropped_experts: Callable[[Parameters], float] = _no_experts
     """Share of each layer's experts that is taken out, 0 to 1; what goes is rounded down to whole experts."""
+    turns_weights: bool = False
+    """Whether weights are turned into another basis, so that none is the original's any more."""
     unties_head: bool = False
     """Whether an output layer that shared its weights with the embedding is stored on its own afterwards."""
 
@@ -173,6 +188,7 @@ class Method:
             zeros=share,
             mask=mask,
             dropped_experts=self.dropped_experts(parameters),
+            turned=self.turns_weights,
         )
 
     def parameter(self, name: str) -> Parameter | None:

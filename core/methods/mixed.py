@@ -11,7 +11,7 @@ from core.methods.modifiers import gptq, rounding
 from core.methods.parameters import GROUP_SIZE, IGNORE, KV_CACHE, OBSERVER, default_ignore, defaults_of, weight_observer
 from core.methods.scheme import Rule
 from core.methods.schemes import NAMES, named
-from core.methods.targets import REGULAR, ignored, matches, short_names, strongest, targeted
+from core.methods.targets import REGULAR, ignored, matches, nearest_pattern, short_names, strongest, targeted
 from core.models.survey import Survey, SurveyedModule
 from core.plan.finding import Finding, Severity
 from core.value import Json
@@ -62,7 +62,7 @@ def _checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
     modules = targeted(survey, parameters["ignore"])
     return (
         *_on_blocks(modules, rules),
-        *_unmatched(modules, rules),
+        *_unmatched(survey, modules, rules),
         *divisibility(survey, parameters, _rules(parameters)),
         *_contested(modules, rules),
         *_split(modules, rules),
@@ -103,18 +103,25 @@ def _inside(pattern: str) -> str:
     return rf"{REGULAR}{re.escape(pattern)}\..*"
 
 
-def _unmatched(modules: tuple[SurveyedModule, ...], rules: dict[str, str]) -> tuple[Finding, ...]:
+def _unmatched(survey: Survey, modules: tuple[SurveyedModule, ...], rules: dict[str, str]) -> tuple[Finding, ...]:
     if _on_blocks(modules, rules):
         return ()
     missed = [pattern for pattern in rules if not any(matches(module, pattern) for module in modules)]
     if not missed:
         return ()
-    kept = {pattern: name for pattern, name in rules.items() if pattern not in missed}
+    there = survey.model_copy(update={"modules": modules})
+    meant = {pattern: nearest_pattern(there, pattern) for pattern in missed}
+    said = [f"{pattern} (did you mean {near}?)" if (near := meant[pattern]) else pattern for pattern in missed]
+    kept: dict[str, Json] = {}
+    for pattern, name in rules.items():
+        right = meant.get(pattern, pattern)
+        if right is not None and (right == pattern or right not in rules):
+            kept.setdefault(right, name)
     return (
         Finding(
             code="rules-unmatched",
             severity=Severity.BLOCKS,
-            message=f"No layer that is compressed is named {' or '.join(missed)}, so "
+            message=f"No layer that is compressed is named {' or '.join(said)}, so "
             f"{'that rule' if len(missed) == 1 else 'those rules'} would do nothing. Correct or remove it.",
             fix={"rules": kept} if kept else None,
         ),

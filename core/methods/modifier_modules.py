@@ -20,3 +20,6 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Class name to the module that gives it. Nothing else is ever imported by name from a recipe."""
+
+PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
+"""Those that set weights to zero and keep every tensor as large as it was."""

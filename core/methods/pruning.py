@@ -190,8 +190,9 @@ def _reap_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
             Finding(
                 code="no-experts",
                 severity=Severity.BLOCKS,
-                message="REAP takes experts out of mixture-of-experts models, and this model has none. Choose another "
-                "method.",
+                message="REAP takes experts out of mixture-of-experts models, and this model has none. FP8 dynamic "
+                "halves any model.",
+                fix={"method": "fp8-dynamic"},
             ),
         )
     if all(module.kind.startswith("Llama4") for module in experts):
@@ -199,7 +200,8 @@ def _reap_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
             Finding(
                 code="no-experts",
                 severity=Severity.BLOCKS,
-                message="REAP in llmcompressor 0.14 cannot take out Llama 4's experts. Choose another method.",
+                message="REAP in llmcompressor 0.14 cannot take out Llama 4's experts. FP8 dynamic halves any model.",
+                fix={"method": "fp8-dynamic"},
             ),
         )
     count = max((module.shape[0] for module in experts if len(module.shape) == 3), default=0)

@@ -10,7 +10,9 @@ from math import isfinite
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.catalogue import find
-from core.methods.layer_schemes import checked_rules, parsed_rules, rules_text
+from core.methods.layer_schemes import UnknownSchemeError, checked_rules, parsed_rules, rules_text
+from core.methods.look_up import not_offered, refusal
+from core.methods.mend_value import REMOVED_ORDERINGS
 from core.methods.method import Kind, Method, Parameter
 from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
@@ -20,6 +22,10 @@ from core.value import Json
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
+
+REMOVED_ORDERING, UNKNOWN_SCHEME = "actorder-removed", "unknown-scheme"
+MENDED_IN_PLAN = frozenset({REMOVED_ORDERING, UNKNOWN_SCHEME})
+"""Values that llmcompressor knows or knew and refuses: preflight finds them, and says what mends them."""
 
 
 def resolve_recipe(
@@ -32,7 +38,7 @@ def resolve_recipe(
     """The method's defaults for this model with the overrides on top, every value checked.
 
     A method that needs data and gets none takes the built-in chat; one that needs none drops what it gets.
-    Raises BitpressError `unknown-method`, `unknown-parameter` or `bad-parameter`.
+    Raises BitpressError `unknown-method`, `not-offered`, `unknown-parameter`, `bad-parameter` or one of MENDED_IN_PLAN.
     """
     method = find(method_id)
     checked = {name: check_value(_parameter(method, name), value) for name, value in overrides.items()}
@@ -54,7 +60,7 @@ def parse_settings(items: Sequence[str], method: Method) -> dict[str, Json]:
 
     A list is separated by commas, or is a JSON array where a pattern has a comma in it; rules are written as
     `rules=re:.*mlp.*=W4A16,re:.*self_attn.*=FP8_DYNAMIC` or as a JSON object. Raises BitpressError `bad-setting`,
-    `unknown-parameter` or `bad-parameter`.
+    `not-offered`, `unknown-parameter` or `bad-parameter`. What is MENDED_IN_PLAN comes back as it was typed.
     """
     settings: dict[str, Json] = {}
     for item in items:
@@ -66,10 +72,19 @@ def parse_settings(items: Sequence[str], method: Method) -> dict[str, Json]:
                 f"{item!r} is not a setting.",
                 "Write settings as NAME=VALUE, for example --set group_size=64.",
             )
+        if method.parameter(name) is None and (refused := not_offered(text)) is not None:
+            # A parameter of llmcompressor's, with a value that is not offered here: transform_type=random-matrix.
+            raise refusal(refused)
         parameter = _parameter(method, name)
         if name in settings:
             raise BitpressError("bad-setting", f"{name} is set twice.", "Give each setting once.")
-        settings[name] = check_value(parameter, _parsed(parameter, text.strip()))
+        value = _parsed(parameter, text.strip())
+        try:
+            settings[name] = check_value(parameter, value)
+        except BitpressError as error:
+            if error.problem.code not in MENDED_IN_PLAN:
+                raise
+            settings[name] = value
     return settings
 
 
@@ -90,7 +105,10 @@ def setting_text(name: str, value: Json) -> str:
 
 
 def check_value(parameter: Parameter, value: Json) -> Json:
-    """The value in its proper type. Raises BitpressError `bad-parameter` with the bounds."""
+    """The value in its proper type.
+
+    Raises BitpressError `bad-parameter` with the bounds, or one of MENDED_IN_PLAN.
+    """
     return _CHECKS[parameter.kind](parameter, value)
 
 
@@ -130,8 +148,8 @@ def shown(value: Json) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _bad(parameter: Parameter, value: Json, why: str = "") -> BitpressError:
-    return BitpressError("bad-parameter", f"{parameter.name} cannot be {shown(value)}.", why or allowed(parameter))
+def _bad(parameter: Parameter, value: Json, why: str = "", code: str = "bad-parameter") -> BitpressError:
+    return BitpressError(code, f"{parameter.name} cannot be {shown(value)}.", why or allowed(parameter))
 
 
 def _choice(parameter: Parameter, value: Json) -> Json:
@@ -144,12 +162,13 @@ def _choice(parameter: Parameter, value: Json) -> Json:
         if value == "weight":
             # llmcompressor's other word for the same ordering.
             return "static"
-        if value in ("group", "dynamic", True):
+        if value in REMOVED_ORDERINGS:
             raise _bad(
                 parameter,
                 value,
                 "That ordering was removed from llmcompressor, because it slows the model down when it runs. "
                 "Use static, which loses about as little, or none.",
+                REMOVED_ORDERING,
             )
     raise _bad(parameter, value, f"{_nearest_choice(parameter, value)} {allowed(parameter)}".strip())
 
@@ -207,6 +226,8 @@ def _patterns(parameter: Parameter, value: Json) -> Json:
 def _rules(parameter: Parameter, value: Json) -> Json:
     try:
         return checked_rules(value, parameter.choices)
+    except UnknownSchemeError as error:
+        raise _bad(parameter, value, str(error), UNKNOWN_SCHEME) from error
     except ValueError as error:
         raise _bad(parameter, value, str(error)) from error
 

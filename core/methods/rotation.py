@@ -128,6 +128,7 @@ def _architecture(survey: Survey) -> tuple[Finding, ...]:
                 severity=Severity.BLOCKS,
                 message=f"SpinQuant can turn models that are built as Llama is, and {survey.architecture or 'this'} is "
                 "built otherwise: it would come out broken. Choose GPTQ W4A16 instead.",
+                fix={"method": "gptq-w4a16"},
             ),
         )
     return ()
@@ -146,7 +147,7 @@ def _width(survey: Survey, block: Json) -> tuple[Finding, ...]:
                 message=f"Blocks of {block} columns do not divide the model's width of {width:,}.",
                 fix={"rotation_block": "whole" if has_hadamard(width) else max(fitting)}
                 if has_hadamard(width) or fitting
-                else None,
+                else {"method": "gptq-w4a16"},
             ),
         )
     if block == "whole" and not has_hadamard(width):
@@ -155,8 +156,8 @@ def _width(survey: Survey, block: Json) -> tuple[Finding, ...]:
                 code="rotation-size",
                 severity=Severity.BLOCKS,
                 message=f"No Hadamard matrix is known for the model's width of {width:,}. "
-                + (f"Rotate in blocks of {max(fitting)}." if fitting else "Choose another method."),
-                fix={"rotation_block": max(fitting)} if fitting else None,
+                + (f"Rotate in blocks of {max(fitting)}." if fitting else "Choose GPTQ W4A16 instead."),
+                fix={"rotation_block": max(fitting)} if fitting else {"method": "gptq-w4a16"},
             ),
         )
     return ()
@@ -192,5 +193,6 @@ SPINQUANT_W4A16 = Method(
     defaults=defaults_of(_PARAMETERS, _group),
     rules=_rules,
     checks=_checks,
+    turns_weights=True,
     unties_head=True,
 )

@@ -8,6 +8,10 @@ here are for architectures that it knows wrongly or not at all:
   `pre_feedforward_layernorm` is the one, so the saved model computes something else (mean KL near 1, nothing raised).
 - Phi 1 and 2: attention and MLP read the same norm, and the MLP would be left out.
 - OPT and GPT-NeoX: their layers have other names, and the job would fail.
+
+AWQ scales in the same way and goes wrong in mixtures of experts: in Mixtral the router reads the scaled norm and is
+left out, in Qwen2-MoE the shared expert and its gate. At 8 bits, where rounding costs 3 %, layers came out up to 38 %
+off.
 """
 
 from __future__ import annotations
@@ -60,11 +64,41 @@ _BY_ARCHITECTURE: Mapping[str, str] = {
     "GPTNeoXForCausalLM": "gpt-neox",
 }
 
+_EXPERTS = (r"re:.*experts\.\d+\.gate_proj$", r"re:.*experts\.\d+\.up_proj$")
+
+SCALING_LAYOUTS: Mapping[str, tuple[Pair, ...]] = {
+    name: (
+        Pair("re:.*input_layernorm$", _ATTENTION),
+        Pair("re:.*v_proj$", ("re:.*o_proj$",)),
+        Pair("re:.*post_attention_layernorm$", readers),
+        Pair("re:.*up_proj$", ("re:.*down_proj$",)),
+    )
+    for name, readers in {
+        "mixtral": (r"re:.*mlp\.gate$", *_EXPERTS),
+        "qwen2-moe": (r"re:.*mlp\.gate$", r"re:.*shared_expert_gate$", "re:.*gate_proj$", "re:.*up_proj$"),
+    }.items()
+}
+
+_SCALING_BY_ARCHITECTURE: Mapping[str, str] = {"MixtralForCausalLM": "mixtral", "Qwen2MoeForCausalLM": "qwen2-moe"}
+
+SCALING_LAYOUT = Parameter(
+    name="scaling_layout",
+    title="Where to scale",
+    help="Which layers are scaled against which. auto decides by the type of the model; mixtral and qwen2-moe are for "
+    "mixtures of experts that auto knows wrongly. The default is the one for this model, and any other would change "
+    "what the model computes.",
+    kind=Kind.CHOICE,
+    default=OWN,
+    choices=(OWN, *SCALING_LAYOUTS),
+    level=Level.ADVANCED,
+)
+
 LAYOUT = Parameter(
     name="smoothing_layout",
     title="Where to smooth",
-    help="Which norms give outliers to which layers. auto is llmcompressor's own table; the others name families that "
-    "it does not know or knows wrongly. The default is the one for this model.",
+    help="Which norms give their outliers to which layers. auto decides by the type of the model; gemma, phi, opt and "
+    "gpt-neox are for families that auto does not know or knows wrongly. The default is the one for this model, and "
+    "any other would change what the model computes.",
     kind=Kind.CHOICE,
     default=OWN,
     choices=(OWN, *LAYOUTS),
@@ -120,3 +154,40 @@ def layout_findings(survey: Survey, parameters: Parameters) -> tuple[Finding, ..
             "method without smoothing.",
         ),
     )
+
+
+def default_scaling(survey: Survey | None) -> str:
+    """AWQ's layout for the surveyed architecture."""
+    return OWN if survey is None else _SCALING_BY_ARCHITECTURE.get(survey.architecture, OWN)
+
+
+def awq_mappings(parameters: Parameters) -> dict[str, Json]:
+    """AWQModifier's argument `mappings`, or none where llmcompressor's own table serves."""
+    pairs = SCALING_LAYOUTS.get(str(parameters[SCALING_LAYOUT.name]))
+    if pairs is None:
+        return {}
+    return {"mappings": [{"smooth_layer": pair.norm, "balance_layers": list(pair.layers)} for pair in pairs]}
+
+
+def scaling_layout_findings(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
+    """What blocks AWQ with the chosen layout: another is right for this architecture, or some layers lack experts."""
+    chosen, right = str(parameters[SCALING_LAYOUT.name]), default_scaling(survey)
+    if chosen != right:
+        return (
+            Finding(
+                code="scaling-layout",
+                severity=Severity.BLOCKS,
+                message=f"Scaling as in {chosen} would change what {survey.architecture} computes. Use {right}.",
+                fix={SCALING_LAYOUT.name: right},
+            ),
+        )
+    if right != OWN and any(matches(module, r"re:.*\.mlp\.gate_proj$") for module in survey.modules):
+        return (
+            Finding(
+                code="scaling-dense-layers",
+                severity=Severity.BLOCKS,
+                message="Some layers of this model have experts and others have none, and AWQ cannot tell their norms "
+                "apart. Choose GPTQ instead.",
+            ),
+        )
+    return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 
 from core.methods.scheme import Scheme, Strategy, TensorScheme
@@ -26,6 +27,7 @@ class StoredTensor(Value):
         return elements * _BITS[self.dtype] // 8
 
 
+@lru_cache(maxsize=4096)
 def stored_linear(name: str, rows: int, columns: int, scheme: Scheme, dtype: str = "BF16") -> tuple[StoredTensor, ...]:
     """What a Linear of (rows, columns) is stored as, its bias apart; `dtype` is the model's, in which scales stay.
 

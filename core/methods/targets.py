@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 
 from core.methods.scheme import Rule, Scheme
 from core.models.experts import expert_linears
 from core.models.survey import Survey, SurveyedModule
+
+_NUMBER = re.compile(r"[0-9]+")
+_COMPARED = 200
 
 REGULAR = "re:"
 """Patterns that begin with this are regular expressions, matched from the start of the module's name."""
@@ -20,9 +24,16 @@ def matches(module: SurveyedModule, pattern: str) -> bool:
     Follows compressed_tensors.utils.match.match_name: a full name does not reach a module's children.
     Raises re.error for an expression that is none.
     """
-    if pattern.startswith(REGULAR):
-        return re.match(pattern.removeprefix(REGULAR), module.name) is not None
-    return pattern in (module.name, module.kind)
+    return _matcher(pattern)(module)
+
+
+@lru_cache(maxsize=1024)
+def _matcher(pattern: str) -> Callable[[SurveyedModule], bool]:
+    """The pattern taken apart once: planning all methods asks for hundreds of thousands of matches."""
+    if not pattern.startswith(REGULAR):
+        return lambda module: pattern in (module.name, module.kind)
+    match = re.compile(pattern.removeprefix(REGULAR)).match
+    return lambda module: match(module.name) is not None
 
 
 def ignored(module: SurveyedModule, patterns: Iterable[str]) -> bool:
@@ -65,7 +76,12 @@ def strongest(module: SurveyedModule, targets: Iterable[str]) -> str | None:
     compressed_tensors.utils.match.match_targets and quantization.lifecycle.apply.
     """
     named = [target for target in targets if matches(module, target)]
-    return min(named, key=lambda target: (target == module.kind, target.startswith(REGULAR), target), default=None)
+    if len(named) < 2:
+        return named[0] if named else None
+    return min(
+        named,
+        key=lambda target: (target == module.kind, target.startswith(REGULAR), target),
+    )
 
 
 def unfused_experts(survey: Survey, ignore: Iterable[str]) -> tuple[SurveyedModule, ...]:
@@ -93,14 +109,31 @@ def nearest_pattern(survey: Survey, pattern: str) -> str | None:
         return f"{REGULAR}{re.escape(pattern)}\\."
     if any(f".{pattern}." in f".{name}" for name in names):
         return f"{REGULAR}.*{re.escape(pattern)}\\."
-    near = get_close_matches(pattern, names, n=1, cutoff=0.6)
-    if near:
-        return near[0]
+    near = _nearest_name(names, pattern)
+    if near is not None:
+        return near
     last = get_close_matches(pattern, sorted({name.rpartition(".")[2] for name in names}), n=1, cutoff=0.6)
     if last:
         return f"{REGULAR}.*{re.escape(last[0])}$"
     kinds = get_close_matches(pattern, sorted({module.kind for module in survey.modules}), n=1, cutoff=0.7)
     return kinds[0] if kinds else None
+
+
+def _nearest_name(names: Sequence[str], pattern: str) -> str | None:
+    """The full name that is most like the pattern, its numbers kept where there is such a module.
+
+    Names that differ in their numbers alone are compared once: a model of experts has tens of thousands.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_NUMBER.sub("#", name), []).append(name)
+    near = get_close_matches(_NUMBER.sub("#", pattern), list(alike), n=1, cutoff=0.6)
+    if not near:
+        return None
+    numbers = _NUMBER.findall(pattern)
+    meant = re.sub("#", lambda _: numbers.pop(0) if numbers else "#", near[0])
+    found = alike[near[0]]
+    return meant if meant in found else (get_close_matches(pattern, found[:_COMPARED], n=1, cutoff=0.0) or found)[0]
 
 
 def short_names(modules: Sequence[SurveyedModule], limit: int = 6) -> str:

@@ -37,6 +37,7 @@ class Manifest(Received):
     tensors_sha256: str = ""
     created: datetime
     expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from core.models.survey import SurveyedModule, SurveyedTensor
 
-_EXPERT_INPUTS = ("gate_proj", "up_proj")
+EXPERT_PARTS = ("gate_proj", "up_proj", "down_proj")
+"""An expert's layers as llmcompressor calls them."""
 
 
 def expert_linears(module: SurveyedModule) -> tuple[tuple[SurveyedModule, int], ...]:
@@ -23,9 +24,10 @@ def expert_linears(module: SurveyedModule) -> tuple[tuple[SurveyedModule, int], 
     gated = inputs.name == "gate_up_proj"
     # (experts, hidden, inner) as torch's Linear has it, or the other way round: the inputs tell which.
     hidden, inner = down.shape[1:] if inputs.shape[1] == down.shape[2] * (1 + gated) else down.shape[:0:-1]
-    kinds = [(name, inner, hidden) for name in _EXPERT_INPUTS if gated or name == "up_proj"]
+    kinds = [(name, inner, hidden) for name in EXPERT_PARTS[:-1] if gated or name == "up_proj"]
     kinds.append(("down_proj", hidden, inner))
     biased = "down_proj_bias" in shapes
+    stored = dict(module.parts_saved_as)
     made = []
     for first, times in _by_digits(down.shape[0]):
         for name, rows, columns in kinds:
@@ -37,7 +39,7 @@ def expert_linears(module: SurveyedModule) -> tuple[tuple[SurveyedModule, int], 
                 shape=(rows, columns),
                 elements=rows * (columns + biased),
                 tensors=tuple(own),
-                saved_as=f"{module.stem}.{first}.{name}",
+                saved_as=f"{module.stem}.{first}.{stored.get(name, name)}",
             )
             made.append((linear, times))
     return tuple(made)

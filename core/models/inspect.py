@@ -13,6 +13,7 @@ from core.models.config_facts import ConfigFacts, check_weights, config_facts
 from core.models.gguf_file import inspect_gguf
 from core.models.local_files import holds, hub_repository, is_text, read_json, read_start, shown
 from core.models.local_model import LocalModel, Origin, Remark, TensorGroup, Weights
+from core.models.native_types import native_types
 from core.models.quantized import PLAIN_LABELS, logical_parameters, precision_label, quantization_label
 from core.models.safetensors_header import INDEX_FILE, SINGLE_FILE, TensorEntry, merged, read_headers
 from core.value import Json
@@ -81,7 +82,10 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
         check_weights(facts, tensors, folder)
     tied = _tied(facts, tensors)
     tokenizer_config = _optional(folder, "tokenizer_config.json")
-    remote_code = facts.remote_code or bool(tokenizer_config.get("auto_map"))
+    own_code = facts.remote_code or bool(tokenizer_config.get("auto_map"))
+    remote_code = own_code and needs_own_code(
+        facts, tokenizer_code=bool(tokenizer_config.get("auto_map")), tokenizer_file=holds(folder, "tokenizer.json")
+    )
     manifest = read_manifest(folder)
     groups = _groups(tensors.values())
     return LocalModel(
@@ -121,6 +125,7 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
                 facts=facts,
                 weights=weights,
                 remote_code=remote_code,
+                own_code=own_code,
                 manifest=manifest,
                 names=tuple(header.path.name for header in headers),
             )
@@ -134,6 +139,7 @@ def _remarks(
     facts: ConfigFacts,
     weights: Weights,
     remote_code: bool,
+    own_code: bool,
     manifest: Manifest | None,
     names: tuple[str, ...],
 ) -> Iterable[Remark]:
@@ -160,6 +166,13 @@ def _remarks(
             level="blocks",
             message="This model wants to run Python code that came with it. Bitpress never runs such code.",
         )
+    elif own_code:
+        yield Remark(
+            code="own-code-unused",
+            level="warns",
+            message=f"Python code came with this model, and Bitpress never runs such code. transformers knows "
+            f"{facts.model_type} itself, and that is used instead; the two should be the same, but nobody checked.",
+        )
     if not facts.model_type:
         yield Remark(
             code="no-model-type",
@@ -184,6 +197,16 @@ def _remarks(
             level="warns",
             message="The proof of this artifact failed." if manifest.proved is False else "It has not been proved yet.",
         )
+
+
+def needs_own_code(facts: ConfigFacts, *, tokenizer_code: bool, tokenizer_file: bool) -> bool:
+    """Whether a model that brings Python code cannot do without it.
+
+    It can where transformers builds its `model_type` itself, and where a tokenizer that is code is also there as
+    tokenizer.json: then nothing of the code is looked at (trust_remote_code=False prefers what is built in).
+    """
+    unknown = facts.remote_code and facts.model_type not in native_types()
+    return unknown or (tokenizer_code and not tokenizer_file)
 
 
 def _pickles(folder: Path) -> tuple[Path, ...]:

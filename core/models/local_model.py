@@ -73,6 +73,7 @@ class LocalModel(Value):
     """Scheme or method named by the model's own quantization_config, e.g. "compressed-tensors float-quantized"."""
     licence: str = ""
     remote_code: bool = False
+    """Whether it can only be used by running Python code that came with it, which Bitpress never does."""
     shards: int = 0
     made_from: str | None = None
     """Path of the model that it was compressed from, where Bitpress made it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.value import Value
 
-FORM = 2
+FORM = 3
 """Of a kept survey; raised when a field is added that plans rest on, so that older ones are made anew."""
 
 
@@ -33,6 +33,8 @@ class SurveyedModule(Value):
     """What it saves, in dtypes as transformers loads them; empty in surveys that were written by hand."""
     saved_as: str = ""
     """Its name in the file, where transformers renames it while saving."""
+    parts_saved_as: tuple[tuple[str, str], ...] = ()
+    """Of fused experts: an expert's layers, gate_proj and so on, with their names in the file where these differ."""
 
     @property
     def stem(self) -> str:

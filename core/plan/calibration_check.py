@@ -16,6 +16,10 @@ from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from core.plan.finding import Finding, Severity
+from core.value import Json
+
+_BUILT_IN: dict[str, Json] = {"source": SELF_CHAT}
+"""Mends what is wrong with other data."""
 
 
 def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]:
@@ -29,16 +33,18 @@ def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]
             severity=Severity.BLOCKS,
             message="This method needs calibration data and the recipe names none. Choose the built-in chat, or data "
             "of your own.",
+            fix=_BUILT_IN,
         )
         return
     if spec.samples < FEW_SAMPLES:
-        yield few_samples(spec.samples)
+        yield few_samples(spec.samples).model_copy(update={"fix": {"samples": CalibrationSpec().samples}})
     if model.context_length and spec.max_length > model.context_length:
         yield Finding(
             code="longer-than-context",
             severity=Severity.WARNS,
             message=f"Samples of up to {spec.max_length:,} tokens are longer than the model's context of "
             f"{model.context_length:,} tokens, where it has learned nothing.",
+            fix={"max_length": model.context_length},
         )
     for part, count in zip(spec.parts, spec.part_samples, strict=True):
         if count == 0:
@@ -55,6 +61,7 @@ def calibration_findings(model: LocalModel, recipe: Recipe) -> Iterator[Finding]
                 severity=Severity.WARNS,
                 message=f"There are {len(prompts())} built-in prompts, so {part.source} gives {len(prompts())} samples "
                 f"instead of {count:,}. For more, add data of your own.",
+                fix={"samples": len(prompts())} if len(spec.parts) == 1 else None,
             )
     if not model.chat_template and any(part.source in (SELF_CHAT, BUILT_IN) for part in spec.parts):
         yield Finding(
@@ -76,7 +83,7 @@ def _own_data(spec: CalibrationSpec, *, named: bool) -> Iterator[Finding]:
     if isinstance(share, Problem):
         yield _blocked(share)
     elif (finding := overlap_finding(share, spec.source if named else "")) is not None:
-        yield finding
+        yield finding.model_copy(update={"fix": _BUILT_IN})
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -101,4 +108,6 @@ def _looked_at(spec: CalibrationSpec, stamps: tuple[tuple[str, int, int], ...]) 
 
 
 def _blocked(problem: Problem) -> Finding:
-    return Finding(code=problem.code, severity=Severity.BLOCKS, message=f"{problem.message} {problem.hint}".strip())
+    return Finding(
+        code=problem.code, severity=Severity.BLOCKS, message=f"{problem.message} {problem.hint}".strip(), fix=_BUILT_IN
+    )

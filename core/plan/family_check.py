@@ -16,6 +16,7 @@ from core.methods.targets import assigned
 from core.models.local_model import LocalModel, Weights
 from core.models.survey import Survey, SurveyedModule
 from core.plan.finding import Finding, Severity
+from core.value import Json
 
 _EXPERTS = ".experts."
 _READABLE = "FP8 dynamic, symmetric integer weights (W4A16, W8A16) or MXFP4"
@@ -106,7 +107,7 @@ def family_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) ->
             if HALF_LIMIT.holds(scheme):
                 yield _blocked(HALF_LIMIT, f"This model is stored as {'16' if 'F16' in stored else '32'}-bit floats")
     if survey is not None:
-        yield from _expert_findings(survey, rules, tuple(recipe.parameters.get("ignore", ())))
+        yield from _expert_findings(survey, rules, recipe)
 
 
 def _tokenizer_findings(model: LocalModel) -> Iterator[Finding]:
@@ -122,7 +123,8 @@ def _tokenizer_findings(model: LocalModel) -> Iterator[Finding]:
         )
 
 
-def _expert_findings(survey: Survey, rules: tuple[Rule, ...], ignore: tuple[str, ...]) -> Iterator[Finding]:
+def _expert_findings(survey: Survey, rules: tuple[Rule, ...], recipe: Recipe) -> Iterator[Finding]:
+    ignore = tuple(recipe.parameters.get("ignore", ()))
     experts = [(module, scheme) for module, scheme in assigned(survey, rules, ignore) if _EXPERTS in module.name]
     if not experts:
         return
@@ -137,7 +139,8 @@ def _expert_findings(survey: Survey, rules: tuple[Rule, ...], ignore: tuple[str,
     for scheme in schemes.values():
         limit = next((limit for limit in EXPERT_LIMITS if limit.holds(scheme)), None)
         if limit is not None:
-            yield _blocked(limit, "This is a mixture of experts")
+            asymmetric = limit.code == "experts-asymmetric" and "symmetric" in recipe.parameters
+            yield _blocked(limit, "This is a mixture of experts", {"symmetric": True} if asymmetric else None)
     if len(rules) > 1 and (wrong := _misread(experts, rules)):
         yield Finding(
             code="experts-mixed",
@@ -159,9 +162,10 @@ def _misread(experts: list[tuple[SurveyedModule, Scheme]], rules: tuple[Rule, ..
     return taken.name if any(scheme != taken for _, scheme in experts) else ""
 
 
-def _blocked(limit: Limit, about: str) -> Finding:
+def _blocked(limit: Limit, about: str, fix: dict[str, Json] | None = None) -> Finding:
     return Finding(
         code=limit.code,
         severity=Severity.BLOCKS,
         message=f"{about}, and {limit.reason}. Choose {limit.instead}.",
+        fix=fix,
     )

@@ -16,7 +16,11 @@ class Severity(StrEnum):
 
 
 class Finding(Value):
-    """One fact about a planned job; `fix` holds the parameters that mend it (method parameters, or `output`)."""
+    """One fact about a planned job.
+
+    `fix` holds what mends it: parameters of the method, `output` (None is our own folder), fields of the calibration
+    (`source`, `samples`, `max_length`), or `method` where another one is the mend. See `core.plan.mend.applied`.
+    """
 
     code: str
     severity: Severity

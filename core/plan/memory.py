@@ -10,8 +10,7 @@ processor (`tests/bench/bench_estimates.py` measures them again); what GPUs need
 
 from __future__ import annotations
 
-from math import ceil
-
+from core.methods.method import ModifierSpec
 from core.plan.job import Job
 from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
 from core.value import Range
@@ -22,7 +21,12 @@ _COMPRESS_START = 540e6
 _START_LEAST = 250e6
 """Of that, what is not mapped code."""
 
-_PROOF_START = 440e6
+_PROOF_START = 575e6
+"""Resident once torch and transformers are imported and a model has computed."""
+
+_GIVEN_BACK = 32 * 2**20
+"""Bytes from which on the allocator gives a tensor's memory back at once (glibc's largest M_MMAP_THRESHOLD): what the
+artifact was decompressed to is still there when the original comes, except for those."""
 
 _PROOF_LOGITS = 4 * 255
 """Rows of logits that the proof keeps: core.worker.prove's DOCUMENTS windows."""
@@ -44,6 +48,9 @@ _CHANGING = frozenset(
     }
 )
 """Modifiers that write new weights while the files of the old ones stay mapped."""
+
+_LAYERS_ON_GPU = {"QuantizationModifier": 1.0, "AutoRoundModifier": 4.0}
+"""Decoder layers' worth of weights that a modifier has on the GPU at once; two for the others, a copy and its like."""
 
 _ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
 
@@ -83,8 +90,9 @@ def device_memory(job: Job) -> Range:
     then the original, and answers are made there if the model fits.
     """
     context = 0.8e9
-    layer = 2 * job.weights // max(job.shape.layers, 1)
-    value = context + max(1.1 * job.weights + _answer_bytes(job), layer + _work(job))
+    one = job.weights / max(job.shape.layers, 1)
+    layers = max((_LAYERS_ON_GPU.get(modifier.name, 2.0) for modifier in job.modifiers), default=1.0)
+    value = context + max(1.1 * job.weights + _answer_bytes(job), layers * one + _work(job))
     return Range(value=value, low=0.3e9 + job.weights, high=1.2 * value + job.artifact / 2 + 1e9)
 
 
@@ -111,8 +119,9 @@ def _proof(job: Job) -> float:
     shape = job.shape
     element = job.weights / max(shape.elements, 1)
     logits = shape.vocabulary * (_PROOF_LOGITS * element + _PROOF_FLOATS)
-    decompressed = shape.compressed_elements * element
-    return _PROOF_START + job.artifact + decompressed + job.weights + logits
+    sizes = [rows * columns * element for rows, columns in shape.compressed]
+    small = sum(size for size in sizes if size < _GIVEN_BACK)
+    return _PROOF_START + logits + max(job.artifact + sum(sizes), job.weights + small)
 
 
 def _answering(job: Job) -> float:
@@ -128,31 +137,36 @@ def _answer_bytes(job: Job) -> float:
 
 
 def _work(job: Job) -> float:
-    """What calibration holds beside the weights: activations between layers, and what each modifier gathers."""
+    """What calibration holds beside the weights: activations between layers, and what each modifier gathers.
+
+    No logits: llmcompressor runs its passes without the output layer.
+    """
     shape, data = job.shape, expected_data(job.recipe.calibration)
     if not data.tokens:
         return 0.0
     between = data.tokens * shape.hidden * 2 * 2
-    logits = data.longest * shape.vocabulary * 6
-    return between + logits + max((_gathered(job, modifier.name) for modifier in job.modifiers), default=0.0)
+    return between + max((_gathered(job, modifier) for modifier in job.modifiers), default=0.0)
 
 
-def _gathered(job: Job, modifier: str) -> float:
+def _gathered(job: Job, modifier: ModifierSpec) -> float:
     shape, data = job.shape, expected_data(job.recipe.calibration)
     layers = max(shape.layers, 1)
     linears = shape.linears or shape.compressed
-    if modifier in ("GPTQModifier", "SparseGPTModifier"):
+    if modifier.name in ("GPTQModifier", "SparseGPTModifier"):
         # A Hessian in 32 bits for every Linear of a layer, and the inverse of one with its factors.
         hessians = sum(columns**2 for _, columns in linears) * 4 / layers
         largest = max((columns for _, columns in linears), default=0) ** 2 * 4
         return hessians + 3 * largest
-    if modifier == "AWQModifier":
+    if modifier.name == "AWQModifier":
         # Inputs of a layer's two halves and the outputs that each candidate is held against, over all samples.
         widest = max((rows for rows, _ in linears), default=0)
         return data.tokens * (4 * shape.hidden * 2 + shape.hidden * 4) + data.longest * widest * 8
-    if modifier == "AutoRoundModifier":
-        # Inputs and both outputs of a layer, padded to the longest sample, and for each weight of it a rounding value
-        # with gradient and best copy in 32 bits.
+    if modifier.name == "AutoRoundModifier":
+        # Inputs and both outputs of a layer, padded to the longest sample; for each weight of it a rounding value with
+        # gradient and best copy in 32 bits; and what the gradients of one batch need.
         padded = data.samples * data.longest * shape.hidden * 2 * 3
-        return padded + ceil(sum(rows * columns for rows, columns in linears) / layers) * 4 * 4
+        weights = sum(rows * columns for rows, columns in linears) / layers * 4 * 4
+        widest = max((rows for rows, _ in linears), default=0)
+        graph = int(modifier.arguments.get("batch_size") or 8) * data.longest * (8 * shape.hidden + 4 * widest) * 4
+        return padded + weights + graph
     return 0.0

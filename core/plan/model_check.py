@@ -59,8 +59,15 @@ def model_findings(model: LocalModel) -> Iterator[Finding]:
         )
 
 
-def module_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) -> Iterator[Finding]:
-    """Findings about the layers that the recipe compresses; the parameters must be valid."""
+def module_findings(
+    model: LocalModel, survey: Survey | None, recipe: Recipe, *, surveyed: bool = True
+) -> Iterator[Finding]:
+    """Findings about the layers that the recipe compresses; the parameters must be valid.
+
+    `surveyed` is False where it is said elsewhere why there is no survey.
+    """
+    if survey is None and not surveyed:
+        return
     if survey is None:
         yield Finding(
             code="not-surveyed",
@@ -77,12 +84,7 @@ def module_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) ->
     chosen = targeted(survey, ignore)
     experts = unfused_experts(survey, ignore)
     if not chosen and not experts:
-        yield Finding(
-            code="nothing-to-compress",
-            severity=Severity.BLOCKS,
-            message=f"Nothing would be compressed: of {len(survey.linears):,} Linear layers all are left alone.",
-            fix={"ignore": find(recipe.method).defaults(survey)["ignore"]},
-        )
+        yield _nothing(survey, recipe)
         return
     tied = [module for module in chosen if module.tied_to is not None]
     if tied:
@@ -110,6 +112,26 @@ def module_findings(model: LocalModel, survey: Survey | None, recipe: Recipe) ->
             "llmcompressor takes them apart before it compresses them; size, memory and time are less exact for that.",
         )
     yield from find(recipe.method).checks(survey, recipe.parameters)
+
+
+def _nothing(survey: Survey, recipe: Recipe) -> Finding:
+    usual = find(recipe.method).defaults(survey)["ignore"]
+    if targeted(survey, usual):
+        return Finding(
+            code="nothing-to-compress",
+            severity=Severity.BLOCKS,
+            message=f"Nothing would be compressed: of {len(survey.linears):,} Linear layers all are left alone. Leave "
+            f"alone only what is usual: {', '.join(usual) or 'nothing'}.",
+            fix={"ignore": usual},
+        )
+    kinds = sorted({module.kind for module in survey.modules if len(module.shape) == 2 and module.kind != "Embedding"})
+    return Finding(
+        code="nothing-to-compress",
+        severity=Severity.BLOCKS,
+        message="Nothing would be compressed: llmcompressor compresses layers of the class Linear, and in "
+        f"{survey.architecture or 'this model'} the weights are in {' and '.join(kinds) or 'other layers'}. Choose a "
+        "model of another family.",
+    )
 
 
 def _unmatched(survey: Survey, ignore: tuple[str, ...]) -> Iterator[Finding]:

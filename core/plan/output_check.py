@@ -19,6 +19,15 @@ def output_findings(model: LocalModel, output: Path | None) -> Iterator[Finding]
     if output is None:
         return
     output = output.expanduser().absolute()
+    if output.resolve() == model.path.resolve():
+        beside = free_name(output)
+        yield Finding(
+            code="output-is-model",
+            severity=Severity.BLOCKS,
+            message=f"{output} is the original model itself, and it stays as it is. {beside.name} beside it is free.",
+            fix={"output": str(beside)},
+        )
+        return
     if os.path.lexists(output):
         free = free_name(output)
         yield Finding(
@@ -30,11 +39,13 @@ def output_findings(model: LocalModel, output: Path | None) -> Iterator[Finding]
         )
         return
     if len(os.fsencode(output.name)) > NAME_BYTES:
+        shorter = os.fsencode(output.name)[:NAME_BYTES].decode("utf-8", "ignore")
         yield Finding(
             code="output-name-too-long",
             severity=Severity.BLOCKS,
             message=f"The name of the output folder has {len(os.fsencode(output.name))} bytes and may have "
             f"{NAME_BYTES}. Choose a shorter one.",
+            fix={"output": str(free_name(output.with_name(shorter)))},
         )
         return
     if model.path.is_dir() and output.is_relative_to(model.path.absolute()):
@@ -51,13 +62,16 @@ def output_findings(model: LocalModel, output: Path | None) -> Iterator[Finding]
         yield Finding(
             code="output-not-writable",
             severity=Severity.BLOCKS,
-            message=f"{parent} is a file, so no folder can be made under it. Choose another output folder.",
+            message=f"{parent} is a file, so no folder can be made under it. Choose a folder beside it.",
+            fix={"output": str(free_name(parent.with_name(output.name)))},
         )
     elif not os.access(parent, os.W_OK | os.X_OK):
         yield Finding(
             code="output-not-writable",
             severity=Severity.BLOCKS,
-            message=f"{parent} may not be written to. Choose another output folder, or change its permissions.",
+            message=f"{parent} may not be written to. Choose another output folder, for example the one where all "
+            "artifacts are, or change its permissions.",
+            fix={"output": None},
         )
 
 

@@ -2,53 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from core.errors import BitpressError
+from core.errors import BitpressError, Problem
+from core.jobs.run import Run
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_model import LocalModel
 from core.models.survey import Survey
 from core.plan.calibration_check import calibration_findings
+from core.plan.device import device_findings, job_machine
 from core.plan.estimate import estimate
+from core.plan.estimates import Estimates
 from core.plan.family_check import family_findings
 from core.plan.finding import Finding, Severity
 from core.plan.machine import Machine
-from core.plan.machine_check import kernel_findings, room_findings
+from core.plan.machine_check import fitted, kernel_findings, processor_findings, room_findings
 from core.plan.model_check import model_findings, module_findings
 from core.plan.output_check import output_findings
+from core.plan.scheme_check import scheme_findings
 
 _ORDER = (Severity.BLOCKS, Severity.WARNS, Severity.NOTES)
 
+SURVEY_PROBLEMS = frozenset({"unknown-architecture", "config-mismatch", "bad-config"})
+"""What the worker says of a model that it cannot build; each is a finding, with what has been found beside it."""
+
 
 def preflight(
-    model: LocalModel, survey: Survey | None, recipe: Recipe, machine: Machine, output: Path | None
+    model: LocalModel,
+    survey: Survey | None,
+    recipe: Recipe,
+    machine: Machine,
+    output: Path | None,
+    *,
+    problem: Problem | None = None,
+    device: str = "auto",
+    estimates: Estimates | None = None,
+    history: Sequence[Run] = (),
+    resolved: bool = False,
 ) -> tuple[Finding, ...]:
     """All findings about a planned job, what blocks it first. Reads the beginning of calibration files, loads nothing.
 
-    A recipe that is not valid is a finding as well, and then its layers, data and needs are not looked at.
+    `problem` is why there is no survey, where one was tried; `estimates` are those of this job on `job_machine`, and
+    are made where they are not given. A recipe that is not valid is a finding as well, and then its layers, data and
+    needs are not looked at; `resolved` says that it comes from `resolve_recipe` and need not be checked again.
     """
-    found = [*model_findings(model), *output_findings(model, output)]
-    wrong = _recipe_finding(recipe, survey)
+    found = [*_survey_findings(problem), *model_findings(model), *output_findings(model, output)]
+    found += device_findings(machine, device)
+    here = job_machine(machine, device)
+    wrong = None if resolved else _recipe_finding(recipe, survey)
     if wrong is not None:
         found.append(wrong)
     else:
-        estimates = estimate(model, survey, recipe, machine, ())
-        found += module_findings(model, survey, recipe)
+        method = find(recipe.method)
+
+        def estimated(other: Recipe) -> Estimates:
+            return estimate(model, survey, other, here, history)
+
+        estimates = estimates or estimated(recipe)
+        found += module_findings(model, survey, recipe, surveyed=problem is None)
         found += family_findings(model, survey, recipe)
         found += calibration_findings(model, recipe)
-        found += room_findings(estimates, machine)
-        found += kernel_findings(find(recipe.method), estimates, machine)
-    return tuple(sorted(found, key=lambda finding: _ORDER.index(finding.severity)))
+        found += scheme_findings(survey, recipe, estimates, model.bytes)
+        found += room_findings(estimates, here, fitted(recipe, estimated))
+        found += processor_findings(method, recipe, estimates, here)
+        found += kernel_findings(method, estimates, machine, device)
+    return in_order(found)
+
+
+def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What blocks first, then what warns, then what is good to know; what two checks say is said once."""
+    once = {(finding.code, finding.message): finding for finding in findings}
+    return tuple(sorted(once.values(), key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def blocking(problem: Problem) -> Finding:
+    """A problem as a finding that blocks, in its own words."""
+    return Finding(code=problem.code, severity=Severity.BLOCKS, message=f"{problem.message} {problem.hint}".strip())
+
+
+def _survey_findings(problem: Problem | None) -> tuple[Finding, ...]:
+    return () if problem is None else (blocking(problem),)
 
 
 def _recipe_finding(recipe: Recipe, survey: Survey | None) -> Finding | None:
     try:
         complete = resolve_recipe(recipe.method, recipe.parameters, recipe.calibration, survey, recipe.seed)
     except BitpressError as error:
-        problem = error.problem
-        return Finding(code=problem.code, severity=Severity.BLOCKS, message=f"{problem.message} {problem.hint}".strip())
+        return blocking(error.problem)
     missing = [name for name in complete.parameters if name not in recipe.parameters]
     if not missing:
         return None

@@ -76,9 +76,9 @@ def processor_speed(cores: int) -> Speed:
     """Two cores measured; more help less than in proportion, and hardly beyond 64."""
     factor = (min(max(cores, 1), 64) / 2) ** 0.8
     return Speed(
-        forward=0.27e12 * factor,
+        forward=0.36e12 * factor,
         hessian=0.15e12 * factor,
-        gradient=0.05e12 * factor,
+        gradient=0.1e12 * factor,
         per_block=1.0,
         per_column=80e-6,
         per_call=0.5e-3,
@@ -124,10 +124,10 @@ def expected_data(calibration: CalibrationSpec | None) -> Data:
     """The calibration data of a job that has not run."""
     if calibration is None:
         return Data()
-    longest = (
-        min(calibration.max_length, 2 * ANSWER_TOKENS) if calibration.chat_samples == calibration.samples else None
-    )
-    return Data(expected_tokens(calibration), calibration.samples, longest or calibration.max_length)
+    longest = calibration.max_length
+    if calibration.chat_samples == calibration.samples:
+        longest = min(longest, 2 * ANSWER_TOKENS)
+    return Data(expected_tokens(calibration), calibration.samples, longest)
 
 
 def compress_seconds(method: Method, parameters: Parameters, shape: Shape, data: Data, speed: Speed) -> float:

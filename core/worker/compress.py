@@ -17,6 +17,8 @@ from core.errors import BitpressError
 from core.jobs.protocol import Compress, Stage
 from core.value import Json
 from core.worker import answers, calibrate, memory_record
+from core.worker.awq_without_gpu import awq_without_gpu
+from core.worker.changes import before, changes
 from core.worker.expert_names import stored_names
 from core.worker.mixture import Mixture, refuse_overlap
 from core.worker.modifiers import build
@@ -34,8 +36,8 @@ def run(command: Compress, report: Reporter) -> Json:
 
     The result is as the command's docstring says. `tensors_sha256` is over the safetensors files, whole and in the
     order of their names; they hold nothing but tensors and a fixed header, so the same tensors give the same hash.
-    Raises BitpressError `output-exists`, `nothing-quantized`, `bad-recipe`, `unknown-modifier` and what loading and
-    calibration raise.
+    Raises BitpressError `output-exists`, `nothing-changed`, `bad-recipe`, `unknown-modifier`, `no-calibration` and what
+    loading and calibration raise.
     """
     output = Path(command.output)
     try:
@@ -69,6 +71,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
             # Said now, not by the proof when the work is done. Only the chosen one is seen.
             pick_device("cuda")
         recipe = build(command.modifiers, progress)
+        spec = _needed(recipe, spec)
         report.progress("load", 0, None, "weights")
         # On the CPU also where a GPU computes: llmcompressor brings one layer after another to it.
         loaded = load(command.model, "cpu")
@@ -86,34 +89,33 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         made = ready_answers(prompts(), folder, chats, spec.seed)
     with progress.running():
         report.progress(modifier_stage(0), 0, None, "calibration data")
-        data, facts = _calibration(mixture, made, command, report)
+        data, facts = _calibration(mixture, made, spec, command.tokens_file, report)
         _seed(command.seed)
-        oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
-        quantized, left = quantized_modules(loaded.model)
-        if not quantized:
-            raise BitpressError(
-                "nothing-quantized",
-                "The recipe matched no module of this model, so nothing was compressed.",
-                "Look at the recipe's targets and ignored modules: they must name modules that the model has.",
-            )
+        known = before(loaded.model, command.modifiers)
+        with awq_without_gpu():
+            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
+        made_of_it = changes(loaded.model, command.modifiers, known)
+        made_of_it.demand()
         if command.memory is not None:
             memory_record.write_outputs(loaded, Path(command.memory))
-        progress.saving("save", len(quantized))
+        packed = len(made_of_it.quantized)
+        progress.saving("save", packed)
         with report.stage("save"):
             weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output)
-            report.progress("save", len(quantized), len(quantized) + 1, "hash")
+            report.progress("save", packed, packed + 1, "hash")
             if command.memory is not None:
                 memory_record.write_tensors(loaded.model, Path(command.memory))
             digest = hash_files(weights, report)
-            report.progress("save", len(quantized) + 1, len(quantized) + 1)
+            report.progress("save", packed + 1, packed + 1)
     return {
         "versions": library_versions(),
         "calibration": facts.model_dump(mode="json") if facts else None,
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
         **_peaks(),
-        "expected_modules": list(stored_names(loaded.model, quantized)),
-        "ignored_modules": list(left),
+        "expected_modules": list(stored_names(loaded.model, made_of_it.quantized)),
+        "pruned_modules": list(stored_names(loaded.model, made_of_it.pruned)),
+        "ignored_modules": list(made_of_it.left),
         "threads": _threads(),
     }
 
@@ -155,17 +157,6 @@ def _streamed(command: Compress, output: Path, report: Reporter) -> Json | None:
     }
 
 
-def quantized_modules(model: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the modules whose weights carry a scheme, and of the Linear modules that do not."""
-    quantized, left = [], []
-    for name, module in model.named_modules():
-        if getattr(getattr(module, "quantization_scheme", None), "weights", None) is not None:
-            quantized.append(name)
-        elif type(module).__name__ == "Linear":
-            left.append(name)
-    return tuple(quantized), tuple(left)
-
-
 def _peaks() -> dict[str, int]:
     """The largest memory of this process; `peak_bytes` is the device's where one was used, else what was resident."""
     from core.worker.footprint import process_peaks
@@ -184,6 +175,20 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
         ),
         Stage(id="save", title="Save"),
     )
+
+
+def _needed(recipe: Sequence[Any], spec: CalibrationSpec | None) -> CalibrationSpec | None:
+    """The data that the modifiers ask for: a static activation, a KV cache and the importance observer do as well."""
+    if not any(modifier.requires_calibration_data for modifier in recipe):
+        return None
+    if spec is None:
+        names = ", ".join(type(modifier).__name__ for modifier in recipe if modifier.requires_calibration_data)
+        raise BitpressError(
+            "no-calibration",
+            f"{names} needs calibration data, and the recipe names none.",
+            "Choose calibration data: the built-in chat needs no files.",
+        )
+    return spec
 
 
 def _choose_device(device: str) -> None:
@@ -229,17 +234,20 @@ def _answer(
 
 
 def _calibration(
-    mixture: Mixture | None, made: Sequence[Answer], command: Compress, report: Reporter
+    mixture: Mixture | None,
+    made: Sequence[Answer],
+    spec: CalibrationSpec | None,
+    tokens_file: str | None,
+    report: Reporter,
 ) -> tuple[dict[str, Any], CalibrationFacts | None]:
     """oneshot's arguments for the data, and what the data is; nothing for methods that need none."""
-    spec = command.calibration
     if spec is None or mixture is None:
         return {}, None
     drawn = mixture.draw(samples_of(made))
     refuse_overlap(drawn, report)
     facts = drawn.facts()
-    if command.tokens_file is not None:
-        Path(command.tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}))
+    if tokens_file is not None:
+        Path(tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}))
     return {
         "dataset": calibrate.dataset(drawn.chosen),
         "num_calibration_samples": facts.samples,

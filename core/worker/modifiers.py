@@ -35,8 +35,7 @@ def _build(spec: ModifierSpec, index: int, progress: CompressionProgress) -> Any
         )
     cls = getattr(importlib.import_module(ALLOWED[spec.name]), spec.name)
     try:
-        # llmcompressor writes into the dictionaries that it is given.
-        return progress.reporting(cls, index)(**deepcopy(spec.arguments))
+        return progress.reporting(cls, index)(**_arguments(spec))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "a parameter"
@@ -49,3 +48,16 @@ def _build(spec: ModifierSpec, index: int, progress: CompressionProgress) -> Any
         raise BitpressError(
             "bad-recipe", f"{spec.name} does not take these parameters: {error}", "Go back to the method's defaults."
         ) from error
+
+
+def _arguments(spec: ModifierSpec) -> dict[str, Any]:
+    """The arguments as Python has them; a copy, as llmcompressor writes into the dictionaries that it is given.
+
+    Names of dtypes, schemes and mappings are taken as JSON has them; a device is not.
+    """
+    found = deepcopy(spec.arguments)
+    if isinstance(found.get("offload_device"), str):
+        import torch
+
+        found["offload_device"] = torch.device(found["offload_device"])
+    return found

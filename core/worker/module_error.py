@@ -129,38 +129,41 @@ class _Layer:
         self._norms = dict(_changed_norms(before, after, prefix))
 
     def errors(self, names: Sequence[str]) -> Iterator[ModuleError]:
-        """First what passes as it is or behind a norm; then, among the rest, layers that scale one another."""
-        rest: list[ModuleError] = []
+        """First what passes as it is or behind a norm; then, for the rest, layers that scale one another."""
+        found: dict[str, ModuleError] = {}
         for name in names:
-            plain = self._compare(name, None, "")
-            if plain is None:
+            best = self._compare(name, None, "")
+            if best is None:
                 continue
-            best = plain
             for norm, factors in self._norms.items():
                 if best.passed:
                     break
                 tried = self._compare(name, factors, norm)
                 best = tried if tried is not None and tried.relative < best.relative else best
-            if best.passed:
-                yield best
-            else:
-                rest.append(best)
-        yield from self._scaled(rest)
+            found[name] = best
+        yield from (self._scaled(found) if any(not error.passed for error in found.values()) else found).values()
 
-    def _scaled(self, rest: Sequence[ModuleError]) -> Iterator[ModuleError]:
-        """Layers whose rows were divided by what the columns of the next were multiplied with (v to o, up to down)."""
-        rows = {error.name: fitted for error in rest if (fitted := self._fit_rows(error.name)) is not None}
-        settled: dict[str, ModuleError] = {}
-        for error in rest:
-            for producer, (_, factors) in rows.items():
-                if producer == error.name or producer.rpartition(".")[0] != error.name.rpartition(".")[0]:
-                    continue
-                tried = self._compare(error.name, 1 / factors, producer)
-                if tried is not None and tried.passed:
-                    settled[error.name] = tried
-                    settled[producer] = rows[producer][0]
-        for error in rest:
-            yield settled.get(error.name, error)
+    def _scaled(self, found: Mapping[str, ModuleError]) -> Mapping[str, ModuleError]:
+        """Layers whose rows were divided by what the columns of the next were multiplied with (v to o, up to down).
+
+        Rows count as scaled only where another layer beside them comes closer by the inverse of their factors.
+        """
+        settled = dict(found)
+        blocks = {_parent(name) for name, error in found.items() if not error.passed}
+        for block in sorted(blocks):
+            beside = [name for name in found if _parent(name) == block]
+            rows = {name: fitted for name in beside if (fitted := self._fit_rows(name)) is not None}
+            for name in beside:
+                for producer, (scaled, factors) in rows.items():
+                    if producer == name:
+                        continue
+                    tried = self._compare(name, 1 / factors, producer)
+                    if tried is None or not tried.passed or tried.relative >= found[name].relative:
+                        continue
+                    for error in (tried, scaled):
+                        if not found[error.name].passed:
+                            settled[error.name] = error
+        return settled
 
     def _compare(self, name: str, columns: Tensor | None, by: str) -> ModuleError | None:
         """The error against the original with its columns multiplied; None where the two cannot be compared."""
@@ -199,7 +202,7 @@ class _Layer:
             new = new.float()
             rows = (new * old).sum(1) / (old * old).sum(1).clamp_min(1e-30)
             off = float(((new - old * rows[:, None]) ** 2).sum() / (new**2).sum().clamp_min(1e-30)) ** 0.5
-            rounding = self._schemes.rounding(name, new)
+            rounding = self._schemes.rounding(name, old * rows[:, None])
             error = ModuleError(name, off, rounding, 1.0, " and ".join(filter(None, (norm, "the next layer"))))
             if error.passed and (best is None or off < best[0].relative):
                 best = error, rows
@@ -278,6 +281,10 @@ class _Schemes:
             for a, b in _chunks(weight)
         )
         return float((wrong / max(float((weight.float() ** 2).sum()), 1e-30)) ** 0.5)
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
 
 
 def _compressed(files: TensorFiles) -> tuple[str, ...]:

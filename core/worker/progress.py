@@ -1,92 +1,60 @@
-"""What llmcompressor tells of its progress, turned into our events: the one file that reads log text.
+"""What llmcompressor tells of its progress, turned into our events.
 
-Three sources, from the firmest to the loosest. A same-named subclass of each modifier passes every lifecycle event on
-(stages, layers finished). A loguru sink reads the error and the time that are logged for each module. Stand-ins for
-the tqdm bars of llmcompressor and compressed-tensors give the steps inside a layer. Where the wording of the last two
-changes, figures are missing and nothing breaks.
+Four sources, from the firmest to the loosest. A same-named subclass of each modifier passes every lifecycle event on
+(stages, layers finished). A hook on the decoder layers hears every batch that passes. A sink on the log reads errors of
+modules, and stand-ins for the tqdm bars give the steps inside a layer. Where the wording of the last two changes,
+figures are missing and nothing breaks.
 """
 
 from __future__ import annotations
 
-import math
+import logging
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from core.worker import log_lines
+from core.worker.foreign_bars import bars_heard
+from core.worker.output_energy import OutputEnergy
 from core.worker.reporter import Reporter
 
-_FOREIGN = ("llmcompressor", "compressed_tensors")
-_QUOTED = re.compile(r"'([^']+)'")
 _PASS = re.compile(r"^\((\d+)/(\d+)\): (Calibrating|Propagating)")
+_SMOOTHING, _SEARCH = "Smoothing", "Grid search for "
+_PACKING = "Compressing model"
+_AWQ = "llmcompressor.modifiers.transform.awq"
 _PLAIN = {
     "Preparing cache": "preparing the calibration data",
     "Applying quantization config": "preparing the modules",
-    "Compressing model": "packing the weights",
+    _PACKING: "packing the weights",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of a layer's time: passing the data through it, then working on it; the rest passes the data on."""
+
+    collect: float
+    work: float
+
+
+_HALVES = Shares(collect=0.5, work=0.0)
+_SHARES = {
+    "AWQModifier": Shares(collect=0.05, work=0.9),
+    "AutoRoundModifier": Shares(collect=0.05, work=0.95),
+    "GPTQModifier": Shares(collect=0.2, work=0.65),
+    "SparseGPTModifier": Shares(collect=0.2, work=0.65),
+}
+"""As measured on a processor; for those that are not here the work is nothing beside the two passes."""
+
+_ERRORS = {"GPTQModifier": "quantization_error", "SparseGPTModifier": "pruning_error"}
+"""What the error is called that these log for each module, in the same terms."""
 
 
 def modifier_stage(index: int) -> str:
     """The stage id of the modifier with this place in the recipe."""
     return f"modifier-{index}"
-
-
-class OutputEnergy:
-    """Mean squared output of every module that is quantized, over the calibration samples, before quantization.
-
-    GPTQ logs the sum of squared output errors per sample, a number between 0.1 and 10^6 that says nothing by itself.
-    Divided by the sum of squared outputs per sample it is noise over signal, and the root of that is the relative
-    error of the layer's output over the calibration text: |W'x - Wx| / |Wx|, 0.02 for 2 %. The dampening that GPTQ
-    adds to its Hessian is in the numerator, so the figure is slightly too large, never too small.
-    """
-
-    def __init__(self) -> None:
-        self._names: dict[Any, str] = {}
-        self._handles: dict[Any, Any] = {}
-        self._sums: dict[str, Any] = {}
-        self._samples: dict[str, int] = {}
-
-    def watch(self, model: Any) -> None:
-        """Listen to the modules that carry a weight scheme."""
-        for name, module in model.named_modules():
-            scheme = getattr(module, "quantization_scheme", None)
-            if getattr(scheme, "weights", None) is not None and module not in self._names:
-                self._names[module] = name
-                self._handles[module] = module.register_forward_hook(self._heard)
-
-    def settle(self, modules: Iterable[Any]) -> None:
-        """Stop listening to modules that are about to be quantized: what they give afterwards does not count."""
-        for module in modules:
-            if (handle := self._handles.pop(module, None)) is not None:
-                handle.remove()
-
-    def close(self) -> None:
-        """Leave the model as it was."""
-        self.settle(list(self._handles))
-        self._sums.clear()
-        self._samples.clear()
-
-    def relative(self, name: str, error: float) -> float | None:
-        """Root of the error over the output's energy; None where nothing was heard."""
-        total = float(self._sums.pop(name, 0.0))
-        samples = self._samples.pop(name, 0)
-        return math.sqrt(max(error, 0.0) * samples / total) if total > 0 else None
-
-    def _heard(self, module: Any, _inputs: Any, output: Any) -> None:
-        import torch
-
-        name = self._names[module]
-        heard = output.detach()
-        bias = getattr(module, "bias", None)
-        if bias is not None:
-            heard = heard - bias
-        # A dot product of the flat output: on the CPU several times faster than a norm that converts as it goes.
-        flat = heard.float().flatten()
-        energy = torch.dot(flat, flat)
-        self._sums[name] = self._sums.get(name, 0.0) + energy
-        # GPTQ counts a three-dimensional input by its batch and anything flatter as one sample.
-        self._samples[name] = self._samples.get(name, 0) + (heard.shape[0] if heard.dim() >= 3 else 1)
 
 
 class CompressionProgress:
@@ -99,14 +67,20 @@ class CompressionProgress:
     def __init__(self, report: Reporter) -> None:
         self._report = report
         self._current = 0
+        self._kind = ""
         self._open = ExitStack()
-        self._layers: frozenset[Any] = frozenset()
+        self._hooks = ExitStack()
+        self._names: tuple[str, ...] = ()
+        self._layers: tuple[Any, ...] = ()
         self._done: set[Any] = set()
+        self._layer: int | None = None
+        """The layer in which data passes or work goes on, where the bars tell."""
+        self._working = False
+        self._works = 0.0
+        self._works_total = 0.0
         self._named: list[str] = []
         self._seconds: float | None = None
         self._energy = OutputEnergy()
-        self._inside = False
-        """Whether the bars tell the steps inside the layers; then a layer ends with its second pass."""
         self._saving: tuple[str, float] | None = None
 
     def reporting(self, cls: type[Any], index: int) -> type[Any]:
@@ -124,21 +98,23 @@ class CompressionProgress:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Listen to the log and the bars; everything is put back at the end."""
+        """Listen to the logs and the bars; everything is put back at the end."""
         from llmcompressor import logger
 
-        sink = logger.add(self._logged, level="INFO", format="{message}", catch=False)
+        sink = logger.add(self._logged, level="DEBUG", format="{message}", filter=_is_of_interest, catch=False)
         with ExitStack() as undo:
             undo.callback(logger.remove, sink)
             undo.callback(self._energy.close)
-            for put_back in _replace_bars(self._stepped):
-                undo.callback(put_back)
+            undo.enter_context(_autoround_heard(self._rounded))
+            undo.enter_context(bars_heard(self._stepped))
             with self._open:
                 self._open.enter_context(self._report.stage(modifier_stage(0)))
-                yield
+                with self._hooks:
+                    yield
 
     def saving(self, stage: str, modules: int) -> None:
         """The modifiers are done; from here the bars belong to the stage that saves. `modules` are to be packed."""
+        self._hooks.close()
         self._open.close()
         self._saving = (stage, float(modules))
 
@@ -148,30 +124,77 @@ class CompressionProgress:
         self._report.check()
         kind = getattr(event.type_, "value", "")
         if kind == "calibration_start" and before:
-            self._enter(index, state.model)
+            self._enter(index, modifier, state.model)
         elif kind == "calibration_start" and getattr(modifier, "requires_calibration_data", False):
             # After the modifier's own start, when the schemes are on the modules and tracing is over.
-            if type(modifier).__name__ == "GPTQModifier":
-                self._energy.watch(state.model)
+            self._watch(state.model)
         elif kind == "sequential_epoch_end" and before:
             self._energy.settle(modules or ())
+            self._begin_work(modifier, modules or ())
         elif kind == "sequential_epoch_end":
-            self._done |= self._layers.intersection(modules or ())
-            if not self._inside:
+            self._working = False
+            self._done |= set(self._layers).intersection(modules or ())
+            if self._layer is None:
                 self._step(len(self._done))
         elif kind == "calibration_end" and not before:
             self._energy.close()
+            self._hooks.close()
+            self._layer = None
             self._step(len(self._layers))
 
-    def _enter(self, index: int, model: Any) -> None:
+    def _enter(self, index: int, modifier: Any, model: Any) -> None:
         if index != self._current:
             self._open.close()
             self._current = index
             self._open.enter_context(self._report.stage(modifier_stage(index)))
-        self._layers = frozenset(decoder_layers(model))
+        self._kind = type(modifier).__name__
+        layers = decoder_layers(model)
+        self._names, self._layers = tuple(layers), tuple(layers.values())
         self._done = set()
-        self._inside = False
+        self._layer = None
         self._step(0)
+
+    def _watch(self, model: Any) -> None:
+        """Hear every batch that passes a decoder layer, and how much the modules give whose errors will be logged."""
+
+        def passes(_layer: Any, _inputs: Any) -> None:
+            # A plain function: AutoRound may copy the layer, and a method would take this whole object with it.
+            self._report.check()
+            if self._working and self._kind == "AutoRoundModifier":
+                self._worked(self._works + 1)
+
+        for layer in self._layers:
+            self._hooks.callback(layer.register_forward_pre_hook(passes).remove)
+        if self._kind == "GPTQModifier":
+            self._energy.watch((name, module) for name, module in model.named_modules() if _has_weight_scheme(module))
+        elif self._kind == "SparseGPTModifier":
+            linear = (pair for pair in model.named_modules() if type(pair[1]).__name__ == "Linear")
+            self._energy.watch(linear)
+
+    def _begin_work(self, modifier: Any, modules: Iterable[Any]) -> None:
+        """The data has passed; `modules` are about to be changed."""
+        self._working = True
+        self._works = 0.0
+        match self._kind:
+            case "GPTQModifier":
+                self._works_total = sum(map(_has_weight_scheme, modules))
+            case "SparseGPTModifier":
+                self._works_total = sum(type(module).__name__ == "Linear" for module in modules)
+            case "AutoRoundModifier":
+                self._works_total = float(modifier.iters)
+            case _:
+                self._works_total = 0.0
+
+    def _worked(self, done: float) -> None:
+        """Part of the work on the current layer is done."""
+        self._works = done
+        if self._layer is not None and self._works_total:
+            shares = self._shares
+            self._step(self._layer + shares.collect + shares.work * min(done / self._works_total, 1.0))
+
+    @property
+    def _shares(self) -> Shares:
+        return _SHARES.get(self._kind, _HALVES)
 
     def _step(self, done: float, detail: str = "") -> None:
         total = len(self._layers)
@@ -184,16 +207,24 @@ class CompressionProgress:
         self._report.check()
         if self._saving is not None:
             stage, modules = self._saving
-            if name == "Compressing model":
+            if name == _PACKING:
                 self._report.progress(stage, min(done, modules), modules + 1, _PLAIN[name])
-            return
-        if (match := _PASS.match(name)) and total:
-            # One pass collects, the second carries the quantized outputs on. The first of all is the embedding's.
-            share = 0.5 * done / total + (0.0 if match[3] == "Calibrating" else 0.5)
+        elif (match := _PASS.match(name)) and total:
+            # The first pass of all is the embedding's, and the last the head's.
             layer = int(match[1]) - 2
-            if 0 <= layer < len(self._layers):
-                self._inside = True
-                self._step(layer + share)
+            self._layer = layer if 0 <= layer < len(self._layers) else None
+            if self._layer is not None:
+                shares, share = self._shares, done / total
+                if match[3] == "Calibrating":
+                    self._step(layer + shares.collect * share)
+                else:
+                    past = shares.collect + shares.work
+                    self._step(layer + past + (1 - past) * share)
+        elif name == _SMOOTHING and total:
+            self._works_total = total
+            self._worked(done)
+        elif name.startswith(_SEARCH) and total:
+            self._worked(int(self._works) + min(done / total, 0.999))
         elif name in _PLAIN:
             self._step(len(self._done), _PLAIN[name])
 
@@ -202,76 +233,80 @@ class CompressionProgress:
         self._report.check()
         record = message.record
         text: str = record["message"]
-        if text.startswith("Quantizing "):
-            self._named = _QUOTED.findall(text)
-        elif record["level"].name == "METRIC" and record["function"] == "GPTQ":
+        if record["level"].name == "METRIC":
             self._figure(text)
+        elif names := log_lines.quantizing(text):
+            self._named = list(names)
+        elif name := log_lines.sparsifying(text):
+            self._named = [name]
+        elif found := log_lines.searched(text):
+            self._report.metric("smoothing_error", found.after, layer=found.name)
         elif text.startswith("Hessian inversion failed"):
             self._report.warn("gptq-fallback", text)
+        elif text.startswith("Failed to invert hessian"):
+            self._report.warn("sparsegpt-fallback", text)
 
     def _figure(self, text: str) -> None:
-        word, _, rest = text.partition(" ")
-        try:
-            value = float(rest.removesuffix("s"))
-        except ValueError:
+        found = log_lines.figure(text)
+        if found is None or not self._named:
             return
+        word, value = found
         if word == "time":
             self._seconds = value
-        elif word == "error" and self._named:
+        elif self._kind in _ERRORS:
             # Modules quantized together leave their contexts last in, first out.
             name = self._named.pop()
             self._report.metric(
-                "quantization_error",
+                _ERRORS[self._kind],
                 value,
                 layer=name,
                 relative=self._energy.relative(name, value),
                 seconds=self._seconds,
             )
             self._seconds = None
+            self._worked(self._works + 1)
+
+    def _rounded(self, text: str) -> None:
+        """One line of AutoRound's log."""
+        self._report.check()
+        found = log_lines.rounded(text)
+        if found is None or found.before is None or found.after is None or self._layer is None:
+            return
+        name = self._names[self._layer]
+        self._report.metric("rounding_loss_before", found.before, layer=name)
+        self._report.metric("rounding_loss", found.after, layer=name)
 
 
-def decoder_layers(model: Any) -> list[Any]:
-    """The repeated blocks that llmcompressor walks through one by one, in order."""
+def decoder_layers(model: Any) -> dict[str, Any]:
+    """The repeated blocks that llmcompressor walks through one by one, by name, in order."""
     from compressed_tensors.utils import match_named_modules
     from llmcompressor.utils.pytorch.module import infer_sequential_targets
 
-    return [module for _, module in match_named_modules(model, infer_sequential_targets(model))]
+    return dict(match_named_modules(model, infer_sequential_targets(model)))
 
 
-def _replace_bars(stepped: Callable[[str, int, int | None], None]) -> Iterator[Callable[[], None]]:
-    """Swap `tqdm` in the foreign modules that imported it; yields what puts each back."""
-    from tqdm import tqdm
-
-    bar = _bar(tqdm, stepped)
-    for name, module in list(sys.modules.items()):
-        if name.split(".")[0] in _FOREIGN and getattr(module, "tqdm", None) is tqdm:
-            module.tqdm = bar  # type: ignore[attr-defined]
-
-            def put_back(module: Any = module) -> None:
-                module.tqdm = tqdm
-
-            yield put_back
+def _has_weight_scheme(module: Any) -> bool:
+    return getattr(getattr(module, "quantization_scheme", None), "weights", None) is not None
 
 
-def _bar(tqdm: type[Any], stepped: Callable[[str, int, int | None], None]) -> type[Any]:
-    class Bar(tqdm):
-        """A bar that draws nothing and says every step."""
+def _is_of_interest(record: Any) -> bool:
+    """AWQ tells what its searches found at the level DEBUG alone."""
+    return bool(
+        record["level"].no >= logging.INFO or record["name"].startswith("llmcompressor.modifiers.transform.awq")
+    )
 
-        def __init__(self, iterable: Any = None, *args: Any, **options: Any) -> None:
-            options["disable"] = True
-            super().__init__(iterable, *args, **options)
-            self._name = options.get("desc") or ""
-            self._count = 0
-            total = options.get("total", len(iterable) if hasattr(iterable, "__len__") else None)
-            self._total = None if total is None else int(total)
 
-        def __iter__(self) -> Iterator[Any]:
-            for item in self.iterable:
-                yield item
-                self.update()
+@contextmanager
+def _autoround_heard(heard: Callable[[str], None]) -> Iterator[None]:
+    """AutoRound logs through a logger of its own; its lines keep going to the worker's log as well."""
 
-        def update(self, n: float | None = 1) -> None:
-            self._count += int(n or 0)
-            stepped(self._name, self._count, self._total)
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard(record.getMessage())
 
-    return Bar
+    logger, ear = logging.getLogger("autoround"), Ear(logging.INFO)
+    logger.addHandler(ear)
+    try:
+        yield
+    finally:
+        logger.removeHandler(ear)

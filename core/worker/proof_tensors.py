@@ -20,11 +20,19 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """One tensor of a safetensors file: its name, dtype as the header names it, and the file."""
+    """One tensor of a safetensors file: its name, dtype as the header names it, shape, and the file."""
 
     name: str
     dtype: str
     path: Path
+    shape: tuple[int, ...] = ()
+
+    def read(self) -> Any:
+        """The tensor itself."""
+        from safetensors import safe_open
+
+        with safe_open(self.path, framework="pt") as file:
+            return file.get_tensor(self.name)
 
 
 def stored_tensors(artifact: Path) -> tuple[StoredTensor, ...]:
@@ -40,7 +48,9 @@ def stored_tensors(artifact: Path) -> tuple[StoredTensor, ...]:
     for path in paths:
         try:
             with safe_open(path, framework="pt") as file:
-                found += [StoredTensor(name, file.get_slice(name).get_dtype(), path) for name in file.keys()]  # noqa: SIM118
+                for name in file.keys():  # noqa: SIM118
+                    header = file.get_slice(name)
+                    found.append(StoredTensor(name, header.get_dtype(), path, tuple(header.get_shape())))
         except SafetensorError as error:
             raise BitpressError(
                 "broken-weights",
@@ -50,44 +60,56 @@ def stored_tensors(artifact: Path) -> tuple[StoredTensor, ...]:
     return tuple(found)
 
 
-def check_config(artifact: Path, expected: Expected) -> ProofCheck:
-    """Whether config.json names a quantization, with the promised bits of the weights where they are given."""
+def read_config(artifact: Path) -> dict[str, Json]:
+    """config.json as it stands there."""
+    found: dict[str, Json] = json.loads((artifact / "config.json").read_text(encoding="utf-8"))
+    return found
+
+
+def check_config(config: dict[str, Json], expected: Expected) -> ProofCheck:
+    """Whether config.json names a quantization, with the promised bits of the weights where they are given.
+
+    A model that was only pruned needs none.
+    """
     name = "quantization config"
-    config: Json = json.loads((artifact / "config.json").read_text(encoding="utf-8"))
     quantization = config.get("quantization_config")
     if not isinstance(quantization, dict):
-        return ProofCheck(name=name, passed=False, detail="config.json has no quantization_config.")
+        needed = bool(expected.unstated or expected.weight_bits or expected.kv_cache_bits)
+        what = "has no quantization_config" if needed else "has no quantization_config, and needs none"
+        return ProofCheck(name=name, passed=not needed, detail=f"config.json {what}.")
     groups = (quantization.get("config_groups") or {}).values()
     weights = [group.get("weights") for group in groups if isinstance(group, dict)]
     bits = sorted({int(scheme["num_bits"]) for scheme in weights if isinstance(scheme, dict)})
     if missing := [each for each in expected.weight_bits if each not in bits]:
         return ProofCheck(
-            name=name, passed=False, detail=f"The weights were to have {missing} bits, the config says {bits}."
+            name=name,
+            passed=False,
+            detail=f"The weights were to have {_listed(missing)} bits, the config says {_listed(bits)}.",
         )
     kind = quantization.get("format") or quantization.get("quant_method") or "unknown format"
-    listed = " and ".join(str(number) for number in bits)
-    return ProofCheck(name=name, passed=True, detail=f"{kind}, weights of {listed} bits." if bits else f"{kind}.")
+    found = f"{kind}, weights of {_listed(bits)} bits." if bits else f"{kind}, weights in full."
+    return ProofCheck(name=name, passed=True, detail=found)
 
 
-def check_modules(tensors: Sequence[StoredTensor], expected: Sequence[str]) -> ProofCheck:
-    """Whether each expected module holds quantized weights and a scale, and none is left as it was.
+def check_modules(tensors: Sequence[StoredTensor], modules: Sequence[str]) -> ProofCheck:
+    """Whether each of the modules holds quantized weights and a scale, and none is left as it was.
 
-    Without a list of expected modules it is enough that some module is quantized.
+    Without a list it is enough that some module is quantized.
     """
     name = "quantized modules"
     dtypes = {tensor.name: tensor.dtype for tensor in tensors}
     scaled = {tensor.removesuffix(".weight_scale") for tensor in dtypes if tensor.endswith(".weight_scale")}
     quantized = {module for module in scaled if _quantized(dtypes, module)}
-    if not expected:
+    if not modules:
         count = len(quantized)
         return ProofCheck(name=name, passed=count > 0, detail=f"{count} modules hold quantized weights.")
-    left = [module for module in expected if module not in quantized]
+    left = [module for module in modules if module not in quantized]
     if left:
         listed = ", ".join(left[:_SHOWN]) + (" …" if len(left) > _SHOWN else "")
         return ProofCheck(
-            name=name, passed=False, detail=f"{len(left)} of {len(expected)} modules are not quantized: {listed}"
+            name=name, passed=False, detail=f"{len(left)} of {len(modules)} modules are not quantized: {listed}"
         )
-    return ProofCheck(name=name, passed=True, detail=f"All {len(expected)} modules hold quantized weights and scales.")
+    return ProofCheck(name=name, passed=True, detail=f"All {len(modules)} modules hold quantized weights and scales.")
 
 
 def check_finite(tensors: Sequence[StoredTensor], report: Reporter, stage: str) -> ProofCheck:
@@ -102,6 +124,10 @@ def check_finite(tensors: Sequence[StoredTensor], report: Reporter, stage: str) 
         listed = ", ".join(broken[:_SHOWN]) + (" …" if len(broken) > _SHOWN else "")
         return ProofCheck(name=name, passed=False, detail=f"{len(broken)} tensors are broken: {listed}")
     return ProofCheck(name=name, passed=True, detail=f"All {len(tensors)} tensors are finite.")
+
+
+def _listed(bits: Sequence[int]) -> str:
+    return " and ".join(str(number) for number in bits) or "no"
 
 
 def _quantized(dtypes: dict[str, str], module: str) -> bool:

@@ -16,12 +16,23 @@ from core.value import Json
 from core.worker import memory_record
 from core.worker.answers import end_tokens
 from core.worker.calibrate import chat_ids, render_chat
-from core.worker.proof_tensors import check_config, check_finite, check_modules, stored_tensors
+from core.worker.module_error import check_module_errors
+from core.worker.proof_cache import CacheWatch
+from core.worker.proof_experts import check_experts
+from core.worker.proof_tensors import (
+    StoredTensor,
+    check_config,
+    check_finite,
+    check_modules,
+    read_config,
+    stored_tensors,
+)
 from core.worker.proof_text import judge
+from core.worker.proof_zeros import check_zeros
 from core.worker.reporter import Reporter
 
-LEAST_JUDGED = 100
-"""A text of fewer tokens shows that the artifact can write, and too little of how well."""
+TOKENS = 200
+"""Generated on a fixed prompt, with the end of the answer forbidden, where the command does not ask for fewer."""
 
 DOCUMENTS = 4
 WINDOW = 256
@@ -68,7 +79,7 @@ def run(command: Prove, report: Reporter) -> Json:
     if command.original and proof.tokens:
         with report.stage("original"):
             _compare(command, proof, report)
-    elif len(proof.tokens) >= LEAST_JUDGED:
+    elif proof.tokens and command.tokens is None:
         proof.checks.append(judge(proof.tokens, None))
     result = ProofResult(
         passed=all(check.passed for check in proof.checks),
@@ -93,15 +104,16 @@ def _stages(command: Prove) -> tuple[Stage, ...]:
 
 def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Reporter) -> None:
     """Everything that needs the artifact alone; ends early where it cannot go on."""
+    expected = command.expected
+    config = read_config(artifact)
     with report.stage("check"):
-        proof.checks.append(check_config(artifact, command.expected))
+        proof.checks.append(check_config(config, expected))
         try:
             tensors = stored_tensors(artifact)
         except BitpressError as error:
             proof.add("weight files", False, error.problem.message)
             return
-        proof.checks.append(check_modules(tensors, command.expected_modules))
-        proof.checks.append(check_finite(tensors, report, "check"))
+        proof.checks += _check_tensors(command, config, tensors, report)
         if command.memory is not None and memory_record.holds(Path(command.memory)):
             proof.checks.append(memory_record.check_tensors(tensors, Path(command.memory)))
     with report.stage("load"):
@@ -109,6 +121,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
         if opened is None:
             return
         model, tokenizer = opened
+        cache = CacheWatch(model) if expected.kv_cache_bits is not None else None
         proof.windows = held_out_windows(tokenizer, model)
         proof.prompt = _prompt(tokenizer)
     with report.stage("score"):
@@ -116,19 +129,41 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
             for done, logits in enumerate(_scores(model, proof.windows), start=1):
                 report.progress("score", done, len(proof.windows))
                 proof.logits.append(logits)
-        except (RuntimeError, ValueError, TypeError) as error:
-            proof.add("forward pass", False, f"The model cannot compute: {str(error).splitlines()[0]}")
+        except Exception as error:
+            if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+                raise
+            # As with opening: a scheme that does not fit a layer shows here first, in many kinds of exceptions.
+            proof.add("forward pass", False, f"The model cannot compute: {_first_line(error)}")
             return
+        if cache is not None and expected.kv_cache_bits is not None:
+            proof.checks.append(cache.check(config, tensors, expected.kv_cache_bits))
         if not _forward_is_finite(proof):
             return
         if command.memory is not None and memory_record.holds(Path(command.memory)):
             proof.checks.append(memory_record.check_outputs(model, tokenizer, Path(command.memory)))
     with report.stage("generate"):
         proof.forbidden = tuple(end_tokens(model, tokenizer))
-        proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report, command.tokens)
+        proof.tokens = _greedy(model, proof.prompt, proof.forbidden, report, command.tokens or TOKENS)
         proof.text = tokenizer.decode(proof.tokens, skip_special_tokens=True)
-        if len(proof.tokens) < LEAST_JUDGED:
+        if command.tokens is not None:
             proof.add("generates", bool(proof.tokens), f"{len(proof.tokens)} tokens, one after the other.")
+
+
+def _check_tensors(
+    command: Prove, config: dict[str, Json], tensors: Sequence[StoredTensor], report: Reporter
+) -> Iterator[ProofCheck]:
+    """What the files hold, against what the recipe promised."""
+    expected = command.expected
+    if expected.unstated or expected.weight_bits or command.expected_modules:
+        yield check_modules(tensors, command.expected_modules)
+    if expected.zeros is not None:
+        yield check_zeros(tensors, command.pruned_modules, expected, report, "check")
+    if expected.dropped_experts:
+        original = read_config(Path(command.original)) if command.original else None
+        yield check_experts(config, tensors, original, expected.dropped_experts)
+    if command.original and expected.comparable:
+        yield check_module_errors(Path(command.original), Path(command.artifact), report, "check")
+    yield check_finite(tensors, report, "check")
 
 
 def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | None:
@@ -151,8 +186,7 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
         )
     except Exception as error:
         # Whatever goes wrong here is the finding: transformers raises many kinds.
-        first = str(error).strip().splitlines()
-        proof.add("reopens in transformers", False, first[0] if first else type(error).__name__)
+        proof.add("reopens in transformers", False, _first_line(error))
         return None
     wrong = {
         kind: sorted(str(key) for key in info.get(f"{kind}_keys") or ())
@@ -277,7 +311,7 @@ def _compare(command: Prove, proof: _Proof, report: Reporter) -> None:
         f"Mean KL divergence {proof.kl:.4f} nats per token on {sum(map(len, proof.windows))} tokens of held-out text; "
         f"{'at most' if close else 'more than'} {command.kl_bound:g}.",
     )
-    if len(proof.tokens) >= LEAST_JUDGED:
+    if command.tokens is None:
         proof.checks.append(judge(proof.tokens, _regrets(loaded.model, proof)))
 
 
@@ -310,3 +344,7 @@ def _regrets(model: Any, proof: _Proof) -> list[float]:
     chosen = logits.gather(1, ids[0, len(proof.prompt) :, None])[:, 0]
     regrets: list[float] = (logits.max(-1).values - chosen).tolist()
     return regrets
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

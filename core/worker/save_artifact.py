@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,21 @@ def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> t
     """
     _lenient_generation_config(model)
     name_experts(model)
-    try:
+    with writing_to(output):
         model.save_pretrained(str(output), save_compressed=True)
         tokenizer.save_pretrained(str(output))
+    for name in VERBATIM:
+        if (original / name).is_file():
+            shutil.copyfile(original / name, output / name)
+    make_readable(output)
+    return tuple(sorted(output.glob("*.safetensors")))
+
+
+@contextmanager
+def writing_to(output: Path) -> Iterator[None]:
+    """Name the folder in what the system refuses: safetensors tells a full disk in words of its own, without a path."""
+    try:
+        yield
     except Exception as error:
         refused = as_system_error(error)
         if isinstance(refused, OSError) and refused.filename is None:
@@ -52,11 +65,6 @@ def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> t
         if refused is error:
             raise
         raise refused from error
-    for name in VERBATIM:
-        if (original / name).is_file():
-            shutil.copyfile(original / name, output / name)
-    make_readable(output)
-    return tuple(sorted(output.glob("*.safetensors")))
 
 
 def make_readable(output: Path) -> None:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from core.models.experts import EXPERT_PARTS
 from core.models.safetensors_header import TensorEntry
 from core.models.survey import SurveyedTensor
+from core.worker.expert_names import name_experts
 
 DTYPES = {
     "torch.bool": "BOOL",
@@ -48,6 +50,7 @@ class SavedTensors:
         self._owners: dict[int, str] = {}
         self._kept_in_full = _kept_in_full(model, dtype)
         self._left_out = frozenset(getattr(model, "_keys_to_ignore_on_save", None) or ())
+        name_experts(model)
         self._renamed = _renamed(model)
 
     def of(self, name: str, module: Any) -> tuple[SurveyedTensor, ...]:
@@ -77,15 +80,26 @@ class SavedTensors:
 
         Asked of an expert's Linear where the module holds experts, as they are saved one by one.
         """
-        inside = ".0.gate_proj.weight" if any(len(tensor.shape) == 3 for tensor in tensors) else ".weight"
-        renamed = self._renamed(name + inside)
-        return renamed.removesuffix(inside) if renamed != name + inside and renamed.endswith(inside) else ""
+        inside = ".0.gate_proj.weight" if _fused(tensors) else ".weight"
+        renamed = self._renamed(name + inside).rsplit(".", inside.count("."))[0]
+        return renamed if renamed != name else ""
+
+    def parts(self, name: str, tensors: Iterable[SurveyedTensor]) -> tuple[tuple[str, str], ...]:
+        """An expert's layers with their names in the file, where the module holds experts and these differ."""
+        if not _fused(tensors):
+            return ()
+        stored = {part: self._renamed(f"{name}.0.{part}.weight").split(".")[-2] for part in EXPERT_PARTS}
+        return tuple((part, saved) for part, saved in stored.items() if saved != part)
 
     def _dtype_of(self, full: str, tensor: Any) -> str:
         if self._kept_in_full is not None and self._kept_in_full.search(full):
             return "F32"
         own = DTYPES.get(str(tensor.dtype), self._dtype)
         return self._dtype if own in _FLOATS else own
+
+
+def _fused(tensors: Iterable[SurveyedTensor]) -> bool:
+    return any(len(tensor.shape) == 3 for tensor in tensors)
 
 
 def _kept_in_full(model: Any, dtype: str) -> re.Pattern[str] | None:
@@ -102,7 +116,9 @@ def _renamed(model: Any) -> Callable[[str], str]:
     from transformers.core_model_loading import PrefixChange, WeightRenaming
 
     try:
-        conversions = get_model_conversion_mapping(model, add_legacy=False)
+        conversions = getattr(model, "_weight_conversions", None) or get_model_conversion_mapping(
+            model, add_legacy=False
+        )
     except (TypeError, ValueError, KeyError, AttributeError):
         return lambda name: name
     renamings = [

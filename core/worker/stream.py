@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import BitpressError
 from core.methods.method import ModifierSpec
 from core.methods.targets import ignored
 from core.models.safetensors_header import merged, read_headers, weight_files
+from core.worker.changes import nothing_changed
 from core.worker.reporter import Reporter
-from core.worker.save_artifact import VERBATIM, make_readable
+from core.worker.save_artifact import VERBATIM, make_readable, writing_to
 from core.worker.survey import parameter_names, survey
 
 INDEX = "model.safetensors.index.json"
@@ -69,14 +69,10 @@ def stream(
 ) -> tuple[Path, ...]:
     """Compress the files of `folder` into the existing folder `output`; gives the weight files in order of their names.
 
-    Raises BitpressError `nothing-quantized` where no module was chosen; OSError, with ENOSPC for a full disk.
+    Raises BitpressError `nothing-changed` where no module was chosen; OSError, with ENOSPC for a full disk.
     """
     if not plan.chosen:
-        raise BitpressError(
-            "nothing-quantized",
-            "The recipe matched no module of this model, so nothing was compressed.",
-            "Look at the recipe's targets and ignored modules: they must name modules that the model has.",
-        )
+        raise nothing_changed()
     from compressed_tensors.quantization import QuantizationConfig, QuantizationScheme
     from llmcompressor import model_free_ptq
 
@@ -87,7 +83,7 @@ def stream(
     }
     source = output / ".source"
     shards = weight_files(folder)
-    with _only_weights(folder, source, shards), _followed(len(shards), stage, report):
+    with writing_to(output), _only_weights(folder, source, shards), _followed(len(shards), stage, report):
         model_free_ptq(
             model_stub=str(source),
             save_directory=str(output),

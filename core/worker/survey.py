@@ -110,6 +110,7 @@ def _modules(model: Any, saved: SavedTensors) -> Iterable[SurveyedModule]:
             tied_to=shared,
             tensors=tensors,
             saved_as=saved.stem(name, tensors),
+            parts_saved_as=saved.parts(name, tensors),
         )
 
 

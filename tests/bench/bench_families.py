@@ -26,9 +26,6 @@ def main() -> int:
     from family_journey import FORTUNE, RUNNABLE, travel
     from tiny_families import FAMILIES, write_family
 
-    from core.worker import prove
-
-    prove.TOKENS = 8
     chosen = set(sys.argv[1:])
     members = [member for member in FAMILIES if not chosen & {each.id for each in FAMILIES} or member.id in chosen]
     methods = [method for method in RUNNABLE if not chosen & {each.id for each in RUNNABLE} or method.id in chosen]

@@ -15,6 +15,7 @@ from core.calibration.shares import mixed, shares
 from core.calibration.sources import chosen_samples
 from core.calibration.spec import BUILT_IN, SELF_CHAT, CalibrationSpec, MixPart, mix_text
 from core.errors import BitpressError, Problem
+from core.plan.work import expected_tokens
 
 WEIGHTS = st.lists(st.floats(0.001, 1000), min_size=1, max_size=8)
 
@@ -127,6 +128,13 @@ def test_that_a_mix_survives_json_and_names_no_source_twice():
         CalibrationSpec(mix=(MixPart(source="a"), MixPart(source="a", weight=2)))
     with pytest.raises(ValidationError):
         CalibrationSpec.model_validate({"mix": [{"source": "a", "weight": -1}, {"source": "b"}]})
+
+
+def test_that_a_mix_is_expected_to_have_the_tokens_of_its_parts():
+    chat, file = (expected_tokens(CalibrationSpec(source=source, samples=8)) for source in (SELF_CHAT, "/a"))
+    mix = tuple(MixPart(source=source) for source in (SELF_CHAT, "/a"))
+    assert chat < file
+    assert abs(expected_tokens(CalibrationSpec(mix=mix, samples=16)) - (chat + file)) <= 1
 
 
 def test_that_samples_are_drawn_by_weight_and_by_seed(tmp_path: Path):

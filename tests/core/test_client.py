@@ -18,6 +18,7 @@ from fake_worker import finished, launch_fake
 from core.errors import BitpressError
 from core.jobs.client import TERM_SECONDS, WorkerClient, WorkerLaunch, default_launch
 from core.jobs.protocol import (
+    PROTOCOL_VERSION,
     Accepted,
     AnyEvent,
     Finished,
@@ -228,11 +229,11 @@ def test_that_a_worker_that_never_says_hello_can_be_cancelled(tmp_path: Path) ->
 
 
 def test_that_another_protocol_ends_the_job_with_a_clear_problem(tmp_path: Path) -> None:
-    events = run_one(tmp_path, {"hello": {"protocol": 2}, "survey": [finished()]})
+    events = run_one(tmp_path, {"hello": {"protocol": PROTOCOL_VERSION + 1}, "survey": [finished()]})
     problem = last(events).problem
     assert problem is not None
     assert problem.code == "protocol-mismatch"
-    assert "2" in problem.message
+    assert str(PROTOCOL_VERSION + 1) in problem.message
     assert len(events) == 1
 
 

@@ -60,12 +60,12 @@ def test_that_fp8_block_says_that_the_artifact_could_not_run():
     assert blocked("fp8-block", llama_survey(layers=1), **finding.fix) is None
 
 
-def test_that_there_is_no_fix_where_nothing_would_be_left():
+def test_that_another_method_is_the_mend_where_nothing_would_be_left():
     survey = llama_survey(layers=1, hidden=520, intermediate=1032, heads=8, kv_heads=8)
     finding = blocked("fp8-block", survey)
     assert finding is not None
-    assert finding.fix is None
-    assert "choose another method" in finding.message
+    assert finding.fix == {"method": "fp8-dynamic"}
+    assert "FP8 dynamic takes any layer" in finding.message
 
 
 def test_that_rows_get_one_scale_where_no_group_divides_any():

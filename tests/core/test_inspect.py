@@ -136,11 +136,31 @@ def test_that_pickled_weights_are_shown_and_never_opened(tmp_path: Path) -> None
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
-def test_that_a_model_with_its_own_code_is_blocked(tmp_path: Path, name: str) -> None:
-    folder = make_model(tmp_path / "coded")
+def with_code(folder: Path, name: str, **changes: object) -> Path:
     kept = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
-    (folder / name).write_text(json.dumps(kept | {"auto_map": {"AutoModel": "modeling.Evil"}}))
+    (folder / name).write_text(json.dumps(kept | {"auto_map": {"AutoModel": "modeling.Evil"}} | changes))
+    return folder
+
+
+def test_that_a_model_whose_own_code_is_not_needed_is_usable_with_a_warning(tmp_path: Path) -> None:
+    folder = with_code(make_model(tmp_path / "coded"), "config.json")
+    (folder / "tokenizer.json").write_text("{}")
+    with_code(folder, "tokenizer_config.json")
+    model = inspect(folder)
+    assert model.usable
+    assert not model.remote_code
+    assert remarks(folder) == {"own-code-unused": "warns"}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("config.json", {"model_type": "own"}), ("tokenizer_config.json", {"tokenizer_class": "XgenTokenizer"})],
+)
+def test_that_a_model_that_needs_its_own_code_is_blocked(tmp_path: Path, name: str, changes: dict[str, object]) -> None:
+    folder = make_model(tmp_path / "coded")
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    (folder / "tokenizer.model").write_bytes(b"x")
+    with_code(folder, name, **changes)
     model = inspect(folder)
     assert model.remote_code
     assert remarks(folder) == {"remote-code": "blocks"}

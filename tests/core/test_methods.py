@@ -9,7 +9,9 @@ from llama_shapes import llama_survey
 from core.errors import BitpressError
 from core.methods.catalogue import METHODS, find
 from core.methods.divisibility import largest_group
+from core.methods.look_up import WORDS, not_offered
 from core.methods.method import Kind, Method, Standing
+from core.methods.not_offered import NOT_OFFERED
 from core.methods.targets import matches, targeted
 
 EACH = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
@@ -26,9 +28,19 @@ def test_that_every_method_is_there_once_and_the_recommended_ones_come_first():
 
 def test_that_an_unknown_method_is_answered_with_the_nearest_name():
     with pytest.raises(BitpressError) as refused:
-        find("gptq-w4a8")
+        find("gptq-w4a1")
     assert refused.value.problem.code == "unknown-method"
     assert "gptq-w4a16" in refused.value.problem.hint
+
+
+def test_that_what_is_not_offered_says_why_and_what_to_take_instead():
+    assert set(WORDS.values()) == {entry.name for entry in NOT_OFFERED}
+    assert [method.id for method in METHODS if not_offered(method.id)] == []
+    for typed, word in (("magnitude", "SparseGPT"), ("quip", "GPTQ"), ("gptq-w4a8", "W4A16"), ("W6A16", "W8A16")):
+        with pytest.raises(BitpressError) as refused:
+            find(typed)
+        assert refused.value.problem.code == "not-offered"
+        assert word in refused.value.problem.hint
 
 
 @EACH

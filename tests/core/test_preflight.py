@@ -108,7 +108,7 @@ def test_that_compressing_a_tied_head_is_warned_of_with_what_it_costs():
 
 
 def test_that_smoothing_an_architecture_that_llmcompressor_cannot_map_is_refused():
-    survey = llama_survey(architecture="GPTNeoXForCausalLM")
+    survey = llama_survey(architecture="StrangeForCausalLM")
     kept = tuple(module for module in survey.modules if not module.name.endswith(("q_proj", "k_proj")))
     survey = survey.model_copy(update={"modules": kept})
     finding = findings("smoothquant-gptq-w8a8", survey=survey)["smoothing-mappings"]
@@ -161,7 +161,7 @@ def test_that_a_recipe_written_by_hand_is_checked():
         return by_code(preflight(llama_model(), llama_survey(), recipe, machine(), None))
 
     assert check(group=64)["unknown-parameter"].severity is Severity.BLOCKS
-    assert check(actorder="group")["bad-parameter"].severity is Severity.BLOCKS
+    assert check(actorder="group")["actorder-removed"].severity is Severity.BLOCKS
     assert check(group_size=64)["incomplete-recipe"].fix is not None
     unknown = Recipe(method="gptq", parameters={})
     assert "unknown-method" in by_code(preflight(llama_model(), None, unknown, machine(), None))

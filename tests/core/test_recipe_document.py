@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama_shapes import llama_survey
 
@@ -23,6 +23,7 @@ from core.methods.recipe_document import (
     unpinned,
 )
 from core.methods.resolve_recipe import resolve_recipe
+from core.methods.targets import nearest_pattern
 from core.value import Json
 
 SURVEY = llama_survey(layers=2)
@@ -65,17 +66,20 @@ def recipes(draw: st.DrawFn) -> Recipe:
     return resolve_recipe(method.id, overrides, data, None, draw(st.integers(0, 2**31 - 1)))
 
 
+@settings(deadline=None)
 @given(recipe=recipes())
 def test_that_what_is_written_is_read_back(recipe: Recipe) -> None:
     assert means(recipe_text(recipe), None) == recipe
     assert means(recipe_text(recipe).replace("\n", "\r\n"), None) == recipe
 
 
+@settings(deadline=None)
 @given(recipe=recipes(), other=recipes())
 def test_that_an_edit_of_the_text_gives_the_wanted_recipe(recipe: Recipe, other: Recipe) -> None:
     assert means(edited_text(recipe_text(recipe), other, None), None) == other
 
 
+@settings(deadline=None)
 @given(text=st.text() | st.text(alphabet="ab:-[]{}#&*!|>'\"\\,\n \t?%@`"))
 def test_that_any_text_is_read_or_refused_with_places_inside_it(text: str) -> None:
     found = read_document(text, SURVEY)
@@ -226,6 +230,7 @@ def test_that_an_edit_keeps_comments_and_order() -> None:
     assert edited_text("method: [", recipe, SURVEY) == recipe_text(recipe)
 
 
+@settings(deadline=None)
 @given(recipe=recipes())
 def test_that_the_command_asks_for_the_same_recipe(recipe: Recipe) -> None:
     if recipe.calibration is not None:
@@ -290,3 +295,11 @@ def test_that_a_whole_command_line_is_read_too() -> None:
 
 def test_that_a_fault_can_be_told_in_one_piece() -> None:
     assert RecipeFault(1, 1, 1, 2, "No.", "Yes?").text == "No. Yes?"
+
+
+def test_that_the_nearest_name_keeps_the_numbers_that_were_meant() -> None:
+    survey = llama_survey()
+    assert nearest_pattern(survey, "model.layers.29.mlp.gateproj") == "model.layers.29.mlp.gate_proj"
+    assert nearest_pattern(survey, "model.layers.31.mlp.gate_proj") in {
+        module.name for module in survey.linears if module.name.endswith("gate_proj")
+    }

@@ -62,7 +62,6 @@ def test_that_an_unknown_parameter_is_answered_with_the_nearest_name():
         ({"symmetric": 1}, "true or false"),
         ({"ignore": [3]}, "module names"),
         ({"ignore": ["re:("]}, "regular expression"),
-        ({"actorder": "group"}, "removed"),
     ],
 )
 def test_that_a_bad_value_is_answered_with_what_is_allowed(overrides: dict[str, object], expected: str):
@@ -70,6 +69,21 @@ def test_that_a_bad_value_is_answered_with_what_is_allowed(overrides: dict[str, 
     assert problem.code == "bad-parameter"
     assert next(iter(overrides)) in problem.message
     assert expected in problem.hint
+
+
+def test_that_what_llmcompressor_refuses_is_told_apart_and_left_to_the_plan():
+    problem = refusal({"actorder": "group"})
+    assert problem.code == "actorder-removed"
+    assert "removed" in problem.hint
+    assert parse_settings(["actorder=group"], GPTQ) == {"actorder": "group"}
+    assert parse_settings(["rules=Linear=W4A61"], find("mixed")) == {"rules": {"Linear": "W4A61"}}
+
+
+def test_that_a_parameter_of_llmcompressors_that_is_not_offered_is_answered_with_the_reason():
+    with pytest.raises(BitpressError) as refused:
+        parse_settings(["transform_type=random-matrix"], find("spinquant-w4a16"))
+    assert refused.value.problem.code == "not-offered"
+    assert "SpinQuant W4A16" in refused.value.problem.hint
 
 
 def test_that_the_two_words_for_one_ordering_give_the_same_recipe():

@@ -50,3 +50,15 @@ def test_that_a_folder_without_config_has_no_fingerprint(tmp_path: Path) -> None
     with pytest.raises(BitpressError) as caught:
         fingerprint(tmp_path)
     assert caught.value.problem.code == "no-config"
+
+
+def test_that_a_survey_of_an_older_form_is_made_anew(tmp_path: Path) -> None:
+    home, folder = Home(tmp_path / "home"), make_model(tmp_path / "tiny")
+    keep_survey(home, survey_of(folder))
+    path = home.surveys / f"{fingerprint(folder)}.json"
+    kept = json.loads(path.read_text())
+    for older in ({**kept, "form": kept["form"] - 1}, {name: value for name, value in kept.items() if name != "form"}):
+        path.write_text(json.dumps(older))
+        assert kept_survey(home, folder) is None
+    keep_survey(home, survey_of(folder))
+    assert kept_survey(home, folder) == survey_of(folder)

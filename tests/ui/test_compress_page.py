@@ -167,6 +167,28 @@ def test_that_a_blocking_finding_stops_the_run_and_can_be_mended(qtbot: QtBot) -
     assert group.currentText() == "64"
 
 
+def test_that_a_fix_may_be_another_method_that_keeps_the_layers_left_alone(qtbot: QtBot) -> None:
+    page = planned(qtbot)
+    page.apply_fix({"ignore": ["re:.*o_proj$"], "group_size": 64})
+    page.apply_fix({"method": "fp8-dynamic"})
+    assert chosen(page).current == "fp8-dynamic"
+    assert chosen(page).overrides["fp8-dynamic"] == {"ignore": ["re:.*o_proj$"]}
+    page.apply_fix({"method": "gone"})
+    assert chosen(page).current == "fp8-dynamic"
+
+
+def test_that_several_things_that_block_are_mended_with_one_click(qtbot: QtBot) -> None:
+    page = planned(qtbot)
+    assert not button(page, "compress.mend_all").isVisible()
+    other = TOO_WIDE.model_copy(update={"code": "output-exists", "fix": {"output": "/elsewhere"}})
+    page.show_plans((a_plan(GPTQ, 0, (TOO_WIDE, other)), a_plan(FP8, 1)))
+    QApplication.processEvents()
+    asked: list[CompressChoice] = []
+    page.mend_requested.connect(asked.append)
+    button(page, "compress.mend_all").click()
+    assert [choice.current for choice in asked] == ["gptq-w4a16"]
+
+
 def test_that_a_fix_may_name_the_output_and_the_calibration(qtbot: QtBot) -> None:
     page = planned(qtbot)
     page.apply_fix({"output": "/elsewhere/model", "samples": 16})

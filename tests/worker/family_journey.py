@@ -36,11 +36,11 @@ RUNNABLE = tuple(
 
 MACHINE = Machine(cpu_name="a processor", cores=2, memory_total=16 << 30, memory_available=12 << 30, disk_free=1 << 40)
 
+QUICK: dict[str, object] = {"iters": 2, "compile": False, "n_grid": 3}
+"""Settings of methods that search or learn, which are not to search long here."""
+
 FORTUNE = frozenset({"close to the original", "generated text"})
 """Checks of the proof that say little about random weights."""
-
-UNCOMPARABLE = frozenset({"SpinQuantModifier", "QuIPModifier", "SparseGPTModifier", "WandaPruningModifier"})
-"""Modifiers after which weights are not the original's, whole or in part."""
 
 PASSAGE = 64
 """Tokens of held-out text from which the error of each layer is measured."""
@@ -55,6 +55,8 @@ class Journey:
     blocking: tuple[Finding, ...] = ()
     mended: dict[str, object] = field(default_factory=dict)
     """Settings that findings offered and that were taken."""
+    bits: int = 8
+    """The fewest bits of any compressed weight."""
     bytes: int = 0
     estimated: int = 0
     seconds: float = 0.0
@@ -93,6 +95,7 @@ def travel(member: Family, method: Method, model: Path, work: Path) -> Journey:
     recipe, journey.blocking, journey.mended = planned.recipe, planned.blocking, planned.mended
     if journey.blocking:
         return journey
+    journey.bits = min(method.expected(recipe.parameters).weight_bits, default=16)
     journey.estimated = estimate(local, seen, recipe, MACHINE, ()).artifact_bytes
     artifact = work / f"{member.id}-{method.id}"
     try:
@@ -114,11 +117,13 @@ def travel(member: Family, method: Method, model: Path, work: Path) -> Journey:
             original=str(model),
             artifact=str(artifact),
             expected_modules=tuple(made["expected_modules"]),
+            pruned_modules=tuple(made.get("pruned_modules", ())),
+            tokens=8,
             expected=method.expected(recipe.parameters),
             device="cpu",
         )
         journey.checks = ProofResult.model_validate(prove.run(asked, reporter(Memory()))).checks
-        if not UNCOMPARABLE & {spec.name for spec in method.modifiers(recipe.parameters)}:
+        if asked.expected.comparable:
             _compare(journey, model, artifact)
         scored = Evaluate(
             job="job",
@@ -162,7 +167,7 @@ def write_calibration(folder: Path) -> Path:
 
 def plan(method: Method, local: LocalModel, seen: Survey | None, work: Path) -> Planned:
     """The recipe with everything that findings offer, and the findings that block it all the same."""
-    settings: dict[str, object] = {}
+    settings = {name: value for name, value in QUICK.items() if method.parameter(name) is not None}
     for _ in range(4):
         recipe = resolve_recipe(method.id, settings, None, seen)
         if method.calibrates(recipe.parameters):
@@ -170,9 +175,11 @@ def plan(method: Method, local: LocalModel, seen: Survey | None, work: Path) -> 
             recipe = resolve_recipe(method.id, settings, spec, seen)
         findings = preflight(local, seen, recipe, MACHINE, work / "output")
         blocking = tuple(finding for finding in findings if finding.severity is Severity.BLOCKS)
-        if not blocking or not all(finding.fix for finding in blocking):
+        # A fix may also be another method, which is another journey.
+        offered = [finding.fix for finding in blocking if finding.fix and all(map(method.parameter, finding.fix))]
+        if not blocking or len(offered) < len(blocking):
             break
-        settings |= {name: value for finding in blocking for name, value in (finding.fix or {}).items()}
+        settings = settings | {name: value for fix in offered for name, value in fix.items()}
     return Planned(recipe=recipe, blocking=blocking, mended=settings)
 
 
@@ -180,9 +187,8 @@ def _compare(journey: Journey, model: Path, artifact: Path) -> None:
     from core.measure.held_out import held_out_documents
     from core.worker.layer_error import layer_errors, record
     from core.worker.loading import load
-    from core.worker.module_error import check_module_errors, module_errors
+    from core.worker.module_error import module_errors
 
-    journey.checks = (*journey.checks, check_module_errors(model, artifact, reporter(Memory()), "check"))
     journey.module_error = max((error.relative for error in module_errors(model, artifact)), default=0.0)
     original, other = load(str(model), "cpu"), load(str(artifact), "cpu")
     ids = original.tokenizer(held_out_documents()[0][1])["input_ids"][:PASSAGE]

@@ -208,7 +208,7 @@ def test_that_short_data_is_used_whole_with_a_warning(worker: WorkerProcess, mod
 @pytest.mark.parametrize(
     ("modifier", "code"),
     [
-        (FP8.model_copy(update={"arguments": FP8.arguments | {"targets": ["Conv2d"]}}), "nothing-quantized"),
+        (FP8.model_copy(update={"arguments": FP8.arguments | {"targets": ["Conv2d"]}}), "nothing-changed"),
         (FP8.model_copy(update={"arguments": FP8.arguments | {"scheme": "W4A15"}}), "bad-recipe"),
         (ModifierSpec(name="ConstantPruningModifier", arguments={}), "unknown-modifier"),
     ],

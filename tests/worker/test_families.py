@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from family_journey import FORTUNE, MACHINE, RUNNABLE, covering, plan, travel, write_calibration
-from tiny_families import FAMILIES, Family, code_ran, family, tokenizer, write_family
+from tiny_families import CHATML, FAMILIES, Family, code_ran, family, tokenizer, write_family
 from tiny_llama import Memory, reporter
 
 from core.errors import BitpressError
@@ -25,7 +25,7 @@ from core.methods.method import Method, ModifierSpec
 from core.methods.resolve_recipe import resolve_recipe
 from core.methods.scheme import LINEAR, Rule, Scheme, config_groups
 from core.methods.schemes import fp8_block, fp8_static, int8, int_weights, mxfp, nvfp4
-from core.methods.smoothing import LAYOUT, OWN
+from core.methods.smoothing import LAYOUT, OWN, SCALING_LAYOUT, default_scaling
 from core.methods.targets import linears_of
 from core.models.inspect import inspect
 from core.plan.family_check import EXPERT_LIMITS, HALF_LIMIT
@@ -52,7 +52,7 @@ STOPPED = {
 }
 """What may stop a family for what it is. Sizes and methods have reasons of their own, which stop any family."""
 
-LAYER_LIMITS = {8: 0.2, 4: 0.9, 3: 1.3, 2: 2.0}
+LAYER_LIMITS = {16: 0.25, 8: 0.25, 4: 0.9, 3: 1.5, 2: 3.0}
 """Largest relative error of what a layer adds, by the bits of its weights. A wrong smoothing costs over 0.5 at 8."""
 
 
@@ -65,12 +65,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Path]
         return root / member.id if (root / member.id).exists() else write_family(member, root / member.id)
 
     return model
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few tokens: the text of random weights is not what these tests look at."""
-    monkeypatch.setattr(prove, "TOKENS", 8)
 
 
 def compressed(model: Path, output: Path, *modifiers: ModifierSpec, data: Path | None = None) -> tuple[str, ...]:
@@ -91,7 +85,8 @@ def rounding(scheme: Scheme, *ignore: str) -> ModifierSpec:
 
 
 def failed(original: Path, artifact: Path, modules: tuple[str, ...]) -> set[str]:
-    asked = Prove(job="job", original=str(original), artifact=str(artifact), expected_modules=modules, device="cpu")
+    paths = {"original": str(original), "artifact": str(artifact)}
+    asked = Prove(job="job", **paths, expected_modules=modules, tokens=8, device="cpu")
     result = ProofResult.model_validate(prove.run(asked, reporter(Memory())))
     return {check.name for check in result.checks if not check.passed} - FORTUNE
 
@@ -111,7 +106,7 @@ def test_that_a_family_is_compressed_proved_and_evaluated_or_stopped_with_the_re
     assert math.isfinite(journey.kl)
     assert journey.kl >= 0
     assert math.isfinite(journey.ratio)
-    assert journey.layer_error <= LAYER_LIMITS[method.weight_bits or 8]
+    assert journey.layer_error <= LAYER_LIMITS[journey.bits]
 
 
 def test_that_no_method_is_stopped_for_all_families_and_no_ordinary_family_for_what_it_is(
@@ -255,7 +250,39 @@ def test_that_the_linears_of_a_survey_are_those_that_compression_makes_of_expert
         modules = compressed(model, tmp_path / member, rounding(int_weights(8, 32), r"re:.*shared_expert_gate$"))
         # One expert stands for all in the survey.
         first = {name for name in modules if ".experts." not in name or ".experts.0." in name}
-        names = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"} if member == "mixtral" else {}
-        for short, long in names.items():
-            first = {name.replace(f".{short}", f".{long}") if ".experts." in name else name for name in first}
         assert {name for name in listed if not name.endswith("shared_expert_gate")} == first
+
+
+SCALED = "awq-w4a16"
+
+
+def scaled(member: Family, layout: str, models: Callable[[Family], Path], folder: Path) -> float:
+    """Layer error of AWQ at 8 bits, where rounding costs little: what is left is what scaling changed."""
+    model = models(member)
+    search = next(spec for spec in find(SCALED).modifiers(find(SCALED).defaults(None) | {SCALING_LAYOUT.name: layout}))
+    search = search.model_copy(update={"arguments": search.arguments | {"n_grid": 8}})
+    data = write_calibration(folder)
+    output = folder / f"{member.id}-{layout}"
+    compressed(model, output, search, rounding(int_weights(8, 32), r"re:.*shared_expert_gate$"), data=data)
+    return layer_error(model, output)
+
+
+EXPERTS_ALL_OVER = Family(
+    "qwen-2-moe-all", "qwen2_moe", {**family("qwen-2-moe").settings, "mlp_only_layers": []}, template=CHATML
+)
+
+
+@pytest.mark.parametrize(("member", "layout"), [(family("mixtral"), "mixtral"), (EXPERTS_ALL_OVER, "qwen2-moe")])
+def test_that_scaling_changes_nothing_in_experts_that_llmcompressor_scales_wrongly(
+    member: Family, layout: str, models: Callable[[Family], Path], tmp_path: Path
+):
+    assert default_scaling(survey(models(member))) == layout
+    assert scaled(member, layout, models, tmp_path) < 0.08
+    # Still wrong by itself; where this fails, the layout is needed no longer.
+    assert scaled(member, OWN, models, tmp_path) > 0.1
+
+
+def test_that_awq_is_refused_where_some_layers_have_experts_and_others_none(models: Callable[[Family], Path]):
+    seen = survey(models(family("qwen-2-moe")))
+    found = find(SCALED).checks(seen, find(SCALED).defaults(seen) | {"symmetric": True})
+    assert [finding.code for finding in found if finding.severity is Severity.BLOCKS] == ["scaling-dense-layers"]

@@ -181,7 +181,10 @@ def test_that_smoothing_behind_a_norm_is_no_error_and_without_the_norm_it_is(ori
     }
 
 
-def test_that_layers_that_scale_one_another_are_no_error_and_one_alone_is(original: Path, tmp_path: Path):
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_that_layers_that_scale_one_another_are_no_error_and_one_alone_is(
+    symmetric: bool, original: Path, tmp_path: Path
+):
     torch.manual_seed(3)
     factors = torch.exp(torch.randn(128)).to(torch.bfloat16)
 
@@ -194,7 +197,7 @@ def test_that_layers_that_scale_one_another_are_no_error_and_one_alone_is(origin
 
     for name, change, wrong in (("both", both, set()), ("one", one, {UP})):
         model = changed(original, tmp_path / name, change)
-        artifact = rounded(model, tmp_path / f"{name}-artifact", int_weights(4, 32))
+        artifact = rounded(model, tmp_path / f"{name}-artifact", int_weights(4, 32, symmetric=symmetric))
         assert off(original, artifact) == wrong
 
 

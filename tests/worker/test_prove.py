@@ -63,11 +63,12 @@ def broken(pressed: tuple[Path, tuple[str, ...]], tmp_path: Path) -> Callable[[C
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer tokens than in earnest: the text is not what these tests look at."""
-    monkeypatch.setattr(prove, "TOKENS", 30)
+    monkeypatch.setattr(prove, "LEAST_JUDGED", 30)
 
 
 def proof_of(artifact: Path, original: Path | None, **more: Any) -> ProofResult:
-    command = Prove(job="job", original=None if original is None else str(original), artifact=str(artifact), **more)
+    named = None if original is None else str(original)
+    command = Prove(job="job", original=named, artifact=str(artifact), tokens=30, **more)
     return ProofResult.model_validate(prove.run(command, reporter(Memory())))
 
 

@@ -157,3 +157,34 @@ def test_that_other_architectures_are_surveyed_and_agree_with_what_transformers_
     found = survey(tmp_path / "tiny")
     assert found.layers == inspect(tmp_path / "tiny").layers == 2
     assert found.decoder_layer
+
+
+def test_that_a_survey_tells_every_tensor_that_is_saved_with_its_dtype_and_its_tie(tmp_path: Path) -> None:
+    import torch
+    from transformers import OPTConfig, OPTForCausalLM
+
+    sizes = {"hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
+    model = OPTForCausalLM(OPTConfig(**sizes, word_embed_proj_dim=32)).to(torch.float16)
+    model.save_pretrained(tmp_path / "opt")
+    modules = {module.name: module for module in survey(tmp_path / "opt").modules}
+    first = modules["model.decoder.layers.0.fc1"]
+    assert [(tensor.name, tensor.dtype, tensor.shape) for tensor in first.tensors] == [
+        ("weight", "F16", (48, 32)),
+        ("bias", "F16", (48,)),
+    ]
+    assert modules["lm_head"].tensors[0].tied_to == "model.decoder.embed_tokens.weight"
+
+
+def test_that_a_survey_names_modules_as_the_file_will(tmp_path: Path) -> None:
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, MixtralConfig, MixtralForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, vocab_size=64)).save_pretrained(tmp_path / "neox")
+    assert {module.name: module.stem for module in survey(tmp_path / "neox").modules}["lm_head"] == "embed_out"
+    mixtral = MixtralConfig(**sizes, num_key_value_heads=2, vocab_size=64, num_local_experts=2)
+    MixtralForCausalLM(mixtral).save_pretrained(tmp_path / "mixtral")
+    found = survey(tmp_path / "mixtral")
+    experts = next(module for module in found.modules if module.name == "model.layers.1.mlp.experts")
+    assert experts.stem == "model.layers.1.block_sparse_moe.experts"
+    assert dict(experts.parts_saved_as) == {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+    assert found.attentions == ("model.layers.0.self_attn", "model.layers.1.self_attn")

@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from core.calibration.inspection import CalibrationInspection
 from core.calibration.sets import CalibrationSet
-from core.calibration.spec import CalibrationSpec
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.methods.method import Method
 from core.methods.not_offered import NotOffered
@@ -22,6 +21,7 @@ from core.models.local_model import LocalModel
 from core.models.survey import Survey
 from core.plan.finding import Severity
 from core.plan.machine import Machine
+from core.plan.mend import CALIBRATION_KEYS, with_data
 from core.plan.method_plan import Goal, MethodPlan
 from core.value import Json
 from ui.dialogs.calibration_inspector import CalibrationInspector, show_inspection
@@ -44,7 +44,6 @@ from ui.widgets.preset_bar import PresetBar
 from ui.widgets.rehearsal_card import RehearsalCard, suggestion
 
 _HEADLINE = 120
-_CALIBRATION_KEYS = frozenset(CalibrationSpec.model_fields)
 
 
 class CompressPage(Page):
@@ -53,6 +52,7 @@ class CompressPage(Page):
     choice_changed = Signal(object)
     run_requested = Signal(object)
     queue_requested = Signal(object)
+    mend_requested = Signal(object)
     inspect_requested = Signal(object)
     save_set_requested = Signal(object, str, str)
     """The choice, and the name and description of the set that its calibration data is to become."""
@@ -91,6 +91,7 @@ class CompressPage(Page):
         self._methods.ticked.connect(self._tick)
         self._start = StartCard()
         self._start.fix_requested.connect(self.apply_fix)
+        self._start.mend_all_requested.connect(lambda: self._emit(self.mend_requested))
         self._start.output_chosen.connect(self._set_output)
         self._rehearsal = RehearsalCard()
         self._rehearsal.rehearse_pressed.connect(self._ask_rehearsal)
@@ -228,16 +229,35 @@ class CompressPage(Page):
         )
 
     def apply_fix(self, fix: Mapping[str, Json]) -> None:
-        """Take over the parameters that mend a finding of the current method."""
+        """Take over what mends findings of the current method: its parameters, data, output, or another method."""
+        self._take_method(fix.get("method"))
         method = self._method()
+        data: dict[str, Json] = {}
         for name, value in fix.items():
             if name == "output":
                 self._output = None if value is None else Path(str(value))
             elif method is not None and method.parameter(name) is not None:
                 self._overrides.setdefault(method.id, {})[name] = value
-            elif name in _CALIBRATION_KEYS:
-                self._calibration.set_value(self._calibration.value().model_copy(update={name: value}))
+            elif name in CALIBRATION_KEYS:
+                data[name] = value
+        if data:
+            self._calibration.set_value(with_data(self._calibration.value(), data))
         self._changed()
+
+    def _take_method(self, identity: Json) -> None:
+        """Another method in place of the current one; of what was set, the layers to leave alone go along."""
+        card = self._methods.card(identity) if isinstance(identity, str) else None
+        if card is None or identity == self._current:
+            return
+        before = self._overrides.get(self._current, {})
+        if "ignore" in before and card.method.parameter("ignore") is not None:
+            self._overrides.setdefault(card.method.id, {})["ignore"] = before["ignore"]
+        if self._current in self._ticked:
+            self._card(self._current).set_ticked(False)
+            self._ticked.discard(self._current)
+        self._picked = True
+        self._current = card.method.id
+        self._show_current()
 
     # Frame ----------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
+from core.plan.finding import Severity
 from core.plan.method_plan import MethodPlan
 from ui.models.model_words import short_path
 from ui.pages.compress_words import SEVERITY, need_facts
@@ -23,13 +24,19 @@ class StartCard(Card):
     """`fix_requested` carries the parameters that mend a finding, `output_chosen` a Path or None for our own folder."""
 
     fix_requested = Signal(dict)
+    mend_all_requested = Signal()
     output_chosen = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Before it starts", parent)
         self._findings = RemarkList("compress.findings")
+        self._mend_all = link_button("Mend all", "compress.mend_all")
+        self._mend_all.setToolTip("Take over everything that mends what blocks this job, one after the other.")
+        self._mend_all.clicked.connect(self.mend_all_requested.emit)
         self._facts = FactList()
         self._facts.setObjectName("compress.needs")
+        self._basis = PlainLabel("", "note")
+        self._basis.setObjectName("compress.basis")
         self._waiting = PlainLabel("Choose a model and a method.", "note")
         self._waiting.setObjectName("compress.waiting")
         self._output = ElidedLabel("", "small", mode=Qt.TextElideMode.ElideMiddle)
@@ -43,8 +50,11 @@ class StartCard(Card):
         row.addWidget(self._output, 1)
         row.addWidget(self._choose)
         row.addWidget(self._reset)
-        for widget in (self._waiting, self._findings, self._facts):
-            self.body.addWidget(widget)
+        self.body.addWidget(self._waiting)
+        self.body.addWidget(self._findings)
+        self.body.addWidget(self._mend_all, 0, Qt.AlignmentFlag.AlignLeft)
+        self.body.addWidget(self._facts)
+        self.body.addWidget(self._basis)
         self.body.addSpacing(8)
         self.body.addWidget(PlainLabel("Result goes to", "section", selectable=False))
         self.body.addLayout(row)
@@ -67,9 +77,14 @@ class StartCard(Card):
         if plan is not None and not lines:
             lines.append(Line("ready", Tone.DONE, "Nothing stands in the way."))
         self._findings.show_lines(lines)
+        blocking = [each for each in plan.findings if each.severity is Severity.BLOCKS] if plan else []
+        self._mend_all.setVisible(len(blocking) > 1 and any(each.fix for each in blocking))
         estimates = plan.estimates if plan else None
         self._facts.show_facts(need_facts(estimates) if estimates else ())
         self._facts.setVisible(estimates is not None)
+        # On what the time rests: whoever sees a wide range wants to know why.
+        self._basis.setText(estimates.basis if estimates else "")
+        self._basis.setVisible(bool(self._basis.text()))
 
     def show_output(self, output: Path | None, *, several: bool) -> None:
         """Where the result goes; several results always go to our own folder."""

@@ -87,7 +87,7 @@ def pickled(folder: Path) -> None:
 
 
 def remote_code(folder: Path) -> None:
-    changed_config(folder, auto_map={"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"})
+    changed_config(folder, model_type="own", auto_map={"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"})
     (folder / "modeling_own.py").write_text(f"open({str(folder.parent / 'opened')!r}, 'w')\n")
 
 
@@ -100,14 +100,17 @@ def remote_code(folder: Path) -> None:
         (nonsense, "unknown-architecture", ["nonsense"]),
     ],
 )
-def test_that_a_model_that_cannot_be_read_fails(
+def test_that_a_model_that_cannot_be_read_or_built_is_blocked(
     fresh: Bitpress, tiny: Path, tmp_path: Path, spoil: Callable[[Path], None], code: str, words: list[str]
 ) -> None:
     model, place = copied(tiny, tmp_path / "model"), tmp_path / "out"
     spoil(model)
     place.mkdir()
     before = state(model)
-    check_error(fresh("compress", model, *FP8, "--output", place / "pressed", "--json"), 1, code, *words)
+    check_blocked(fresh("compress", model, *FP8, "--output", place / "pressed", "--json"), code, *words)
+    planned = fresh("plan", model, *FP8, "--json")
+    assert planned.status == 3
+    assert code in [finding["code"] for finding in planned.last["findings"] if finding["severity"] == "blocks"]
     assert names(place) == []
     assert state(model) == before
 
@@ -143,6 +146,12 @@ def test_that_an_unknown_model_is_answered_with_the_nearest_name(fresh: Bitpress
     ("arguments", "code", "words"),
     [
         (["plan", "--method", "fp8-dynamc"], "unknown-method", ["fp8-dynamc", "Did you mean fp8-dynamic?"]),
+        (["plan", "--method", "magnitude"], "not-offered", ["changes nothing", "SparseGPT or Wanda"]),
+        (
+            ["plan", "--method", "spinquant-w4a16", "--set", "transform_type=random-matrix"],
+            "not-offered",
+            ["not orthogonal", "SpinQuant W4A16"],
+        ),
         (["plan", *GPTQ, "--set", "groupsize=64"], "unknown-parameter", ["Did you mean group_size?"]),
         (["plan", *GPTQ, "--set", "dampening_frac=7"], "bad-parameter", ["dampening_frac", "from 0", "to 1"]),
         (["plan", *GPTQ, "--set", "group_size"], "bad-setting", ["NAME=VALUE"]),
@@ -158,6 +167,36 @@ def test_that_what_cannot_be_meant_is_wrong_usage(
     command, *others = (str(tiny) if argument == "MODEL" else argument for argument in arguments)
     check_error(fresh(command, tiny, *others, "--json"), 2, code, *words)
     assert fresh("runs", "--json").lines == []
+
+
+def test_that_what_llmcompressor_refuses_is_blocked_with_the_options_that_mend_it(
+    fresh: Bitpress, tiny: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "there"
+    place.mkdir()
+    wrong = (*GPTQ, "--set", "actorder=group", "--set", "ignore=lm_haed", "--output", place)
+    ended = fresh("plan", tiny, *wrong, "--json")
+    assert ended.status == 3
+    fixes = {finding["code"]: finding["fix"] for finding in ended.last["findings"] if finding["severity"] == "blocks"}
+    assert fixes["actorder-removed"] == {"actorder": "static"}
+    assert fixes["output-exists"] == {"output": f"{place}-2"}
+    said = fresh("plan", tiny, *wrong)
+    assert said.status == 3
+    assert "(--set actorder=static)" in said.stdout
+    assert "(--set ignore=lm_head)" in said.stdout
+    assert f"(--output {place}-2)" in said.stdout
+    mended = fresh("plan", tiny, *wrong, "--fix", "--json")
+    assert mended.status == 0
+    assert mended.last["runnable"]
+    assert {line["code"] for line in mended.of("mended")} == set(fixes)
+    assert mended.last["recipe"]["parameters"]["actorder"] == "static"
+    assert mended.last["output"] == f"{place}-2"
+
+
+def test_that_a_device_that_is_not_there_is_found_before_the_start(fresh: Bitpress, tiny: Path) -> None:
+    ended = fresh("plan", tiny, *FP8, "--device", "cuda:7", "--json")
+    assert ended.status == 3
+    assert "no-such-device" in [finding["code"] for finding in ended.last["findings"]]
 
 
 def test_that_reports_are_refused_over_unknown_runs_and_in_unknown_formats(fresh: Bitpress, tmp_path: Path) -> None:
