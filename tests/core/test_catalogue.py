@@ -109,6 +109,8 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
             assert expected == Expected(weight_bits=(8,), zeros=0.5)
         case "reap":
             assert expected == Expected(dropped_experts=0.25)
+        case "spinquant-w4a16":
+            assert expected == Expected(weight_bits=(4,), turned=True)
         case _:
             assert expected == Expected(weight_bits=(method.weight_bits,))
 
