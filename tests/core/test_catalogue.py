@@ -113,6 +113,7 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
             assert expected == Expected(weight_bits=(4,), turned=True)
         case _:
             assert expected == Expected(weight_bits=(method.weight_bits,))
+            assert expected.comparable
 
 
 @EACH

@@ -63,12 +63,12 @@ def broken(pressed: tuple[Path, tuple[str, ...]], tmp_path: Path) -> Callable[[C
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer tokens than in earnest: the text is not what these tests look at."""
-    monkeypatch.setattr(prove, "LEAST_JUDGED", 30)
+    monkeypatch.setattr(prove, "TOKENS", 30)
 
 
 def proof_of(artifact: Path, original: Path | None, **more: Any) -> ProofResult:
     named = None if original is None else str(original)
-    command = Prove(job="job", original=named, artifact=str(artifact), tokens=30, **more)
+    command = Prove(job="job", original=named, artifact=str(artifact), **more)
     return ProofResult.model_validate(prove.run(command, reporter(Memory())))
 
 
@@ -85,6 +85,7 @@ def test_that_a_sound_artifact_passes_every_check(pressed: tuple[Path, tuple[str
     assert [check.name for check in proof.checks] == [
         "quantization config",
         "quantized modules",
+        "module errors",
         "no NaN or infinity",
         "reopens in transformers",
         "forward pass",
@@ -129,6 +130,18 @@ def test_that_a_layer_of_noise_is_caught(broken: Any, original: Path):
                 tensors[name] = (torch.randn(tensor.shape) * spread).clamp(-440, 440).to(tensor.dtype)
 
     assert "close to the original" in failed(proof_of(broken(change), original))
+
+
+def test_that_one_module_of_noise_is_caught_and_named_though_the_divergence_is_small(broken: Any, original: Path):
+    def change(tensors: Tensors) -> None:
+        torch.manual_seed(1)
+        tensor = tensors[f"{FIRST}.weight"]
+        noise = torch.randn(tensor.shape) * tensor.float().std()
+        tensors[f"{FIRST}.weight"] = noise.clamp(-440, 440).to(tensor.dtype)
+
+    proof = proof_of(broken(change), original, expected=Expected(weight_bits=(8,)))
+    assert failed(proof) == {"module errors"}
+    assert any(FIRST in check.detail for check in proof.checks if check.name == "module errors")
 
 
 def test_that_random_weights_are_caught_by_divergence_and_by_the_text(
