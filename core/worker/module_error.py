@@ -47,6 +47,8 @@ _QUANTIZED = ("weight_packed", "weight")
 _LAYER = re.compile(r"^(?:.*?\.)?\d+\.")
 _EXPERT = re.compile(r"^(?P<stem>.*\.experts)\.(?P<index>\d+)\.(?P<part>gate|up|down)_proj$")
 _ROW_MULTIPLE = 512
+_SAMPLE = 128
+"""Rows from which the error of rounding is known well enough: a hundred thousand weights and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,20 +178,18 @@ class _Layer:
             columns = columns[-old.shape[1] :]
             if columns.numel() != old.shape[1]:
                 return None
-        args = self._schemes.of(name).weights
-        whole = _range(old, columns) if args.strategy in ("tensor", "tensor_group") else None
-        wrong = rounded = size = shared = 0.0
+        rounding = self._schemes.rounding(name, old, columns)
+        wrong = size = shared = 0.0
         for start, stop in _chunks(old):
             part = old[start:stop].float()
             part = part if columns is None else part * columns
             now = new[start:stop].float()
-            wrong += float(torch.sum((now - part) ** 2))
-            shared += float(torch.sum(now * part))
-            rounded += float(torch.sum((_rounded(part, args, whole) - part) ** 2))
-            size += float(torch.sum(part**2))
+            wrong += float(torch.nn.functional.mse_loss(now, part, reduction="sum"))
+            shared += _dot(now, part)
+            size += _dot(part, part)
         if not size:
             return ModuleError(name, 0.0 if wrong == 0 else float("inf"), 0.0, 1.0, by)
-        return ModuleError(name, (wrong / size) ** 0.5, (rounded / size) ** 0.5, shared / size, by)
+        return ModuleError(name, (wrong / size) ** 0.5, rounding, shared / size, by)
 
     def _fit_rows(self, name: str) -> tuple[ModuleError, Tensor] | None:
         """The module with the row factors that explain it best, behind any of the norms; None where nothing does."""
@@ -272,15 +272,13 @@ class _Schemes:
         weight: Tensor = compressor.decompress(dict(parts), scheme)["weight"]
         return weight.detach()
 
-    def rounding(self, name: str, weight: Tensor) -> float:
-        """Relative error of rounding these weights to the module's grid."""
+    def rounding(self, name: str, weight: Tensor, columns: Tensor | None = None) -> float:
+        """Relative error of rounding these weights, their columns multiplied, to the module's grid; from some rows."""
         args = self.of(name).weights
-        whole = _range(weight, None) if args.strategy in ("tensor", "tensor_group") else None
-        wrong = sum(
-            float(((_rounded(weight[a:b].float(), args, whole) - weight[a:b].float()) ** 2).sum())
-            for a, b in _chunks(weight)
-        )
-        return float((wrong / max(float((weight.float() ** 2).sum()), 1e-30)) ** 0.5)
+        whole = _range(weight, columns) if args.strategy in ("tensor", "tensor_group") else None
+        rows = weight[:_SAMPLE].float()
+        rows = rows if columns is None else rows * columns
+        return float((_rounded(rows, args, whole) - rows).norm() / rows.norm().clamp_min(1e-15))
 
 
 def _parent(name: str) -> str:
@@ -304,6 +302,12 @@ def _changed_norms(before: TensorFiles, after: TensorFiles, prefix: str) -> Iter
             factors = (old + offset) / (new + offset)
             if bool(factors.isfinite().all()) and bool((factors > 0).all()):
                 yield word, factors
+
+
+def _dot(one: Tensor, other: Tensor) -> float:
+    import torch
+
+    return float(torch.dot(one.flatten(), other.flatten()))
 
 
 def _chunks(weight: Tensor) -> Iterator[tuple[int, int]]:
