@@ -292,6 +292,10 @@ class Progress(Event):
     detail: str = ""
 
 
+LAYER_ERRORS = frozenset({"quantization_error", "pruning_error"})
+"""Metrics that say how far a module's output moved, one for each module that was changed."""
+
+
 class Metric(Event):
     """A figure found on the way: quantization_error of a module, a loss. `relative` where it can be normalised."""
 

@@ -104,26 +104,30 @@ def _inside(pattern: str) -> str:
 
 
 def _unmatched(survey: Survey, modules: tuple[SurveyedModule, ...], rules: dict[str, str]) -> tuple[Finding, ...]:
+    """Patterns that name nothing: the nearest that does takes their place, and a rule without one is taken out."""
     if _on_blocks(modules, rules):
         return ()
     missed = [pattern for pattern in rules if not any(matches(module, pattern) for module in modules)]
     if not missed:
         return ()
-    there = survey.model_copy(update={"modules": modules})
-    meant = {pattern: nearest_pattern(there, pattern) for pattern in missed}
-    said = [f"{pattern} (did you mean {near}?)" if (near := meant[pattern]) else pattern for pattern in missed]
-    kept: dict[str, Json] = {}
-    for pattern, name in rules.items():
-        right = meant.get(pattern, pattern)
-        if right is not None and (right == pattern or right not in rules):
-            kept.setdefault(right, name)
+    better: dict[str, str] = {}
+    for pattern in missed:
+        near = nearest_pattern(survey, pattern)
+        if near is not None and near not in rules and any(matches(module, near) for module in modules):
+            better[pattern] = near
+    said = [f"{pattern} (did you mean {better[pattern]}?)" if pattern in better else pattern for pattern in missed]
+    mended = {
+        better.get(pattern, pattern): name
+        for pattern, name in rules.items()
+        if pattern not in missed or pattern in better
+    }
     return (
         Finding(
             code="rules-unmatched",
             severity=Severity.BLOCKS,
             message=f"No layer that is compressed is named {' or '.join(said)}, so "
-            f"{'that rule' if len(missed) == 1 else 'those rules'} would do nothing. Correct or remove it.",
-            fix={"rules": kept} if kept else None,
+            f"{'that rule' if len(missed) == 1 else 'those rules'} would do nothing.",
+            fix={"rules": mended} if mended else None,
         ),
     )
 

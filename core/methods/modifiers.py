@@ -39,6 +39,10 @@ def smoothing(parameters: Parameters) -> ModifierSpec:
     )
 
 
+_AUTOROUND_RATE = 0.005
+"""AutoRound's own default is one over the iterations, meant for 200 of them: with few it throws the weights about."""
+
+
 def autoround(rules: Sequence[Rule], parameters: Parameters) -> ModifierSpec:
     """Rounding learned by gradient descent, a decoder layer at a time. llmcompressor's takes no KV cache scheme."""
     return ModifierSpec(
@@ -47,6 +51,7 @@ def autoround(rules: Sequence[Rule], parameters: Parameters) -> ModifierSpec:
             "config_groups": config_groups(tuple(rules)),
             "ignore": list(parameters["ignore"]),
             "iters": parameters["iters"],
+            "lr": _AUTOROUND_RATE,
             "batch_size": parameters["batch_size"],
             "enable_torch_compile": parameters["compile"],
         },

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from core.jobs.protocol import Accepted, AnyEvent, Metric, StageFinished, StageStarted, Warned
+from core.jobs.protocol import LAYER_ERRORS, Accepted, AnyEvent, Metric, StageFinished, StageStarted, Warned
 from core.report.data import Device, LayerError, Series, StageBand, Telemetry
 from core.telemetry.sample import GpuSample, Sample
 
@@ -30,11 +30,11 @@ class _Curve:
 
 
 def layer_errors(events: Iterable[AnyEvent]) -> tuple[LayerError, ...]:
-    """The quantization error of every module, in the order in which they came."""
+    """The quantization or pruning error of every module, in the order in which they came."""
     return tuple(
         LayerError(module=event.layer, error=event.value, relative=event.relative)
         for event in events
-        if isinstance(event, Metric) and event.name == "quantization_error" and event.layer
+        if isinstance(event, Metric) and event.name in LAYER_ERRORS and event.layer
     )
 
 

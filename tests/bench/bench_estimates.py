@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 from _starter import starter_folder
@@ -200,8 +201,8 @@ def _model(name: str, home: Path) -> Path:
 
 
 def _text(home: Path) -> Path:
-    """Calibration samples of a few hundred words each, from the texts that come with Bitpress."""
-    words = " ".join(path.read_text() for path in sorted((ROOT / "resources" / "texts").glob("*.txt"))).split()
+    """Calibration samples of a few hundred words each: Python's manual, which no evaluation text is taken from."""
+    words = " ".join(topics.values()).split()
     path = home / "calibration.jsonl"
     samples = [" ".join(words[start : start + 250]) for start in range(0, 250 * 4 * SAMPLES, 250)]
     path.write_text("\n".join(json.dumps({"text": sample}) for sample in samples if sample))

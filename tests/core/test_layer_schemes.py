@@ -124,6 +124,13 @@ def test_that_a_rule_that_names_no_layer_blocks_and_can_be_taken_out():
     assert "q_proj" in found["rules-incomplete"].message
 
 
+def test_that_a_rule_that_is_mistyped_is_answered_with_the_nearest_right_name():
+    for wrong, right in (("gate_proj", "re:.*gate_proj$"), ("re:mlp.*", "re:.*mlp.*"), ("linear", "Linear")):
+        found = findings({wrong: "W8A8", "re:.*self_attn.*": "FP8_DYNAMIC"})
+        assert f"did you mean {right}?" in found["rules-unmatched"].message
+        assert found["rules-unmatched"].fix == {"rules": {right: "W8A8", "re:.*self_attn.*": "FP8_DYNAMIC"}}
+
+
 def test_that_a_rule_on_a_block_is_turned_into_one_on_its_layers():
     for pattern, better in (
         ("re:.*self_attn$", r"re:.*self_attn\..*"),

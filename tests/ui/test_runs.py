@@ -294,3 +294,13 @@ def test_that_a_queued_run_says_that_it_waits(page: RunsPage) -> None:
     page.show_runs((a_run(3, Phase.QUEUED),))
     shown = [label.text() for label in page.findChildren(QLabel) if label.isVisible()]
     assert "Waiting for the run before it to end." in shown
+
+
+def test_that_a_rehearsal_offers_nothing_to_compare_or_measure(page: RunsPage) -> None:
+    for number, kind, offered in ((7, RunKind.COMPRESS, True), (8, RunKind.REHEARSE, False)):
+        run = a_run(number).model_copy(update={"kind": kind})
+        page.show_runs((run,))
+        for name in ("runs.compare", "runs.measure"):
+            found = page.findChild(QPushButton, name)
+            assert found is not None
+            assert found.isHidden() is not offered, (kind, name)

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from core.jobs.protocol import FinishReason
-from core.jobs.run import Run
+from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.plan.predicted import estimates_of, predicted
 from core.telemetry.sample import Sample
@@ -282,6 +282,8 @@ class RunsPage(QWidget):
         completed = finished and run.reason is FinishReason.COMPLETED
         proof = proof_of(run)
         self._result.show_result(figures(run) if completed else (), proof if finished else None)
+        # Nothing of a rehearsal is kept that could be compared or measured.
+        self._result.offer_next(run.kind is not RunKind.REHEARSE)
         self._show_expected(run)
         snapshot = self._snapshots.get(run.id)
         self._stages.setVisible(snapshot is not None)

@@ -1,13 +1,12 @@
-"""Quantization errors of a job sorted into one line per module type, without Qt."""
+"""Errors of a job's modules sorted into one line per module type, without Qt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.jobs.protocol import Metric
+from core.jobs.protocol import LAYER_ERRORS, Metric
 
-METRIC = "quantization_error"
 _ORDER = ("q_proj", "k_proj", "v_proj", "qkv_proj", "o_proj", "gate_proj", "up_proj", "gate_up_proj", "down_proj")
 
 
@@ -33,12 +32,12 @@ class ErrorLines:
 
 
 def error_lines(metrics: Sequence[Metric]) -> ErrorLines:
-    """The quantization errors among `metrics`.
+    """The errors of modules among `metrics`, of quantization or pruning.
 
     Where several modules of a type stand in one layer (experts), the largest error counts. Relative errors are used
     only where every module has one: two kinds of numbers on one axis would mislead.
     """
-    errors = [metric for metric in metrics if metric.name == METRIC and metric.layer]
+    errors = [metric for metric in metrics if metric.name in LAYER_ERRORS and metric.layer]
     relative = bool(errors) and all(metric.relative is not None for metric in errors)
     table: dict[str, dict[int, float]] = {}
     for metric in errors:

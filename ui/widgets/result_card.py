@@ -73,6 +73,11 @@ class ResultCard(Card):
         self._unfold.setChecked(not proof.passed)
         self._show_checks(self._unfold.isChecked())
 
+    def offer_next(self, there: bool) -> None:
+        """Whether there is a model to compare and to measure."""
+        self.compare.setVisible(there)
+        self.measure.setVisible(there)
+
     def _show_checks(self, shown: bool) -> None:
         self._checks.setVisible(shown)
         self._unfold.setText("Hide checks" if shown else "Show checks")

@@ -25,8 +25,11 @@ def artifact_of(run: Ended) -> Path:
 def test_that_the_methods_are_listed_one_a_line_with_their_parameters(fresh: Bitpress) -> None:
     ended = fresh("methods", "--json")
     assert ended.status == 0
-    assert [line["id"] for line in ended.of("method")] == ["fp8-dynamic", "gptq-w4a16", "smoothquant-gptq-w8a8"]
-    assert all(line["title"] and line["parameters"] for line in ended.lines)
+    methods = ended.of("method")
+    assert [line["id"] for line in methods][:3] == ["fp8-dynamic", "gptq-w4a16", "smoothquant-gptq-w8a8"]
+    assert all(line["title"] and line["parameters"] and line["runs_in"] for line in methods)
+    assert all(line["why"] and line["instead"] for line in ended.of("not-offered"))
+    assert len(methods) + len(ended.of("not-offered")) == len(ended.lines)
 
 
 def test_that_the_models_of_a_named_folder_are_listed_one_a_line(fresh: Bitpress, tiny: Path) -> None:
