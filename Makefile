@@ -43,9 +43,10 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# All of them take hours: BENCH="job evaluate" runs those alone.
 bench: .venv/installed-dev
 	@sh packaging/system-libraries.sh test
-	$(BIN)/python tests/bench/all.py
+	$(BIN)/python tests/bench/all.py $(BENCH)
 
 gpu: .venv/installed-dev
 	$(PYTEST) -m gpu -s tests/gpu
