@@ -87,6 +87,7 @@ def not_fetched(home: Home) -> LocalModel:
         intermediate_size=1536,
         heads=9,
         kv_heads=3,
+        head_dim=64,
         context_length=8192,
         vocabulary=49_152,
         tied_embeddings=True,
