@@ -160,7 +160,8 @@ def _markdown(rows: list[Row], chosen: argparse.Namespace) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("llmcompressor", "compressed-tensors", "transformers"))
     return (
         "# What each method costs\n\n"
-        "SmolLM2-135M-Instruct (269.1 MB in bf16), pressed, proved and evaluated by `make bench BENCH=methods`. One run each on "
+        "SmolLM2-135M-Instruct (269.1 MB in bf16), pressed, proved and evaluated by `make bench BENCH=methods`. "
+        "One run each on "
         f"{cpu_name()}, {torch.get_num_threads()} threads, no GPU; {versions}. Calibration: {chosen.samples} "
         f"self-made chats of at most {chosen.max_length} tokens. KL divergence (mean, nats per token) and top-1 "
         f"agreement are against the original on {chosen.tokens:,} tokens each of held-out chat and prose. Seconds are "
