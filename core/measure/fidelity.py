@@ -17,7 +17,7 @@ from core.measure.statistics import (
     resample_counts,
     sums_by_unit,
 )
-from core.value import Range
+from core.value import Estimate
 
 FEWEST_DOCUMENTS = 8
 """With fewer documents than this in a text, blocks of tokens are resampled instead."""
@@ -146,12 +146,12 @@ def _fidelities(
                 path=other.path,
                 name=other.name,
                 perplexity=perplexity(other.nll[chosen]),
-                perplexity_ratio=Range(value=float(ratio), low=float(lowest), high=float(highest)),
+                perplexity_ratio=Estimate(value=float(ratio), low=float(lowest), high=float(highest)),
                 kl=KlSummary(
                     mean=mean, median=median, p90=p90, p95=p95, p99=p99, p999=p999, max=float(kl.max(initial=0.0))
                 ),
-                kl_interval=Range(value=mean, low=kl_low, high=kl_high),
-                same_top1=Range(value=share, low=share_low, high=share_high),
+                kl_interval=Estimate(value=mean, low=kl_low, high=kl_high),
+                same_top1=Estimate(value=share, low=share_low, high=share_high),
                 histogram=histogram(kl),
             )
         )

@@ -46,7 +46,7 @@ from core.plan.estimates import Estimates
 from core.report.collect import Sources, collect
 from core.report.data import Judgement, LimitKept, ReportData
 from core.telemetry.sample import GpuSample, HostSample, Sample
-from core.value import Range
+from core.value import Estimate, Range
 
 NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
 ORIGINAL = "/models/Testling-135M-Instruct"
@@ -181,8 +181,8 @@ def conditions(*, compressed: bool) -> Conditions:
     )
 
 
-def around(value: float, width: float) -> Range:
-    return Range(value=value, low=value * (1 - width), high=value * (1 + width))
+def around(value: float, width: float) -> Estimate:
+    return Estimate(value=value, low=value * (1 - width), high=value * (1 + width))
 
 
 def fidelity(method: str, name: str, scale: float = 1.0) -> Fidelity:
@@ -199,7 +199,7 @@ def fidelity(method: str, name: str, scale: float = 1.0) -> Fidelity:
             mean=mean, median=mean / 4, p90=mean * 2.4, p95=mean * 4, p99=mean * 11, p999=mean * 32, max=mean * 80
         ),
         kl_interval=around(mean, 0.08),
-        same_top1=Range(value=1 - mean**0.5 / 3, low=1 - mean**0.5 / 3 - 0.006, high=1 - mean**0.5 / 3 + 0.006),
+        same_top1=Estimate(value=1 - mean**0.5 / 3, low=1 - mean**0.5 / 3 - 0.006, high=1 - mean**0.5 / 3 + 0.006),
         histogram=histogram,
     )
 

@@ -31,7 +31,7 @@ def scored(documents: int, length: int, texts: int = 1, worse: float = 0.1) -> S
 
 def test_that_a_model_like_its_original_has_ratio_one_exactly() -> None:
     (found,) = scored(10, 30, worse=0.0).others
-    assert found.perplexity_ratio.model_dump() == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert (found.perplexity_ratio.value, found.perplexity_ratio.low, found.perplexity_ratio.high) == (1.0, 1.0, 1.0)
     assert found.kl.max == found.kl_interval.high == 0.0
     assert found.same_top1.low == 1.0
 

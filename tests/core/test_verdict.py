@@ -6,7 +6,7 @@ import pytest
 
 from core.measure.results import Fidelity, KlSummary
 from core.measure.verdict import LIMITS, Level, Standing, verdict
-from core.value import Range
+from core.value import Estimate
 
 
 def measured(ratio: float, kl: float, same: float, spread: float = 0.0001) -> Fidelity:
@@ -14,10 +14,10 @@ def measured(ratio: float, kl: float, same: float, spread: float = 0.0001) -> Fi
         path="/artifact",
         name="artifact",
         perplexity=10.0 * ratio,
-        perplexity_ratio=Range(value=ratio, low=ratio - spread, high=ratio + spread),
+        perplexity_ratio=Estimate(value=ratio, low=ratio - spread, high=ratio + spread),
         kl=KlSummary(mean=kl, median=kl, p90=kl, p95=kl, p99=kl, p999=kl, max=kl),
-        kl_interval=Range(value=kl, low=kl - spread, high=kl + spread),
-        same_top1=Range(value=same, low=same - spread, high=same + spread),
+        kl_interval=Estimate(value=kl, low=kl - spread, high=kl + spread),
+        same_top1=Estimate(value=same, low=same - spread, high=same + spread),
     )
 
 
