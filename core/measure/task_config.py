@@ -259,6 +259,10 @@ class _Check:
         if not isinstance(version, int | float | str) or len(str(version)) > 40:
             raise self.bad("its version is no number", "Write `version: 1.0`.")
         found: Config = {"version": version}
+        if (chat := value.get("chat_template", False)) is not False:
+            if chat is not True:
+                raise self.bad("metadata.chat_template is neither true nor false", "Correct it.")
+            found["chat_template"] = True
         if chance is not None:
             if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance < 1:
                 raise self.bad("metadata.chance is no share from 0 to below 1", "It is the accuracy of guessing.")

@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from core.errors import BitpressError
+from core.measure.task_answers import AskedTask
 from core.measure.task_config import checked_config
 from core.measure.task_data import Rows, confined, read_rows
 from core.measure.task_templates import TemplateRefusedError, render
@@ -56,11 +57,30 @@ class TaskFile:
     sha256: str
     """Over the definition and all items."""
     version: str
+    chat: bool
+    """Prompts go into the model's chat template (`metadata: {chat_template: true}`).
+
+    Else they are continued as they stand, which is what lm-evaluation-harness does if nothing else is said: with
+    worked examples in the prompt a small chat model answers in whole sentences inside its template, and matches none.
+    """
     built_in: bool
 
     @property
     def items(self) -> int:
         return len(self.data[self.split])
+
+    @property
+    def asked(self) -> AskedTask:
+        """What a worker has to know of it."""
+        return AskedTask(
+            name=self.name,
+            kind=self.kind,
+            metric=self.metric,
+            filtered=self.filtered,
+            sha256=self.sha256,
+            items=self.items,
+            chat=self.chat,
+        )
 
 
 def find_tasks(names: Sequence[str]) -> tuple[TaskFile, ...]:
@@ -109,6 +129,7 @@ def read_task(path: Path, *, built_in: bool = False) -> TaskFile:
         chance=metadata.get("chance", chance),
         sha256=hashlib.sha256(facts.encode("utf-8", "surrogatepass")).hexdigest(),
         version=str(metadata.get("version", "")),
+        chat=bool(metadata.get("chat_template")),
         built_in=built_in,
     )
 

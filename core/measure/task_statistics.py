@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from core.errors import BitpressError
+from core.measure.task_answers import Answered
 from core.measure.task_results import TaskOther, TaskResult
 from core.value import Estimate, Received
 
@@ -26,15 +27,6 @@ USUAL_FLIPS = 0.05
 
 FEWEST_FLIPS = 3
 """No flip in n items still allows 3 in n (the rule of three); a margin is never computed from fewer."""
-
-
-class Answered(Received):
-    """One model's answer to one item."""
-
-    doc_id: int
-    doc_hash: str
-    answer: str
-    right: bool
 
 
 class TaskAnswers(Received):
@@ -123,7 +115,7 @@ def mcnemar(lost: int, gained: int) -> float:
     for count in range(min(lost, gained)):
         term = term * (flips - count) // (count + 1)
         total += term
-    return min(1.0, 2 * total / 2**flips)
+    return min(1.0, 2 * total / (1 << flips))
 
 
 def holm(values: Sequence[float]) -> tuple[float, ...]:
