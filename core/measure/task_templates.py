@@ -103,9 +103,8 @@ def sandbox() -> SandboxedEnvironment:
     environment = Sandbox(loader=BaseLoader(), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     own = {"replace": _replace, "join": _join}
     environment.filters = {name: rule for name, rule in environment.filters.items() if name in _FILTERS.split()} | own
-    environment.tests = {
-        name: rule for name, rule in environment.tests.items() if name in _TESTS.split() or not name.isalpha()
-    }
+    tests = _TESTS.split()
+    environment.tests = {name: rule for name, rule in environment.tests.items() if name in tests or not name.isalpha()}
     environment.globals = {"range": _turns}
     return environment
 

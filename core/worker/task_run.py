@@ -90,7 +90,7 @@ def _ask(command: RunTasks, task: AskedTask, loaded: Loaded, report: Reporter, s
 
     lm_eval.utils.env = sandbox()
     items = min(task.items, command.items or task.items)
-    chat = task.kind == "generate_until" and getattr(loaded.tokenizer, "chat_template", None) is not None
+    chat = task.chat and getattr(loaded.tokenizer, "chat_template", None) is not None
 
     def stepped(name: str, done: int, total: int | None) -> None:
         if name.startswith("Running") and total:
@@ -139,16 +139,16 @@ def _answered(task: AskedTask, definition: Any, sample: dict[str, Any]) -> Answe
     return Answered(
         doc_id=int(sample["doc_id"]),
         doc_hash=str(sample["doc_hash"]),
-        answer=_choice(task, definition, sample)
-        if task.kind == "multiple_choice"
-        else str(sample["filtered_resps"][0]),
+        answer=_answer(task, definition, sample),
         right=float(sample[task.metric]) == 1.0,
         target=str(sample["target"]),
     )
 
 
-def _choice(task: AskedTask, definition: Any, sample: dict[str, Any]) -> str:
-    """The likeliest choice by the task's metric, as lm-evaluation-harness takes it: the first of equals."""
+def _answer(task: AskedTask, definition: Any, sample: dict[str, Any]) -> str:
+    """What was written, or the likeliest choice by the task's metric: the first of equals, as in lm-eval."""
+    if task.kind != "multiple_choice":
+        return str(sample["filtered_resps"][0])
     choices = definition.doc_to_choice(sample["doc"])
     scores = [float(likelihood) for likelihood, _ in sample["filtered_resps"]]
     if not all(math.isfinite(score) for score in scores):
@@ -164,10 +164,8 @@ def _choice(task: AskedTask, definition: Any, sample: dict[str, Any]) -> str:
 
 
 def _conditions(loaded: Loaded, task: AskedTask, chat: bool) -> Conditions:
-    if task.kind == "multiple_choice":
-        how = "the likeliest of the choices, without a chat template"
-    else:
-        how = f"greedy decoding, {'with the chat template' if chat else 'without a chat template'}"
+    how = "the likeliest of the choices" if task.kind == "multiple_choice" else "greedy decoding"
+    how += ", in the model's chat template" if chat else ", without a chat template"
     note = f"{task.name}: lm-evaluation-harness {version('lm-eval')}, {how}, metric {task.metric}."
     return loaded.conditions.model_copy(update={"notes": (*loaded.conditions.notes, note)})
 
