@@ -15,6 +15,7 @@ from core.jobs.protocol import (
     InspectCalibration,
     Load,
     Prove,
+    RunTasks,
     SurveyModel,
     Unload,
 )
@@ -69,6 +70,10 @@ class Tasks:
                 from core.worker import evaluate
 
                 return evaluate.run(command, report)
+            case RunTasks():
+                from core.worker import task_run
+
+                return task_run.run(command, report)
             case Benchmark():
                 from core.worker import benchmark
 
