@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 
+from core.errors import BitpressError
 from core.measure.sensitivity_values import Part
 from core.methods.fused import EXPERTS, Fused, fused
 from core.methods.scheme import Scheme
+from core.methods.schemes import NAMES, named
 from core.methods.storage import stored_linear
 from core.methods.targets import ignored
 from core.models.experts import expert_linears
@@ -58,6 +60,38 @@ def part_bytes(part: Part, survey: Survey, scheme: Scheme) -> int | None:
             return None
         total += sum(tensor.bytes for tensor in stored_linear("", rows, columns, scheme, _dtype(modules[name])))
     return total
+
+
+def trial_scheme(name: str, group_size: int | str) -> Scheme:
+    """The scheme of this name as it can be tried without calibration data. Raises BitpressError `unknown-scheme`."""
+    tried = [each for each in NAMES if not named(each, group_size).needs_data]
+    if name not in tried:
+        why = "has scales that only calibration can find" if name in NAMES else "is no scheme"
+        raise BitpressError("unknown-scheme", f"{name} {why}.", f"The schemes are {', '.join(tried)}.")
+    return named(name, group_size)
+
+
+def sizes_of(parts: Sequence[Part], survey: Survey, schemes: Iterable[Scheme]) -> dict[tuple[str, str], int]:
+    """Bytes by (part key, scheme name), of the schemes that each part can take.
+
+    A scheme that rounds inputs cannot be tried on fused experts, whose inner inputs are not seen from outside.
+    Raises BitpressError `nothing-to-compress` where no part can take any.
+    """
+    linear = {module.name for module in survey.modules if module.kind == "Linear"}
+    sizes = {
+        (part.key, scheme.name): size
+        for scheme in schemes
+        for part in parts
+        if (scheme.activations is None or linear.issuperset(part.modules))
+        and (size := part_bytes(part, survey, scheme)) is not None
+    }
+    if not sizes:
+        raise BitpressError(
+            "nothing-to-compress",
+            "No layer of this model can take any of these schemes.",
+            "Choose another group size, or other schemes.",
+        )
+    return sizes
 
 
 def layer_of(name: str) -> int:

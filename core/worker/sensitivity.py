@@ -16,12 +16,11 @@ from core.calibration.builtin import prompts
 from core.calibration.kept_answers import ready_answers, samples_of
 from core.errors import BitpressError
 from core.jobs.protocol import MeasureSensitivity, Stage
-from core.measure.parts import part_bytes, parts_of
+from core.measure.parts import parts_of, sizes_of
 from core.measure.passages import Row, batches, digest, even_shares
 from core.measure.sensitivity_values import Part, Sensitivity, SensitivityResult
 from core.measure.statistics import mean_interval, resample_counts
 from core.methods.scheme import Scheme
-from core.models.survey import Survey
 from core.models.survey_store import weights_identity
 from core.value import Estimate, Json
 from core.worker import answers, loading
@@ -65,7 +64,8 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
     """
     began = time.perf_counter()
     seen = survey(Path(command.model))
-    parts, sizes = measurable(seen, command.ignore, command.schemes)
+    parts = parts_of(seen, command.ignore)
+    sizes = sizes_of(parts, seen, command.schemes)
     folder = Path(command.answers) if command.answers else None
     chats = command.calibration.chat_samples
     answering = lacks_answers(command.calibration, folder, chats)
@@ -81,10 +81,11 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
     measured = _Measured(loaded, rows, report)
     kept = _Cells(command, digest(rows), loaded)
     cells: list[Sensitivity] = []
+    wanted = [(part, scheme) for part in parts for scheme in command.schemes if (part.key, scheme.name) in sizes]
     with report.stage(REFERENCE.id):
-        measured.run_original(REFERENCE.id)
+        if any(kept.get(part, scheme) is None for part, scheme in wanted):
+            measured.run_original(REFERENCE.id)
     with report.stage(MEASURE.id):
-        wanted = [(part, scheme) for part in parts for scheme in command.schemes if (part.key, scheme.name) in sizes]
         for done, (part, scheme) in enumerate(wanted):
             report.progress(MEASURE.id, done, len(wanted), f"{part.key} {scheme.name}")
             found = kept.get(part, scheme)
@@ -104,28 +105,6 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
         sha256=digest(rows),
         seconds=time.perf_counter() - began,
     ).model_dump(mode="json")
-
-
-def measurable(
-    seen: Survey, ignore: Sequence[str], schemes: Sequence[Scheme]
-) -> tuple[tuple[Part, ...], dict[tuple[str, str], int]]:
-    """The parts, and the bytes of each in the schemes that it can take, by (part key, scheme)."""
-    parts = parts_of(seen, ignore)
-    experts = {module.name for module in seen.modules if module.kind != "Linear"}
-    sizes = {
-        (part.key, scheme.name): size
-        for part in parts
-        for scheme in schemes
-        if not (scheme.activations is not None and experts.intersection(part.modules))
-        and (size := part_bytes(part, seen, scheme)) is not None
-    }
-    if not sizes:
-        raise BitpressError(
-            "nothing-to-compress",
-            "No layer of this model can take any of these schemes.",
-            "Choose another group size, or other schemes.",
-        )
-    return parts, sizes
 
 
 class _Measured:
