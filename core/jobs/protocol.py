@@ -18,6 +18,7 @@ from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.measure.task_answers import AskedTask
 from core.methods.method import Expected, ModifierSpec
+from core.methods.scheme import Scheme
 from core.value import Json, Received, Value
 
 PROTOCOL_VERSION = 2
@@ -219,6 +220,26 @@ class Benchmark(Value):
     device: str = "auto"
 
 
+class MeasureSensitivity(Value):
+    """Divergence from the model when one part of it alone is in one scheme, for every part and scheme; the result is a
+    SensitivityResult without an assignment. `ignore` names the layers that no method touches. `cache` keeps every cell
+    as it comes, so that a run that was stopped goes on where it was.
+    """
+
+    type: Literal["sensitivity"] = "sensitivity"
+    job: str
+    model: str
+    schemes: tuple[Scheme, ...]
+    ignore: tuple[str, ...] = ()
+    calibration: CalibrationSpec = CalibrationSpec()
+    """The text that is scored: of a chat that ends with an answer, the answer alone."""
+    answers: str | None = None
+    tokens: int = 2048
+    """Most tokens scored."""
+    cache: str | None = None
+    device: str = "auto"
+
+
 class Cancel(Value):
     """End the named job soon, at its next safe point; it still sends its own `finished`."""
 
@@ -247,6 +268,7 @@ Command = Annotated[
     | Evaluate
     | RunTasks
     | Benchmark
+    | MeasureSensitivity
     | Cancel
     | Shutdown,
     Field(discriminator="type"),

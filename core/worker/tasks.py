@@ -14,6 +14,7 @@ from core.jobs.protocol import (
     ImportGguf,
     InspectCalibration,
     Load,
+    MeasureSensitivity,
     Prove,
     RunTasks,
     SurveyModel,
@@ -78,6 +79,10 @@ class Tasks:
                 from core.worker import benchmark
 
                 return benchmark.run(command, report)
+            case MeasureSensitivity():
+                from core.worker import sensitivity
+
+                return sensitivity.run(command, report)
             case Load():
                 from core.worker import generate
 
