@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.measure.results import BenchCase, ModelBenchmark
+from core.measure.speed_verdict import speed_verdict
 from core.value import Range
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmark_subjects import Subject, estimate_lines, interval_text, subjects_of
@@ -145,3 +146,20 @@ def _measured(rows: tuple[BenchmarkRow, ...]) -> tuple[tuple[Subject, ModelBench
         benchmarks = one.row.benchmarks or ((one.row.benchmark,) if one.row.benchmark is not None else ())
         found += [(one, benchmark) for benchmark in benchmarks]
     return tuple(found)
+
+
+def speed_table(rows: tuple[BenchmarkRow, ...]) -> Figures:
+    """For each model and engine, in a sentence: from which batch on it is faster or slower than the original."""
+    measured = _measured(rows)
+    originals = {engine_of(benchmark): benchmark for one, benchmark in measured if one.series is None}
+    lines = []
+    for one, benchmark in measured:
+        original = originals.get(engine_of(benchmark))
+        if one.series is None:
+            continue
+        if original is None:
+            sentence = "Not compared in speed: the original was not measured in this engine."
+        else:
+            sentence = speed_verdict(original, benchmark).sentence
+        lines.append((one.name, engine_of(benchmark), sentence))
+    return Figures(("Model", "Engine", "Throughput"), tuple(lines))

@@ -160,17 +160,6 @@ def task_sentences(rows: tuple[BenchmarkRow, ...]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def recovered(row: BenchmarkRow) -> tuple[float, int] | None:
-    """Mean recovery above chance over the tasks of a row, and how many tasks there are."""
-    found = [
-        other.recovery
-        for task in (row.evaluation.tasks if row.evaluation is not None else ())
-        for other in task.others
-        if other.path == row.path and other.recovery is not None
-    ]
-    return (sum(found) / len(found), len(found)) if found else None
-
-
 def _asked(task: TaskResult) -> str:
     chance = f", chance {share_text(task.chance)}" if task.chance > 0 else ""
     return f"{task.items} items, {task.metric}{chance}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.measure.gates import Gate
+from core.measure.pareto import Point as Candidate
+from core.measure.pareto import front
 from core.measure.sweep_values import SweepResult, SweepRow
 from core.value import Estimate, Range
 from ui.humanize import bytes_text, memory_text
@@ -93,9 +96,9 @@ def row_points(rows: tuple[BenchmarkRow, ...], cost: Cost) -> tuple[tuple[Point,
     return tuple(points), None if paid is None else paid.value
 
 
-def row_limits(rows: tuple[BenchmarkRow, ...], gate: str, kl: float | None) -> Limits:
-    """The lines of the chart over the page's models."""
-    return Limits(gate, kl, noise_limit(noise_of(rows)))
+def row_limits(rows: tuple[BenchmarkRow, ...], gate: Gate, original: float | None) -> Limits:
+    """The lines of the chart over the page's models; `original` is what the original costs."""
+    return Limits(gate.title, gate.limit_of("kl.mean"), noise_limit(noise_of(rows)), original)
 
 
 def sweep_points(sweep: SweepResult, cost: Cost) -> tuple[Point, ...]:
@@ -129,25 +132,22 @@ def sweep_front(sweep: SweepResult, cost: Cost) -> tuple[str, ...]:
 def front_of(points: tuple[Point, ...], cost: Cost) -> tuple[str, ...]:
     """Keys of the points that no other point beats in cost and in mean KL, in rising order of KL."""
     sign = -1.0 if cost.more_is_better else 1.0
-    best = float("inf")
-    front = []
-    for point in sorted(points, key=lambda point: (point.kl.value, sign * point.cost.value)):
-        if sign * point.cost.value < best:
-            best = sign * point.cost.value
-            front.append(point.key)
-    return tuple(front)
+    return front([Candidate(point.key, sign * point.cost.value, point.kl.value) for point in points])
 
 
 def tradeoff_drawing(
     points: tuple[Point, ...],
     cost: Cost,
-    front: tuple[str, ...],
+    best: tuple[str, ...],
     limits: Limits,
     *,
     knee: str | None = None,
     empty: str = NO_DIVERGENCE,
 ) -> Drawing:
-    """Cost across, mean KL upwards on a log axis; the original, whose divergence is 0, is a line at its cost."""
+    """Cost across, mean KL upwards on a log axis, and a line through the front `best` (keys).
+
+    The original, whose divergence is 0, has no place on a log axis: it is a line at its cost.
+    """
     title = f"KL divergence against {cost.title.lower()}"
     if not points:
         return nothing(title, empty)
@@ -170,7 +170,7 @@ def tradeoff_drawing(
     if limits.original is not None:
         marks.append(Rule("x", limits.original, "original", "original", "dot"))
     places = {point.key: point for point in points}
-    line = sorted((places[key].cost.value, places[key].kl.value) for key in front if key in places)
+    line = sorted((places[key].cost.value, places[key].kl.value) for key in best if key in places)
     if len(line) > 1:
         marks.append(Curve(tuple(line), "quiet", dash="dash", width=1.4))
     for point in points:
@@ -188,25 +188,25 @@ def tradeoff_drawing(
                 f"{point.name} (knee)" if is_knee else point.name,
                 y_interval=(point.kl.low, point.kl.high),
                 x_interval=(point.cost.low, point.cost.high) if point.cost.high > point.cost.low else None,
-                faint=point.key not in front,
+                faint=point.key not in best,
                 ringed=is_knee,
             )
         )
     better = "right" if cost.more_is_better else "left"
     keys = [Key("Pareto front", "quiet", "dash")] if len(line) > 1 else []
-    keys += [Key("not on the front: hollow", "quiet", "t1")] if len(front) < len(points) else []
+    keys += [Key("not on the front: hollow", "quiet", "t1")] if len(best) < len(points) else []
     return Drawing(
         title,
         x,
         y,
         tuple(marks),
-        figures=_figures(points, cost, front, limits.gate),
+        figures=_figures(points, cost, best, limits.gate),
         note=f"lower {better} is better · bars: 95 % intervals" + (" · dashed: Pareto front" if keys else ""),
         right_room=20,
     )
 
 
-def _figures(points: tuple[Point, ...], cost: Cost, front: tuple[str, ...], gate: str) -> Figures:
+def _figures(points: tuple[Point, ...], cost: Cost, best: tuple[str, ...], gate: str) -> Figures:
     judged = any(point.gate for point in points)
     columns = ("Model", cost.title, "Mean KL", "95 % interval", "Pareto front", *((f"Gate {gate}",) if judged else ()))
     rows = tuple(
@@ -215,7 +215,7 @@ def _figures(points: tuple[Point, ...], cost: Cost, front: tuple[str, ...], gate
             cost.text(point.cost.value),
             interval_text(Estimate(value=point.kl.value, low=point.kl.value, high=point.kl.value)),
             interval_text(point.kl).partition(" ")[2].strip("()"),
-            "yes" if point.key in front else "no",
+            "yes" if point.key in best else "no",
             *((point.gate,) if judged else ()),
         )
         for point in points

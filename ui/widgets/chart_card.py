@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QShowEvent
-from PySide6.QtWidgets import QMenu, QStackedWidget, QWidget
+from PySide6.QtWidgets import QComboBox, QMenu, QStackedWidget, QWidget
 from typing_extensions import override
 
 from ui.widgets.buttons import link_button
@@ -15,6 +15,7 @@ from ui.widgets.chart_drawing import Drawing, in_words, nothing
 from ui.widgets.chart_legend import ChartLegend
 from ui.widgets.chart_table import FigureTable
 from ui.widgets.elided import ElidedLabel, literal
+from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class ChartCard(Card):
         self._drawing = nothing(title, "")
         self._plot: ChartPlot | None = None
         self._stale = True
+        self._switches = 2  # after the title and the stretch
         self._reset = link_button("Reset zoom", f"{name}.reset")
         self._reset.clicked.connect(self._show_whole)
         self._reset.hide()
@@ -71,6 +73,19 @@ class ChartCard(Card):
         self.body.addWidget(self._note)
         self.body.addWidget(self.legend)
         self.body.addWidget(self._stack, 1)
+
+    def add_switch(self, name: str, title: str, options: tuple[str, ...]) -> QComboBox:
+        """A choice beside the title, for example which figure is drawn; `title` is its accessible name."""
+        switch = QComboBox()
+        switch.setObjectName(f"{self.objectName()}.{name}")
+        switch.setAccessibleName(title)
+        switch.setToolTip(title)
+        switch.addItems(options)
+        switch.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        NoWheel(switch)
+        self.header.insertWidget(self._switches, switch)
+        self._switches += 1
+        return switch
 
     def show_drawing(self, drawing: Drawing) -> None:
         """Replaces the chart."""
