@@ -155,11 +155,10 @@ def agreement_table(rows: tuple[BenchmarkRow, ...]) -> Figures:
                 interval_text(fidelity.top5, share_text),
                 "–" if true is None else interval_text(true.mean, _points_text),
                 "–" if true is None else interval_text(true.rms, _points_text),
-                {None: "not known", False: "no", True: "yes"}[fidelity.measurable],
             )
         )
     return Figures(
-        ("Model", "Perplexity ratio", "Correlation", "Same top-1", "Top-5", "Δp mean", "Δp RMS", "Measurable"),
+        ("Model", "Ppl ratio", "Correlation", "Top-1", "Top-5", "Δp mean", "Δp RMS"),
         tuple(found),
     )
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QTabBar, QVBoxLayout
 from ui.pages.benchmark_charts import MEASURES, bar_drawing
 from ui.pages.benchmark_gate import gate_table, headline, judged_rows
 from ui.pages.benchmark_shown import Shown
-from ui.pages.benchmark_speed_charts import SPEED_FIGURES, speed_drawing
+from ui.pages.benchmark_speed_charts import RELATIVE, SPEED_FIGURES, speed_drawing
 from ui.pages.benchmark_subjects import NO_DIVERGENCE
 from ui.pages.benchmark_tradeoff import PEAK, SIZE, SPEED, front_of, row_limits, row_points, tradeoff_drawing
 from ui.pages.benchmark_words import conditions_lines
@@ -22,7 +22,8 @@ from ui.widgets.chart_table import FigureTable
 from ui.widgets.plain import PlainLabel
 
 _COSTS = (SIZE, PEAK, SPEED)
-_LEAST = 290
+_SPEEDS = (SPEED_FIGURES[0], RELATIVE)
+_LEAST = 270
 
 
 class OverviewView(ChartGrid):
@@ -37,8 +38,8 @@ class OverviewView(ChartGrid):
         self._scatter = ChartCard("KL divergence against size", "benchmarks.scatter")
         self._cost = self._scatter.add_switch("cost", "Against", tuple(cost.title for cost in _COSTS))
         self._cost.currentIndexChanged.connect(self._draw)
-        self._bars = ChartCard("Throughput by concurrency", "benchmarks.bars")
-        names = (SPEED_FIGURES[0].title, *(measure.title for measure in MEASURES))
+        self._bars = ChartCard("Throughput by concurrency", "benchmarks.bars", legend=False)
+        names = (*(figure.title for figure in _SPEEDS), *(measure.title for measure in MEASURES))
         self._measure = self._bars.add_switch("measure", "Figure", names)
         self._measure.currentIndexChanged.connect(self._draw)
         self._make_table()
@@ -134,5 +135,7 @@ class OverviewView(ChartGrid):
         self._scatter.show_drawing(tradeoff_drawing(points, cost, front_of(points, cost), limits, empty=empty))
         place = max(0, self._measure.currentIndex())
         self._bars.show_drawing(
-            speed_drawing(rows, SPEED_FIGURES[0]) if place == 0 else bar_drawing(rows, MEASURES[place - 1])
+            speed_drawing(rows, _SPEEDS[place])
+            if place < len(_SPEEDS)
+            else bar_drawing(rows, MEASURES[place - len(_SPEEDS)])
         )

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.measure.results import BenchCase, ModelBenchmark
-from core.measure.speed_verdict import speed_verdict
+from core.measure.speed_verdict import SERVERS, speed_verdict
 from core.value import Range
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmark_subjects import Subject, estimate_lines, interval_text, subjects_of
 from ui.pages.benchmark_words import engine_words, milliseconds_text, speed_text
 from ui.widgets.axis_scale import plain_number
-from ui.widgets.chart_drawing import Axis, Curve, Dot, Drawing, Figures, Key, Mark, log_span, nothing
+from ui.widgets.chart_drawing import Axis, Curve, Dot, Drawing, Figures, Key, Mark, Rule, log_span, nothing
 
 NO_SPEED = "Speed is not measured yet. Measure… runs each model; for serving speed choose vLLM or an endpoint there."
 DASHES = ("solid", "dash", "dot")
@@ -27,6 +27,8 @@ class SpeedFigure:
     better: str
     text: Callable[[float], str]
     of: Callable[[BenchCase], Range]
+    relative: bool = False
+    """Over the original's in the same engine, at the same batch and lengths."""
 
 
 SPEED_FIGURES = (
@@ -39,6 +41,15 @@ SPEED_FIGURES = (
     ),
     SpeedFigure("TTFT", "time to first token (log)", "lower is better", milliseconds_text, lambda case: case.ttft_ms),
     SpeedFigure("ITL", "time between two tokens (log)", "lower is better", milliseconds_text, lambda case: case.itl_ms),
+)
+
+RELATIVE = SpeedFigure(
+    "Over the original's",
+    "output tokens per second over the original's",
+    "above 1 is faster than the original",
+    lambda value: f"{value:.3g} ×",
+    lambda case: case.tokens_per_second,
+    relative=True,
 )
 
 Lengths = tuple[int, int]
@@ -61,78 +72,98 @@ def engine_of(benchmark: ModelBenchmark) -> str:
 
 
 def speed_drawing(rows: tuple[BenchmarkRow, ...], figure: SpeedFigure, lengths: Lengths | None = None) -> Drawing:
-    """A curve for each model and engine; both axes are logarithmic, because batches double."""
-    title = f"{figure.title} by concurrency"
+    """A curve for each model and engine; concurrency is logarithmic, because it doubles."""
+    title = "Speed over the original's" if figure.relative else f"{figure.title} by concurrency"
     measured = _measured(rows)
     if not measured:
         return nothing(title, NO_SPEED)
     wanted = lengths if lengths is not None else lengths_of(rows)[-1]
     engines = engines_of(rows)
+    known = {engine_of(benchmark): _cases(benchmark, wanted) for one, benchmark in measured if one.series is None}
     marks: list[Mark] = []
     lines: list[tuple[str, ...]] = []
     ends: list[float] = []
     batches: set[int] = set()
     for one, benchmark in measured:
-        cases = sorted(
-            (case for case in benchmark.cases if (case.prompt_tokens, case.output_tokens) == wanted),
-            key=lambda case: case.batch,
-        )
-        if not cases:
-            continue
         engine = engine_of(benchmark)
-        points = tuple((float(case.batch), figure.of(case).value) for case in cases)
-        label = one.name if len(engines) == 1 else f"{one.name}, {benchmark.conditions.engine}"
+        values = _values(_cases(benchmark, wanted), figure, known.get(engine, {}))
+        if not values or (figure.relative and one.series is None):
+            continue
         dash = DASHES[engines.index(engine) % len(DASHES)]
-        marks.append(Curve(points, one.ink, label if len(points) > 1 else "", dash, width=2.0))
-        for case in cases:
-            value = figure.of(case)
+        marks.append(Curve(tuple((float(case.batch), value.value) for case, value in values), one.ink, "", dash, 2.0))
+        for case, value in values:
             batches.add(case.batch)
             ends += [value.value, value.low, value.high]
-            hint = "\n".join(
-                (
-                    f"{one.name} in {engine}",
-                    f"{figure.title}, {case.batch} at once",
-                    *estimate_lines(value, figure.text, f"least and most of {case.repeats} repeats"),
-                )
-            )
+            told = estimate_lines(value, figure.text, f"least and most of {case.repeats} repeats")
+            hint = "\n".join((f"{one.name} in {engine}", f"{figure.title}, {case.batch} at once", *told))
             interval = (value.low, value.high)
             marks.append(Dot(float(case.batch), value.value, one.ink, one.shape, hint, y_interval=interval, size=8.0))
             lines.append((one.name, engine, str(case.batch), interval_text(value, figure.text)))
     if not marks:
-        return nothing(title, "Nothing was measured at these lengths.")
-    low, high = log_span(ends, room=1.25)
+        return nothing(title, "The original was not measured in the same engine at these lengths.")
+    if figure.relative:
+        marks.append(Rule("y", 1.0, "original", "as fast as the original", "dot"))
     places = tuple(float(batch) for batch in sorted(batches))
     most = max(places)
     return Drawing(
         title,
         Axis(
-            "requests at once",
+            "requests at once" if _served(measured) else "batch",
             min(places),
             most if most > min(places) else most * 2,
             log=True,
             ticks=places,
             text=lambda value: f"{value:.0f}",
         ),
-        Axis(
-            figure.axis,
-            low,
-            high,
-            log=True,
-            text=lambda value: (
-                plain_number(float(f"{value:.3g}")) if figure.title == "Throughput" else figure.text(value)
-            ),
-        ),
+        _value_axis(figure, ends),
         tuple(marks),
-        keys=tuple(
-            Key(engine, "quiet", {"solid": "line"}.get(dash, dash))
-            for engine, dash in zip(engines, DASHES, strict=False)
-        )
-        if len(engines) > 1
-        else (),
+        keys=_keys(measured, engines, figure),
         figures=Figures(("Model", "Engine", "At once", f"{figure.title} (least–most)"), tuple(lines)),
         note=f"{figure.better} · {_conditions(measured, wanted)}",
-        right_room=120,
+        right_room=18,
     )
+
+
+def _cases(benchmark: ModelBenchmark, lengths: Lengths) -> dict[int, BenchCase]:
+    """Cases of these lengths by batch, in rising order."""
+    found = [case for case in benchmark.cases if (case.prompt_tokens, case.output_tokens) == lengths]
+    return {case.batch: case for case in sorted(found, key=lambda case: case.batch)}
+
+
+def _values(
+    cases: dict[int, BenchCase], figure: SpeedFigure, original: dict[int, BenchCase]
+) -> list[tuple[BenchCase, Range]]:
+    if not figure.relative:
+        return [(case, figure.of(case)) for case in cases.values()]
+    found = []
+    for batch, case in cases.items():
+        if batch in original and figure.of(original[batch]).low > 0:
+            one, two = figure.of(case), figure.of(original[batch])
+            ratio = Range(value=one.value / two.value, low=one.low / two.high, high=one.high / two.low)
+            found.append((case, ratio))
+    return found
+
+
+def _value_axis(figure: SpeedFigure, ends: list[float]) -> Axis:
+    if figure.relative:
+        room = max(0.05, (max(*ends, 1.0) - min(*ends, 1.0)) * 0.06)
+        return Axis(figure.axis, max(0.0, min(*ends, 1.0) - room), max(*ends, 1.0) + room, text=figure.text)
+    low, high = log_span(ends, room=1.25)
+    if figure.title == "Throughput":
+        return Axis(figure.axis, low, high, log=True, text=lambda value: plain_number(float(f"{value:.3g}")))
+    return Axis(figure.axis, low, high, log=True, text=figure.text)
+
+
+def _keys(
+    measured: tuple[tuple[Subject, ModelBenchmark], ...], engines: tuple[str, ...], figure: SpeedFigure
+) -> tuple[Key, ...]:
+    models = {one.name: one.key for one, _ in measured if not (figure.relative and one.series is None)}
+    lines = [Key(engine, "quiet", "line" if dash == "solid" else dash) for engine, dash in zip(engines, DASHES)]  # noqa: B905
+    return (*models.values(), *(lines if len(engines) > 1 else ()))
+
+
+def _served(measured: tuple[tuple[Subject, ModelBenchmark], ...]) -> bool:
+    return any(benchmark.conditions.engine in SERVERS for _, benchmark in measured)
 
 
 def _conditions(measured: tuple[tuple[Subject, ModelBenchmark], ...], lengths: Lengths) -> str:
@@ -148,18 +179,21 @@ def _measured(rows: tuple[BenchmarkRow, ...]) -> tuple[tuple[Subject, ModelBench
     return tuple(found)
 
 
-def speed_table(rows: tuple[BenchmarkRow, ...]) -> Figures:
-    """For each model and engine, in a sentence: from which batch on it is faster or slower than the original."""
+def speed_sentences(rows: tuple[BenchmarkRow, ...]) -> tuple[str, ...]:
+    """For each model and engine: from which batch on it is faster or slower than the original."""
     measured = _measured(rows)
     originals = {engine_of(benchmark): benchmark for one, benchmark in measured if one.series is None}
-    lines = []
+    engines = engines_of(rows)
+    found = []
     for one, benchmark in measured:
-        original = originals.get(engine_of(benchmark))
         if one.series is None:
             continue
-        if original is None:
-            sentence = "Not compared in speed: the original was not measured in this engine."
-        else:
-            sentence = speed_verdict(original, benchmark).sentence
-        lines.append((one.name, engine_of(benchmark), sentence))
-    return Figures(("Model", "Engine", "Throughput"), tuple(lines))
+        engine = engine_of(benchmark)
+        original = originals.get(engine)
+        sentence = (
+            speed_verdict(original, benchmark).sentence
+            if original is not None
+            else "Not compared in speed: the original was not measured in this engine."
+        )
+        found.append(f"{one.name}{f' in {engine}' if len(engines) > 1 else ''}: {sentence}")
+    return tuple(found)

@@ -6,12 +6,17 @@ from PySide6.QtCore import QSignalBlocker, Signal
 
 from ui.pages.benchmark_charts import MEASURES, bar_drawing
 from ui.pages.benchmark_shown import Shown
-from ui.pages.benchmark_speed_charts import SPEED_FIGURES, lengths_of, speed_drawing, speed_table
+from ui.pages.benchmark_speed_charts import RELATIVE, SPEED_FIGURES, lengths_of, speed_drawing, speed_sentences
+from ui.widgets.card import Card
 from ui.widgets.chart_card import ChartCard
 from ui.widgets.chart_grid import ChartGrid
-from ui.widgets.figure_card import FigureCard
+from ui.widgets.plain import PlainLabel
 
 _NAME = "benchmarks.speed"
+_HELP = (
+    "Slower or faster is said where the spreads of the repeats do not touch and the medians differ by 5 % or more, in "
+    "the same engine on the same device."
+)
 
 
 class SpeedView(ChartGrid):
@@ -27,7 +32,13 @@ class SpeedView(ChartGrid):
         self._latency = ChartCard("Latency by concurrency", f"{_NAME}.latency")
         latencies = tuple(figure.title for figure in SPEED_FIGURES[1:])
         self._figure = self._latency.add_switch("figure", "Figure", latencies)
-        self._verdicts = FigureCard("Against the original", f"{_NAME}.verdicts", names=3)
+        self._kind = self._throughput.add_switch("kind", "How it is drawn", (SPEED_FIGURES[0].title, RELATIVE.title))
+        self._verdicts = Card("Against the original")
+        self._verdicts.setObjectName(f"{_NAME}.verdicts")
+        self._sentences = PlainLabel("")
+        self._sentences.setObjectName(f"{_NAME}.sentences")
+        self._verdicts.body.addWidget(self._sentences)
+        self._verdicts.body.addWidget(PlainLabel(_HELP, "note"))
         self._bars = ChartCard("Memory", f"{_NAME}.bars")
         self._measure = self._bars.add_switch("measure", "Figure", tuple(one.title for one in MEASURES[:3]))
         self._measure.setCurrentIndex(1)
@@ -36,7 +47,7 @@ class SpeedView(ChartGrid):
         self.add_row(self._bars, least=240)
         for card in (self._throughput, self._latency, self._bars):
             card.exported.connect(self.exported)
-        for switch in (self._lengths, self._figure, self._measure):
+        for switch in (self._lengths, self._kind, self._figure, self._measure):
             switch.currentIndexChanged.connect(self._draw)
 
     def show_state(self, shown: Shown) -> None:
@@ -48,17 +59,16 @@ class SpeedView(ChartGrid):
                 self._lengths.addItem(f"{prompt} in, {output} out", (prompt, output))
             self._lengths.setCurrentIndex(self._lengths.count() - 1)
         self._lengths.setVisible(self._lengths.count() > 1)
-        self._verdicts.show_figures(
-            speed_table(shown.rows),
-            "Slower or faster is said where the spreads of the repeats do not touch and the medians differ by 5 % or "
-            "more, in the same engine on the same device.",
-        )
+        sentences = speed_sentences(shown.rows)
+        self._sentences.setText("\n".join(sentences))
+        self._verdicts.setVisible(bool(sentences))
         self._draw()
 
     def _draw(self) -> None:
         rows = self._shown.rows
         lengths = self._lengths.currentData()
-        self._throughput.show_drawing(speed_drawing(rows, SPEED_FIGURES[0], lengths))
+        figure = RELATIVE if self._kind.currentIndex() == 1 else SPEED_FIGURES[0]
+        self._throughput.show_drawing(speed_drawing(rows, figure, lengths))
         figure = SPEED_FIGURES[1 + max(0, self._figure.currentIndex())]
         self._latency.show_drawing(speed_drawing(rows, figure, lengths))
         self._bars.show_drawing(bar_drawing(rows, MEASURES[max(0, self._measure.currentIndex())]))

@@ -105,12 +105,15 @@ def kl_hint(name: str, kl: Estimate, *, measurable: bool | None, more: tuple[str
 
 
 def interval_text(value: Range | None, text: Callable[[float], str] = significant) -> str:
-    """Value with its interval in one cell: `0.0214 (0.0201–0.0227)`."""
+    """Value with its interval in one cell: `0.0214 (0.0201–0.0227)`, `93.8 % (93.0–94.6)`, `-1.2 % (-3.2 to +0.8)`."""
     if value is None:
         return "–"
     if value.high <= value.low:
         return text(value.value)
-    return f"{text(value.value)} ({text(value.low)}–{text(value.high)})"
+    ends = [text(value.low), text(value.high)]
+    if all(end.endswith(" %") for end in ends):
+        ends = [end.removesuffix(" %") for end in ends]
+    return f"{text(value.value)} ({(' to ' if value.low < 0 else '–').join(ends)})"
 
 
 def dodge(index: int, count: int, step: float = 0.13) -> float:

@@ -60,7 +60,11 @@ class SweepView(ChartGrid):
         self._alike.setText(words)
         self._alike.setVisible(bool(words))
         self._draw()
-        self._table.show_figures(sweep_table(sweep) if sweep is not None else Figures())
+        self._table.show_figures(
+            sweep_table(sweep) if sweep is not None else Figures(),
+            "Speed is measured output per second over the original's at the smallest batch; expected is what a serving "
+            "engine should reach.",
+        )
 
     def _draw(self) -> None:
         sweep = self._shown.sweep
@@ -84,16 +88,16 @@ def sweep_table(sweep: SweepResult) -> Figures:
     """One line a method: every figure, its verdict, predicted and measured speed side by side."""
     columns = (
         "Method",
+        f"Gate {sweep.gate}".strip(),
         "Size",
         "Mean KL (95 %)",
         "99.9 %",
         "Top-1",
         "Ratio",
-        "Tokens/s",
-        "Measured speed",
+        "Tok/s",
+        "Speed",
         "Expected",
         "Made in",
-        f"Gate {sweep.gate}".strip(),
     )
     return Figures(columns, tuple(_line(row, sweep) for row in sweep.rows))
 
@@ -114,6 +118,7 @@ def _line(row: SweepRow, sweep: SweepResult) -> tuple[str, ...]:
         ratio = f"{speed.value / original.tokens_per_second.value:.2f} ×"
     return (
         row.label,
+        "failed" if row.state is RowState.FAILED else row.gate or row.state.value,
         bytes_text(row.bytes),
         UNKNOWN if fidelity is None else interval_text(fidelity.kl_interval),
         UNKNOWN if fidelity is None else f"{fidelity.kl.p999:.3g}",
@@ -123,5 +128,4 @@ def _line(row: SweepRow, sweep: SweepResult) -> tuple[str, ...]:
         ratio,
         UNKNOWN if row.expected_speed is None else f"{row.expected_speed:.2f} ×",
         duration_text(row.seconds),
-        "failed" if row.state is RowState.FAILED else row.gate or row.state.value,
     )

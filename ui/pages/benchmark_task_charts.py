@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.measure.task_results import TaskOther, TaskResult
-from core.value import Estimate
+from core.value import Estimate, Range
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmark_subjects import Subject, dodge, estimate_lines, interval_text, subjects_of, tasks_of
 from ui.pages.benchmark_words import share_text
@@ -114,12 +114,19 @@ def task_table(rows: tuple[BenchmarkRow, ...]) -> Figures:
         for one, _, other in task_answers(rows, task.name):
             recovery = "–"
             if other.recovery is not None:
-                recovery = share_text(other.recovery)
-                if other.recovery_low is not None and other.recovery_high is not None:
-                    recovery += f" ({share_text(other.recovery_low)}–{share_text(other.recovery_high)})"
+                low, high = other.recovery_low, other.recovery_high
+                known = low is not None and high is not None
+                recovery = interval_text(
+                    Range(
+                        value=other.recovery,
+                        low=low if known and low is not None else other.recovery,
+                        high=high if known and high is not None else other.recovery,
+                    ),
+                    share_text,
+                )
             found.append(
                 (
-                    task.title,
+                    task.name,
                     one.name,
                     share_text(other.accuracy.value),
                     interval_text(other.difference, _points),
@@ -138,9 +145,9 @@ def task_table(rows: tuple[BenchmarkRow, ...]) -> Figures:
             "Difference (95 %)",
             "Lost",
             "Gained",
-            "p (Holm)",
-            "Recovered",
-            "Detectable loss",
+            "p",
+            "Recovered (95 %)",
+            "Sees",
         ),
         tuple(found),
     )

@@ -12,6 +12,10 @@ from ui.widgets.chart_grid import ChartGrid
 from ui.widgets.figure_card import FigureCard
 
 _NAME = "benchmarks.tasks"
+_HELP = (
+    "Lost and gained are answers that flipped; p is the exact McNemar test after Holm's correction; recovered is "
+    "accuracy above chance over the original's; sees is the smallest loss that this many items show with 80 % power."
+)
 
 
 class TaskView(ChartGrid):
@@ -42,7 +46,8 @@ class TaskView(ChartGrid):
         self._task.setVisible(self._task.count() > 1)
         self._accuracy.show_drawing(accuracy_drawing(shown.rows))
         self._draw_flips()
-        self._table.show_figures(task_table(shown.rows), "\n".join(task_sentences(shown.rows)))
+        figures = task_table(shown.rows)
+        self._table.show_figures(figures, "\n".join((*task_sentences(shown.rows), _HELP)))
 
     def _draw_flips(self) -> None:
         self._flips.show_drawing(flips_drawing(self._shown.rows, str(self._task.currentData() or "")))

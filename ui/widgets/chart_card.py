@@ -30,14 +30,21 @@ class ChartCard(Card):
     exported = Signal(str, bytes)
     """Suggested file name, and the picture: SVG or PNG by the name's end."""
 
-    def __init__(self, title: str, name: str, parent: QWidget | None = None) -> None:
-        """`name` is the object's, and the beginning of its parts' names."""
-        super().__init__(title, parent)
+    def __init__(self, title: str, name: str, parent: QWidget | None = None, *, legend: bool = True) -> None:
+        """`name` is the object's, and the beginning of its parts' names.
+
+        Without `legend` the page tells which marker is whose; an exported picture has it all the same.
+        """
+        super().__init__("", parent)
         self.setObjectName(name)
+        self._title = ElidedLabel(title, "section")
+        self.header.addWidget(self._title, 1)
+        self.body.addLayout(self.header)
         self._drawing = nothing(title, "")
         self._plot: ChartPlot | None = None
         self._stale = True
-        self._switches = 2  # after the title and the stretch
+        self._with_legend = legend
+        self._switches = 1  # they stand after the title
         self._reset = link_button("Reset zoom", f"{name}.reset")
         self._reset.clicked.connect(self._show_whole)
         self._reset.hide()
@@ -56,6 +63,7 @@ class ChartCard(Card):
         for button in (self._reset, self._table_button, self._export):
             button.setAccessibleName(f"{button.text()} {title}".strip())
             self.header.addWidget(button)
+        self.header.setSpacing(6)
         self._note = ElidedLabel("", "note")
         self._note.setObjectName(f"{name}.note")
         self.legend = ChartLegend()
@@ -91,7 +99,7 @@ class ChartCard(Card):
         """Replaces the chart."""
         self._drawing = drawing
         self._stale = True
-        self.title.setText(drawing.title)
+        self._title.setText(drawing.title)
         self._note.setText(drawing.note)
         self._note.setVisible(bool(drawing.note) and not drawing.empty)
         self._empty.setText(drawing.empty)
@@ -130,7 +138,7 @@ class ChartCard(Card):
         as_table = filled and self._table_button.isChecked()
         self._table_button.setVisible(filled and bool(self._drawing.figures.rows))
         self._export.setVisible(filled)
-        self.legend.show_keys(self._drawing.keys if filled and not as_table else ())
+        self.legend.show_keys(self._drawing.keys if filled and self._with_legend and not as_table else ())
         if not filled:
             self._stack.setCurrentWidget(self._empty)
             self._reset.hide()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from ui.widgets.scrolled import Scrolled
 
@@ -29,7 +29,7 @@ class ChartGrid(Scrolled):
                 widget.setMinimumHeight(least)
             row.addWidget(widget, 0, column)
             row.setColumnStretch(column, 1)
-            row.setColumnMinimumWidth(column, 120)
+            widget.setSizePolicy(QSizePolicy.Policy.Ignored, widget.sizePolicy().verticalPolicy())
         self._column.addLayout(row, stretch if least else 0)
 
     def add_end(self) -> None:

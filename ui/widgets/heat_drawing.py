@@ -100,8 +100,9 @@ def letters_line(result: SensitivityResult) -> str:
     counts: dict[str, int] = {}
     for scheme in result.assignment.schemes.values():
         counts[scheme] = counts.get(scheme, 0) + 1
+    ordered = sorted(counts.items(), key=lambda pair: letter_of(result, pair[0]))
     return " · ".join(
-        f"{letter_of(result, scheme)} = {scheme} ({number_text(count)} parts)" for scheme, count in counts.items()
+        f"{letter_of(result, scheme)} = {scheme} ({number_text(count)} parts)" for scheme, count in ordered
     )
 
 
