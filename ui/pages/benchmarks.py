@@ -26,7 +26,6 @@ from ui.pages.benchmark_speed_view import SpeedView
 from ui.pages.benchmark_sweep_view import SweepView
 from ui.pages.benchmark_task_view import TaskView
 from ui.theme import theme_of
-from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.card import Card
@@ -193,10 +192,6 @@ class BenchmarksPage(Page):
         """Turns to a section by its title."""
         titles = [name for name, _ in self._views]
         self._tabs.setCurrentIndex(titles.index(title))
-
-    def show_verdict(self, tone: Tone, sentence: str, rest: str = "") -> None:
-        """What the figures mean in plain words; an empty sentence takes it away."""
-        self._overview.show_verdict(tone, sentence, rest)
 
     def show_busy(self, text: str, fraction: float | None = None) -> None:
         """What is being measured and how far it is; an empty text takes it away."""

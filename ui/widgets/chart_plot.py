@@ -333,6 +333,10 @@ class ChartPlot(pg.PlotWidget):
             event.ignore()  # the page scrolls
 
     @override
+    def close(self) -> bool:
+        return QWidget.close(self)  # pyqtgraph's own takes the scene apart, and what is painted afterwards crashes
+
+    @override
     def leaveEvent(self, event: QEvent) -> None:
         self._point_at(None)
         super().leaveEvent(event)
