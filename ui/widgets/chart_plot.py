@@ -17,9 +17,10 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPen,
     QResizeEvent,
+    QShowEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QGraphicsScene, QWidget
 from typing_extensions import override
 
 from ui.theme import Theme, theme_of
@@ -56,7 +57,10 @@ class ChartPlot(pg.PlotWidget):
         self._words: list[tuple[Any, QRectF]] = []
         self._current: int | None = None
         self._is_zoomed = False
+        self._painted: Theme | None = None
         self.setAntialiasing(True)
+        # An index of places never ends where an item's bounds cannot be told yet, and these are few.
+        self.scene().setItemIndexMethod(QGraphicsScene.ItemIndexMethod.NoIndex)
         self.hideButtons()
         self.setMenuEnabled(False)
         self.setFrameShape(self.Shape.NoFrame)
@@ -112,7 +116,7 @@ class ChartPlot(pg.PlotWidget):
     # Painting ------------------------------------------------------------------------------------------------------
 
     def _paint(self) -> None:
-        theme = self._theme or theme_of(self)
+        theme = self._painted = self._theme or theme_of(self)
         drawing = self._drawing
         font = label_font(self.font())
         plot = self.getPlotItem()
@@ -143,6 +147,7 @@ class ChartPlot(pg.PlotWidget):
             plot.layout.setRowFixedHeight(0, 20)
         for item in items_of(drawing, theme):
             self.addItem(item, ignoreBounds=True)
+        self._ring = pg.ScatterPlotItem(symbol="o", useCache=False, size=18)
         self._ring.setPen(pen_of(QColor(theme.accent), 2.0))
         self._ring.setBrush(QColor(0, 0, 0, 0))
         self.addItem(self._ring, ignoreBounds=True)
@@ -370,6 +375,16 @@ class ChartPlot(pg.PlotWidget):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.FontChange} and hasattr(self, "_readout"):
+            if self.isVisible():
+                self._paint()
+                self._place_words()
+            else:
+                self._painted = None
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._painted is None and not self._drawing.empty:
             self._paint()
             self._place_words()
 
