@@ -1,5 +1,3 @@
-from typing import Literal
-
 import pytest
 from measured_values import a_sensitivity, a_sweep, rows_of
 from model_values import CONDITIONS, NOTE, a_benchmark, a_fidelity, a_model
@@ -193,7 +191,7 @@ def test_that_the_smallest_model_that_passes_the_gate_is_named_in_its_tone(page:
     assert card.property("tone") == "done"
     assert text_of(page, "benchmarks.verdict.sentence") == "gptq-w4a16 passes production and is the smallest that does."
     page.show_gates(BUILT_IN, "near-lossless")
-    assert text_of(page, "benchmarks.verdict.sentence").startswith("w8a8-smoothquant passes near-lossless")
+    assert text_of(page, "benchmarks.verdict.sentence").startswith("fp8-dynamic passes near-lossless")
     page.show_rows(ROWS[:1])
     assert not card.isVisible()
 
@@ -222,56 +220,49 @@ def test_that_a_gate_chosen_by_a_person_is_told_and_judges_anew(page: Benchmarks
     assert table.as_text().splitlines()[1].split("\t") == ["w8a16", "all of near-lossless", "", "", "", "pass"]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1096, 1736])
-def test_that_every_section_is_painted_in_both_themes(
-    page: BenchmarksPage, qapp: QApplication, theme: Literal["light", "dark"], width: int
-) -> None:
-    apply_theme(qapp, theme)
-    page.resize(width, 756)
+def test_that_every_section_fits_and_is_painted_in_both_themes(page: BenchmarksPage, qapp: QApplication) -> None:
     page.show_models(MODELS)
     page.show_rows(rows_of())
     page.show_sweep(a_sweep())
     page.show_sensitivity(a_sensitivity())
     for section in SECTIONS:
         page.show_section(section)
-        qapp.processEvents()
-        assert page.width() == width
         seen = [card for card in page.findChildren(ChartCard) if card.isVisible()]
         assert seen
         for card in seen:
             assert not card.drawing().empty
-            assert card.plot() is not None
-            assert card.mapTo(page, card.rect().topRight()).x() <= width
+            assert card.mapTo(page, card.rect().topRight()).x() <= page.width() == 1096
+    light = page.grab().toImage()
+    apply_theme(qapp, "dark")
+    page.resize(1736, 1000)
+    dark = page.grab().toImage()
+    assert light.pixelColor(5, 5).lightness() > 200 > 60 > dark.pixelColor(5, 5).lightness()
 
 
-@pytest.mark.parametrize(
-    ("section", "words"),
-    [
-        ("Overview", "Measure… scores all models"),
-        ("Divergence", "Measure… scores all models"),
-        ("Tasks", "Choose some under Measure…"),
-        ("Speed", "Measure… runs each model"),
-        ("Sweep", "bitpress sweep"),
-        ("Sensitivity", "bitpress sensitivity"),
-    ],
-)
-def test_that_a_section_without_figures_says_what_to_do(page: BenchmarksPage, section: str, words: str) -> None:
+def test_that_a_section_without_figures_says_what_to_do(page: BenchmarksPage) -> None:
     page.show_models(MODELS)
     page.show_rows((BenchmarkRow("/models/big", "big", True, 269_000_000),))
-    page.show_section(section)
-    empties = [label.text() for label in page.findChildren(QLabel) if label.isVisible()]
-    assert any(words in text for text in empties)
+    words = (
+        "Measure… scores all models",
+        "Measure… scores all models",
+        "Choose some under Measure…",
+        "Measure… runs each model",
+        "bitpress sweep",
+        "bitpress sensitivity",
+    )
+    for section, wanted in zip(SECTIONS, words, strict=True):
+        page.show_section(section)
+        told = [label.text() for label in page.findChildren(QLabel) if label.isVisible()]
+        assert any(wanted in text for text in told), section
 
 
 def test_that_a_section_is_filled_when_it_is_turned_to(page: BenchmarksPage) -> None:
     page.show_models(MODELS)
     page.show_rows(rows_of())
+    assert page.findChild(ChartCard, "benchmarks.tasks.accuracy") is None
+    page.show_section("Tasks")
     card = page.findChild(ChartCard, "benchmarks.tasks.accuracy")
     assert card is not None
-    assert card.drawing().empty == ""
-    assert card.drawing().marks == ()
-    page.show_section("Tasks")
     assert card.drawing().y.names == ("General knowledge, four choices", "Short answers, exact match")
 
 

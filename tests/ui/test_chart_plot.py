@@ -117,7 +117,8 @@ def test_that_zoom_shows_less_and_can_be_taken_back(plot: ChartPlot, qtbot: QtBo
     with qtbot.waitSignal(plot.zoomed) as told:
         QTest.keyClick(plot, Qt.Key.Key_0)
     assert told.args == [False]
-    assert plot.getViewBox().viewRange() == pytest.approx(before)
+    after = plot.getViewBox().viewRange()
+    assert [*after[0], *after[1]] == pytest.approx([*before[0], *before[1]])
 
 
 def test_that_one_cannot_zoom_out_of_the_chart(plot: ChartPlot) -> None:

@@ -17,7 +17,6 @@ from PySide6.QtGui import (
     QPaintEvent,
     QPen,
     QResizeEvent,
-    QShowEvent,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QGraphicsScene, QWidget
@@ -57,6 +56,7 @@ class ChartPlot(pg.PlotWidget):
         self._words: list[tuple[Any, QRectF]] = []
         self._current: int | None = None
         self._is_zoomed = False
+        self._misplaced = self._refit = False
         self._painted: Theme | None = None
         self.setAntialiasing(True)
         # An index of places never ends where an item's bounds cannot be told yet, and these are few.
@@ -70,7 +70,7 @@ class ChartPlot(pg.PlotWidget):
         box.disableAutoRange()
         box.setDefaultPadding(0.0)
         box.setMouseMode(pg.ViewBox.RectMode)
-        box.sigRangeChanged.connect(self._place_words)
+        box.sigRangeChanged.connect(self._words_moved)
         box.sigRangeChangedManually.connect(self._zoomed_by_hand)
         box.sigResized.connect(self._resized)
         self._ring = pg.ScatterPlotItem(symbol="o", useCache=False, size=18)
@@ -178,10 +178,16 @@ class ChartPlot(pg.PlotWidget):
         box.setXRange(low - left * pixel, high + drawing.right_room * pixel, padding=0)
         (x_low, x_high), (y_low, y_high) = box.viewRange()
         box.setLimits(xMin=x_low, xMax=x_high, yMin=y_low, yMax=y_high)
-        self._place_words()
+        self._words_moved()
 
-    def _place_words(self, *_: object) -> None:
+    def _words_moved(self, *_: object) -> None:
+        # The range changes several times while a chart is laid out: words are placed once, when it is painted.
+        self._misplaced = True
+        self.viewport().update()
+
+    def _place_words(self) -> None:
         """Puts every word where it covers nothing; a name without a free place is left to the mouse."""
+        self._misplaced = False
         if not self._words:
             return
         box = self.getViewBox()
@@ -354,6 +360,14 @@ class ChartPlot(pg.PlotWidget):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
+        if self._painted is None:
+            self._paint()
+            self._misplaced = True
+        if self._refit and not self._is_zoomed:
+            self._refit = False
+            self._show_all()
+        if self._misplaced:
+            self._place_words()
         super().paintEvent(event)
         if self.hasFocus():
             painter = QPainter(self.viewport())
@@ -363,7 +377,9 @@ class ChartPlot(pg.PlotWidget):
 
     def _resized(self, *_: object) -> None:
         if self._is_zoomed:
-            self._place_words()
+            self._words_moved()
+        else:
+            self._refit = True
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -375,18 +391,9 @@ class ChartPlot(pg.PlotWidget):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.FontChange} and hasattr(self, "_readout"):
-            if self.isVisible():
-                self._paint()
-                self._place_words()
-            else:
-                self._painted = None
-
-    @override
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        if self._painted is None and not self._drawing.empty:
-            self._paint()
-            self._place_words()
+            # A change of theme is told several times: the chart is made anew once, when it is painted next.
+            self._painted = None
+            self.viewport().update()
 
     @override
     def sizeHint(self) -> QSize:
@@ -437,6 +444,7 @@ def _rank(mark: Any) -> tuple[int, float]:
 
 def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
     taken = []
+    named = any(isinstance(mark, Dot) and mark.label for mark in drawing.marks)
     for mark in drawing.marks:
         if isinstance(mark, Dot):
             centre = plot.place_of(mark.x, mark.y)
@@ -447,7 +455,7 @@ def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
             if mark.x_interval is not None:
                 sides = [plot.place_of(end, mark.y).x() for end in mark.x_interval]
                 taken.append(QRectF(min(sides), centre.y() - 2, abs(sides[1] - sides[0]), 4))
-        elif isinstance(mark, Curve):
+        elif isinstance(mark, Curve) and named:
             taken += _along([plot.place_of(*point) for point in mark.points])
         elif isinstance(mark, Rule):
             at = plot.place_of(mark.at, mark.at)
@@ -461,10 +469,10 @@ def _along(places: list[QPointF]) -> list[QRectF]:
     found = []
     for start, end in pairwise(places):
         way = end - start
-        steps = max(1, round((abs(way.x()) + abs(way.y())) / 6))
-        if steps < 400:
+        steps = max(1, round((abs(way.x()) + abs(way.y())) / 12))
+        if steps < 200:
             middles = (start + way * (step / steps) for step in range(steps + 1))
-            found += [QRectF(middle.x() - 1.5, middle.y() - 1.5, 3, 3) for middle in middles]
+            found += [QRectF(middle.x() - 3, middle.y() - 3, 6, 6) for middle in middles]
     return found
 
 
