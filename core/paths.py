@@ -75,5 +75,10 @@ class Home:
         return self.root / "calibration"
 
     @property
+    def texts(self) -> Path:
+        """Evaluation texts that were fetched on request, one folder each."""
+        return self.root / "texts"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
