@@ -16,6 +16,7 @@ from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.sensitivity import sensitivity
 from core.measure.assignment import budget_bytes, least_bytes, read_budget, require_room, uniform_bytes
 from core.measure.parts import parts_of, sizes_of, trial_scheme
+from core.measure.fetched_texts import place
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.methods.catalogue import find
 from core.methods.divisibility import default_group
@@ -38,13 +39,13 @@ LOADED_OVER_STORED = 2.5
 async def start_evaluation(
     engine: Engine, *, original: LocalModel, others: Sequence[LocalModel], suite: EvaluationSuite
 ) -> Run:
-    """Score the original and the others on the same tokens."""
+    """Score the original and the others on the same tokens. Raises BitpressError `text-not-fetched`."""
     return await engine.queue.submit(
         _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")}),
         work.evaluation(
             str(original.path),
             [str(model.path) for model in others],
-            suite,
+            suite.model_copy(update={"texts": tuple(place(text, engine.home) for text in suite.texts)}),
             cache=str(engine.home.root / "cache" / "evaluation"),
             device=engine.settings.device,
         ),

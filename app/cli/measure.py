@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import follow, serve
 from app.engine import Engine
 from core.errors import BitpressError
+from core.measure.evaluation_texts import asked_name
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Fidelity, Sampling
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
@@ -26,7 +26,8 @@ def evaluate(
     original: Annotated[str, typer.Argument(help="The original model.")],
     others: Annotated[list[str], typer.Argument(help="Models to compare with it.")],
     text: Annotated[
-        list[Path] | None, typer.Option("--text", help="Score these files instead of the built-in texts.")
+        list[str] | None,
+        typer.Option("--text", help="Score these instead: names from `bitpress texts`, files, or folders of them."),
     ] = None,
     tokens: Annotated[int, typer.Option("--tokens", min=64, help="Most tokens scored per text.")] = _EVALUATION.tokens,
     gate: Gate = None,
@@ -41,7 +42,7 @@ def evaluate(
 
         wanted = gate_named(gate) if gate else None
         suite = _EVALUATION.model_copy(
-            update={"tokens": tokens, **({"texts": tuple(str(path.absolute()) for path in text)} if text else {})}
+            update={"tokens": tokens, **({"texts": tuple(asked_name(one) for one in text)} if text else {})}
         )
         run = await start_evaluation(
             engine, original=engine.model(original), others=[engine.model(other) for other in others], suite=suite
