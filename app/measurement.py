@@ -15,8 +15,8 @@ from core.jobs.protocol import MeasureSensitivity, Prove
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.sensitivity import sensitivity
 from core.measure.assignment import budget_bytes, least_bytes, read_budget, require_room, uniform_bytes
-from core.measure.parts import parts_of, sizes_of, trial_scheme
 from core.measure.fetched_texts import place
+from core.measure.parts import parts_of, sizes_of, trial_scheme
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.methods.catalogue import find
 from core.methods.divisibility import default_group

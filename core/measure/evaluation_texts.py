@@ -94,9 +94,10 @@ def documents(name: str) -> tuple[tuple[str, str], ...]:
             )
         return tuple((str(entry.relative_to(path)), _read(entry)) for entry in paths)
     if not path.is_file():
+        known = (CHAT, *BUILT_IN, *(text.name for text in FETCHABLE))
         raise BitpressError(
             "no-such-text",
-            f"There is no text {name}: it is neither a file nor one of {', '.join((CHAT, *BUILT_IN, *(text.name for text in FETCHABLE)))}.",
+            f"There is no text {name}: it is neither a file nor one of {', '.join(known)}.",
             "Name a .txt or .md file, a folder of them, or a built-in text.",
         )
     if path.suffix.lower() not in SUFFIXES:

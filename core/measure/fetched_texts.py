@@ -152,7 +152,7 @@ def articles(lines: Iterable[str]) -> tuple[tuple[str, str], ...]:
         for number, row in enumerate(rows)
         if (match := _HEADING.match(row)) and not _filled(rows, number - 1) and not _filled(rows, number + 1)
     ]
-    ends = [number for number, _ in starts[1:]] + [len(rows)]
+    ends = [*(number for number, _ in starts), len(rows)][1:]
     return tuple(
         (title, "\n".join(rows[start:end]).strip() + "\n") for (start, title), end in zip(starts, ends, strict=True)
     )
@@ -202,12 +202,13 @@ def _lines(text: FetchableText, file: Path) -> list[str]:
     from pyarrow import ArrowException, parquet
 
     try:
-        column = parquet.read_table(file, columns=["text"]).column("text").to_pylist()
+        column: list[object] = parquet.read_table(file, columns=["text"]).column("text").to_pylist()
     except (ArrowException, KeyError, OSError) as error:
         raise _damaged(text, str(error)) from error
-    if not all(isinstance(line, str) for line in column):
+    lines = [line for line in column if isinstance(line, str)]
+    if len(lines) < len(column):
         raise _damaged(text, "its column `text` holds something else than text")
-    return column
+    return lines
 
 
 def _damaged(text: FetchableText, reason: str) -> BitpressError:

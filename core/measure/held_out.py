@@ -6,7 +6,6 @@ import json
 from importlib.abc import Traversable
 from importlib.resources import files
 
-
 DOCUMENTS = ("import-check", "prose-06-review-guidebook", "prose-12-surveyor", "prose-18-vacant-lot")
 """The documents of every proof. They are named, so that proofs stay comparable when evaluation texts are added."""
 
