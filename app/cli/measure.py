@@ -1,21 +1,25 @@
-"""bitpress evaluate, bench, generate, sweep."""
+"""bitpress evaluate, bench, generate."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.output import BLOCKED, DONE, FAILED, Output
+from app.cli.output import BLOCKED, DONE, Output
 from app.cli.session import follow, serve
 from app.engine import Engine
 from core.errors import BitpressError
 from core.measure.evaluation_texts import asked_name
-from core.measure.results import BenchmarkSuite, EvaluationSuite, Fidelity, Sampling
+from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, Sampling
+
+if TYPE_CHECKING:
+    from core.measure.gates import Gate as GateValue
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 Gate = Annotated[
-    str | None, typer.Option("--gate", help="near-lossless, production or aggressive: exit status 3 if it is not met.")
+    str | None,
+    typer.Option("--gate", help="An entry of `bitpress gates`, or a YAML file: exit status 3 if it is not passed."),
 ]
 _EVALUATION = EvaluationSuite()
 _BENCHMARK = BenchmarkSuite()
@@ -38,9 +42,9 @@ def evaluate(
 
     async def command(engine: Engine) -> int:
         from app.measurement import start_evaluation
-        from core.measure.verdict import gate_named, gate_verdict
+        from core.measure.gate_store import find_gate
 
-        wanted = gate_named(gate) if gate else None
+        wanted = find_gate(engine.home, gate) if gate else None
         suite = _EVALUATION.model_copy(
             update={"tokens": tokens, **({"texts": tuple(asked_name(one) for one in text)} if text else {})}
         )
@@ -48,20 +52,36 @@ def evaluate(
             engine, original=engine.model(original), others=[engine.model(other) for other in others], suite=suite
         )
         result: dict[str, Any] = (await follow(engine, run, output)).result
-        verdicts: list[str] = []
         for other in result["others"]:
-            if wanted is not None:
-                verdicts.append(gate_verdict(Fidelity.model_validate(other), wanted))
-                other["gate"] = {"name": str(wanted.level), "verdict": verdicts[-1]}
             output.say(
                 f"{other['name']}: perplexity {other['perplexity']:.3f} (x {other['perplexity_ratio']['value']:.4f}), "
                 f"mean KL {other['kl']['mean']:.4f}, same top-1 {100 * other['same_top1']['value']:.1f} %"
-                + (f", {wanted.level}: {verdicts[-1]}" if wanted else "")
             )
+        passed = tell_gate(output, engine, wanted, result) if wanted else True
         output.result({"run": run.id, **result})
-        return BLOCKED if any(verdict != "pass" for verdict in verdicts) else DONE
+        return DONE if passed else BLOCKED
 
     return serve(output, command)
+
+
+def tell_gate(output: Output, engine: Engine, gate: GateValue, result: dict[str, Any]) -> bool:
+    """Judge every model of an evaluation, say it, and put it into the result; whether all passed."""
+    from core.measure.evidence import evidence_of
+    from core.measure.judgement import Outcome, judge
+
+    evaluation = EvaluationResult.model_validate(result)
+    original = engine.model(evaluation.original)
+    outcomes = []
+    for other in result["others"]:
+        model = engine.model(other["path"])
+        evidence = evidence_of(
+            other["path"], other["name"], evaluation, bytes=model.bytes, original_bytes=original.bytes
+        )
+        judged = judge(gate, evidence)
+        other["gate"] = {"name": gate.name, "verdict": str(judged.outcome), **judged.model_dump(mode="json")}
+        output.say(f"{other['name']}: {judged.sentence}")
+        outcomes.append(judged.outcome)
+    return all(outcome is Outcome.PASS for outcome in outcomes)
 
 
 def bench(
@@ -153,34 +173,5 @@ def generate(
             }
         )
         return DONE
-
-    return serve(output, command)
-
-
-def sweep(
-    model: Annotated[str, typer.Argument(help="The model to compress by every method.")],
-    methods: Annotated[str, typer.Option("--methods", help="Entries of `bitpress methods`, with commas.")],
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Calibration samples.")] = 128,
-    gate: Gate = None,
-    as_json: Json = False,
-) -> int:
-    """Compress one model by several methods, measure all of them on the same text, and print the table."""
-    output = Output(as_json)
-
-    async def command(engine: Engine) -> int:
-        from app.sweep import run_sweep
-
-        rows = await run_sweep(
-            engine,
-            output,
-            model=model,
-            methods=[name.strip() for name in methods.split(",") if name.strip()],
-            samples=samples,
-            gate=gate,
-        )
-        output.result({"rows": rows})
-        if all(row["output"] is None for row in rows):
-            return FAILED
-        return BLOCKED if gate and any(row.get("gate", {}).get("verdict") != "pass" for row in rows) else DONE
 
     return serve(output, command)
