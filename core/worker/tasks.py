@@ -14,6 +14,7 @@ from core.jobs.protocol import (
     ImportGguf,
     InspectCalibration,
     Load,
+    MeasureServer,
     Prove,
     SurveyModel,
     Unload,
@@ -73,6 +74,10 @@ class Tasks:
                 from core.worker import benchmark
 
                 return benchmark.run(command, report)
+            case MeasureServer():
+                from core.worker import measure_server
+
+                return measure_server.run(command, report)
             case Load():
                 from core.worker import generate
 
