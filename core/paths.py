@@ -90,5 +90,10 @@ class Home:
         return self.root / "texts"
 
     @property
+    def engines(self) -> Path:
+        """Environments of engines that are not part of the application, one folder each."""
+        return self.root / "engines"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
