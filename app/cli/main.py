@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs, sensitivity
+from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs, sensitivity, tasks
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -36,6 +36,7 @@ app.command("compress")(compress.compress)
 app.command("prove")(compress.prove)
 app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)
+app.command("tasks")(tasks.list_tasks)
 app.command("generate")(measure.generate)
 app.command("sweep")(measure.sweep)
 app.command("sensitivity")(sensitivity.sensitivity)

@@ -9,6 +9,7 @@ import typer
 
 from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import follow, serve
+from app.cli.tasks import Items, Tasks, say_power, split_names, tell_tasks
 from app.engine import Engine
 from core.errors import BitpressError
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Fidelity, Sampling
@@ -26,13 +27,16 @@ def evaluate(
     original: Annotated[str, typer.Argument(help="The original model.")],
     others: Annotated[list[str], typer.Argument(help="Models to compare with it.")],
     text: Annotated[
-        list[Path] | None, typer.Option("--text", help="Score these files instead of the built-in texts.")
+        list[Path] | None,
+        typer.Option("--text", help="Score these files, not the built-in texts; `none` asks --tasks alone."),
     ] = None,
     tokens: Annotated[int, typer.Option("--tokens", min=64, help="Most tokens scored per text.")] = _EVALUATION.tokens,
+    tasks: Tasks = None,
+    items: Items = None,
     gate: Gate = None,
     as_json: Json = False,
 ) -> int:
-    """Measure perplexity and KL divergence from the original on held-out text."""
+    """Measure perplexity and KL divergence from the original on held-out text, and answers to tasks."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
@@ -41,8 +45,15 @@ def evaluate(
 
         wanted = gate_named(gate) if gate else None
         suite = _EVALUATION.model_copy(
-            update={"tokens": tokens, **({"texts": tuple(str(path.absolute()) for path in text)} if text else {})}
+            update={
+                "tokens": tokens,
+                "tasks": split_names(tasks),
+                "task_items": items,
+                **({"texts": texts_named(text, without=bool(tasks) and gate is None)} if text else {}),
+            }
         )
+        if suite.tasks:
+            say_power(output, suite.tasks, items)
         run = await start_evaluation(
             engine, original=engine.model(original), others=[engine.model(other) for other in others], suite=suite
         )
@@ -57,10 +68,23 @@ def evaluate(
                 f"mean KL {other['kl']['mean']:.4f}, same top-1 {100 * other['same_top1']['value']:.1f} %"
                 + (f", {wanted.level}: {verdicts[-1]}" if wanted else "")
             )
+        if suite.tasks:
+            tell_tasks(output, result)
         output.result({"run": run.id, **result})
         return BLOCKED if any(verdict != "pass" for verdict in verdicts) else DONE
 
     return serve(output, command)
+
+
+def texts_named(text: list[Path], *, without: bool) -> tuple[str, ...]:
+    """The files to score; none of them for `--text none`, which leaves something to do only where there are tasks."""
+    if text == [Path("none")]:
+        if not without:
+            raise BitpressError(
+                "wrong-usage", "--text none leaves nothing to judge.", "Add --tasks, and leave --gate out."
+            )
+        return ()
+    return tuple(str(path.absolute()) for path in text)
 
 
 def bench(
