@@ -88,7 +88,7 @@ class Plain:
             if stop in self.tokenizer.decode(ids[0, start:], skip_special_tokens=True):
                 break
         text: str = self.tokenizer.decode(ids[0, start:], skip_special_tokens=True)
-        return text.split(stop)[0].strip()
+        return text.partition(stop)[0].strip()
 
 
 def plainly(text: str) -> str:
@@ -229,7 +229,7 @@ def test_that_lm_evaluation_harness_renders_templates_in_the_sandbox(model: Path
 
     tasks = tuple(task for task in built_in_tasks() if task.kind == "multiple_choice")
     ask(model, tasks, tmp_path, items=1)
-    with pytest.raises(Exception, match="unsafe|no attribute"):
+    with pytest.raises(Exception, match=r"unsafe|no attribute"):
         lm_eval.utils.apply_template("{{ question.__class__.__mro__ }}", {"question": "x"})
 
 
