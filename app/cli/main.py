@@ -22,6 +22,7 @@ from app.cli import (
     runs,
     sensitivity,
     sweep,
+    tasks,
     texts,
 )
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
@@ -50,6 +51,7 @@ app.command("compress")(compress.compress)
 app.command("prove")(compress.prove)
 app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)
+app.command("tasks")(tasks.list_tasks)
 app.command("generate")(measure.generate)
 app.command("sweep")(sweep.sweep)
 app.command("sensitivity")(sensitivity.sensitivity)

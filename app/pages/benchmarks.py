@@ -134,7 +134,8 @@ def newest_evaluation(kept: tuple[Run, ...], original: str, other: str | None) -
     for run in sorted(kept, key=lambda one: one.id, reverse=True):
         if run.kind is RunKind.EVALUATE and run.reason == "completed" and run.models[0] == original:
             result = EvaluationResult.model_validate(run.result)
-            if other is None or any(one.path == other for one in result.others):
+            # A run of tasks alone scored no tokens.
+            if (other is None and result.tokens) or any(one.path == other for one in result.others):
                 return result
     return None
 
