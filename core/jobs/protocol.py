@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.measure.task_answers import AskedTask
 from core.methods.method import Expected, ModifierSpec
 from core.methods.scheme import Scheme
 from core.value import Json, Received, Value
@@ -188,6 +189,27 @@ class Evaluate(Value):
     device: str = "auto"
 
 
+class RunTasks(Value):
+    """Let one model answer tasks through lm-evaluation-harness; the result is a ModelAnswers.
+
+    The answers to each task go to `output`/NAME.jsonl, one Answered a line; `cache` keeps them for the next time that
+    the same model is asked the same.
+    """
+
+    type: Literal["run_tasks"] = "run_tasks"
+    job: str
+    model: str
+    tasks: tuple[AskedTask, ...]
+    folder: str
+    """Where the tasks were written: NAME.yaml and its items."""
+    output: str
+    items: int | None = None
+    """Most items of each task, from the first on; None is all."""
+    cache: str | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
 class Benchmark(Value):
     """Measure speed and memory of one model; the result is a ModelBenchmark."""
 
@@ -244,6 +266,7 @@ Command = Annotated[
     | Unload
     | Generate
     | Evaluate
+    | RunTasks
     | Benchmark
     | MeasureSensitivity
     | Cancel

@@ -18,6 +18,9 @@ from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
 from core.measure.results import Fidelity, ProofResult
+from core.measure.sensitivity_values import SensitivityResult
+from core.measure.sweep_values import SweepResult
+from core.measure.task_results import TaskOther
 from core.methods.method import Method, ModifierSpec
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
@@ -28,9 +31,9 @@ from core.plan.predicted import estimates_of, predicted
 from core.report import measured, timeline
 from core.report.data import (
     Chapter,
+    GateFacts,
     Hash,
     Judgement,
-    LimitKept,
     MethodFacts,
     ModelFacts,
     Quality,
@@ -39,6 +42,7 @@ from core.report.data import (
     RunReport,
     Setting,
 )
+from core.report.gate import gate_of, judgement
 from core.report.summary import title_of, verdict_of
 from core.telemetry.sample import Sample
 from core.value import Json
@@ -74,6 +78,8 @@ class Sources:
     python_script: Callable[[Run, Path], str]
     """Of a run and its folder, where the calibration tokens lie."""
     serve_command: Callable[[Run], str]
+    gate: Callable[[str, Fidelity, tuple[TaskOther, ...]], GateFacts] = gate_of
+    """Of a gate's name, a fidelity and the answers to tasks. Raises BitpressError for an unknown name."""
 
     @classmethod
     def real(cls) -> Sources:
@@ -88,7 +94,7 @@ class Sources:
             find_method=catalogue.find,
             read_samples=recording.read_samples,
             read_events=journal.read_events,
-            judge=_judge,
+            judge=judgement,
             command_line=reproduce.command_line,
             python_script=reproduce.python_script,
             serve_command=reproduce.serve_command,
@@ -101,14 +107,19 @@ def collect(
     home: Home,
     chapters: Sequence[str] | None = None,
     *,
+    gate: str | None = None,
+    sweep: SweepResult | None = None,
+    sensitivity: SensitivityResult | None = None,
     sources: Sources | None = None,
     now: datetime | None = None,
 ) -> ReportData:
     """Everything that a report on these compressions says.
 
+    `gate` names a set of limits that every measured model is held against; `sweep` and `sensitivity` bring their
+    chapters.
     A run that measured something stands for the compressions whose models it measured, and its figures are preferred
     to newer ones. Raises BitpressError `nothing-to-report`, `not-finished`, `different-originals`, `unknown-chapter`,
-    and whatever the store says of an unknown run.
+    `unknown-gate`, and whatever the store says of an unknown run.
     """
     facts = sources or Sources.real()
     moment = now or datetime.now(UTC).astimezone()
@@ -119,8 +130,9 @@ def collect(
     preferred = frozenset(run.id for run in asked if run.kind is not RunKind.COMPRESS)
     labels = _labels(compressions, facts)
     original = _model(original_path, facts, compressions[0].model_name)
-    around = _Surroundings(store, home, facts, preferred, moment)
-    reports = tuple(_run_report(run, label, around) for run, label in zip(compressions, labels, strict=True))
+    around = _Surroundings(store, home, facts, preferred, moment, gate)
+    made = tuple(_run_report(run, label, around) for run, label in zip(compressions, labels, strict=True))
+    reports = measured.in_one_engine(made, preferred)
     if original.bytes is None:
         known = next((report.original_bytes for report in reports if report.original_bytes), None)
         original = original.model_copy(update={"bytes": known})
@@ -135,6 +147,8 @@ def collect(
         comparisons=measured.comparisons(store.about, original_path, outputs, preferred, moment),
         chapters=kept,
         warnings=_general_warnings(original, reports),
+        sweep=sweep,
+        sensitivity=sensitivity,
     )
 
 
@@ -204,6 +218,8 @@ class _Surroundings:
     preferred: frozenset[int]
     """Measurement runs that were asked for by number."""
     now: datetime
+    gate: str | None = None
+    """Name of the gate that was asked for."""
 
 
 def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
@@ -216,6 +232,10 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
     measurements = around.store.about(output) if output else ()
     compressed = _model(output, facts, Path(output).name or label)
     kept_bytes = _number(result.get("bytes"))
+    found = _judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run)
+    speeds = measured.speeds(measurements, run.models[0], output, preferred, moment)
+    tasks = measured.tasks(measurements, run.models[0], output, preferred, moment, folder_of=around.home.run_folder)
+    answers = tuple(task.other for task in tasks)
     return RunReport(
         id=run.id,
         label=label,
@@ -234,8 +254,11 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         expected_modules=_length(result.get("expected_modules")),
         ignored_modules=_names(result.get("ignored_modules")),
         proof=_value(ProofResult, result.get("proof")),
-        quality=_judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run),
-        speed=measured.speed(measurements, run.models[0], output, preferred, moment),
+        quality=found,
+        speed=speeds[0] if speeds else None,
+        speeds=speeds,
+        tasks=tasks,
+        gate=facts.gate(around.gate, found.fidelity, answers) if around.gate and found else None,
         telemetry=timeline.timeline(samples, events),
         layer_errors=timeline.layer_errors(events),
         versions={**run.versions, **_versions(result.get("versions"))},
@@ -261,17 +284,6 @@ def _judged(found: Quality | None, facts: Sources, run: Run) -> Quality | None:
         return None
     original, compressed = _number(run.result.get("original_bytes")), _number(run.result.get("bytes"))
     return found.model_copy(update={"judgement": facts.judge(found.fidelity, original, compressed)})
-
-
-def _judge(fidelity: Fidelity, original_bytes: int | None, compressed_bytes: int | None) -> Judgement:
-    from core.measure.verdict import verdict
-
-    found = verdict(fidelity, original_bytes, compressed_bytes)
-    return Judgement(
-        level=found.level,
-        sentence=found.sentence,
-        limits=tuple(LimitKept(title=row.title, limit=row.limit, standing=row.standing) for row in found.rows),
-    )
 
 
 def _model(path: str, facts: Sources, name: str) -> ModelFacts:

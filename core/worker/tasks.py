@@ -16,6 +16,7 @@ from core.jobs.protocol import (
     Load,
     MeasureSensitivity,
     Prove,
+    RunTasks,
     SurveyModel,
     Unload,
 )
@@ -70,6 +71,10 @@ class Tasks:
                 from core.worker import evaluate
 
                 return evaluate.run(command, report)
+            case RunTasks():
+                from core.worker import task_run
+
+                return task_run.run(command, report)
             case Benchmark():
                 from core.worker import benchmark
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from core.report.blocks import Cell, Column, Table
 from core.report.data import Level, ReportData, RunReport
@@ -60,3 +61,11 @@ def cell(text: str | None, note: str = "", level: Level = Level.NEUTRAL) -> Cell
 
 DASH = Cell(text="–")
 """Where a figure has no meaning, as the original's distance from itself."""
+
+_Item = TypeVar("_Item")
+
+
+def in_groups(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """The items, at most MOST_RUNS at a time: what does not fit beside each other goes to a second table."""
+    for first in range(0, len(items), MOST_RUNS):
+        yield items[first : first + MOST_RUNS]

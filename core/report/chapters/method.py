@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from core.report import charts
 from core.report.blocks import Block, Cell, Chart, Code, Column, Facts, Heading, Paragraph, Table
 from core.report.chapters.columns import Numbered, numbered
+from core.report.charts.layers import layer_errors
 from core.report.data import LayerError, MethodFacts, ReportData, Setting
 from core.report.wording import percent, significant, yes_no
 
@@ -83,7 +83,7 @@ def _errors(series: int, errors: tuple[LayerError, ...]) -> Chart:
     worst = max(errors, key=lambda error: error.relative if relative and error.relative is not None else error.error)
     figure = percent(worst.relative) if relative and worst.relative is not None else significant(worst.error, 3)
     return Chart(
-        svg=charts.layer_errors(errors, series),
+        svg=layer_errors(errors, series),
         alternative=f"Quantization error of {len(errors)} modules; the largest is {worst.module} with {figure}.",
         caption=f"Quantization error of each module as it was compressed. Largest: {worst.module}, {figure}."
         + ("" if relative else " A sum of squares that llmcompressor does not normalise: compare like with like."),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from core.measure.results import BenchCase, ModelBenchmark
-from core.report import charts
 from core.report.blocks import Block, Callout, Cell, Chart
 from core.report.chapters.columns import DASH, Numbered, cell, side_tables
+from core.report.charts.bars import size_bars
 from core.report.data import Level, ReportData, RunReport
 from core.report.wording import (
     interval,
@@ -31,7 +31,7 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
     ]
     if data.original.bytes and any(run.bytes for run in data.runs):
         made.append(
-            Chart(svg=charts.size_bars(data), alternative=_sizes_in_words(data), caption="Size on disk of the weights.")
+            Chart(svg=size_bars(data), alternative=_sizes_in_words(data), caption="Size on disk of the weights.")
         )
     if data.warnings:
         made.append(Callout(level=Level.ATTENTION, title="Know before you read on", lines=data.warnings))

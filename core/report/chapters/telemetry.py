@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from core.report import charts
 from core.report.blocks import Block, Cell, Chart, Column, Heading, Paragraph, Table
 from core.report.chapters.columns import Numbered, numbered
+from core.report.charts.telemetry import telemetry_chart
 from core.report.data import Device, ReportData, Series, Telemetry
 from core.report.wording import counted, memory, seconds, significant, whole
 
@@ -28,7 +28,7 @@ def _one(pair: Numbered) -> list[Block]:
     for device in telemetry.devices:
         made.append(
             Chart(
-                svg=charts.telemetry_chart(telemetry, device),
+                svg=telemetry_chart(telemetry, device),
                 alternative=f"Curves of {device.name} over {seconds(telemetry.seconds)}: {_peaks(device)}.",
                 caption=f"{device.name}, {readings}. The bands are the stages, numbered as in the table below.",
             )
