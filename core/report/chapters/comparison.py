@@ -26,27 +26,28 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
 
 def _first(data: ReportData, runs: Sequence[Numbered]) -> Table:
     columns = [
-        (Column(title="On disk", figures=True, share=0.9), _size),
-        (Column(title="Mean KL, nats per token", figures=True, share=1.3), _kl),
-        (Column(title="Perplexity ratio", figures=True, share=1.3), _ratio),
-        (Column(title="Same likeliest token", figures=True, share=1.3), _same),
+        (Column(title="On disk", figures=True, share=0.75), _size),
+        (Column(title="Mean KL, nats per token", figures=True, share=1.35), _kl),
+        (Column(title="Perplexity ratio", figures=True, share=1.25), _ratio),
+        (Column(title="Same likeliest token", figures=True, share=1.2), _same),
     ]
     if any(run.tasks for _, run in runs):
-        columns.append((Column(title="Tasks, recovery", figures=True, share=1.0), _tasks))
+        columns.append((Column(title="Tasks, recovery", figures=True, share=0.85), _tasks))
     if any(run.speed for _, run in runs):
-        columns.append((Column(title="Tokens per second", figures=True, share=1.0), _rate))
+        columns.append((Column(title="Tokens per second", figures=True, share=1.1), _rate))
     columns.append((Column(title="Verdict", share=1.2), _verdict))
     original = [Cell(text="original"), Cell(text=size(data.original.bytes) if data.original.bytes else "unknown")]
     original += [DASH] * (len(columns) - 1)
     if any(run.speed for _, run in runs):
         original[-2] = _original_rate(runs)
     return Table(
-        columns=(Column(title="Model", share=1.6), *(column for column, _ in columns)),
+        columns=(Column(title="Model", share=1.5), *(column for column, _ in columns)),
         rows=(
             tuple(original),
             *((Cell(text=run.label), *(read(run) for _, read in columns)) for _, run in runs),
         ),
-        caption="Below each figure its 95 % interval; below the speed its engine and the smallest batch measured.",
+        caption="Below each figure its 95 % interval; below the tasks the answers lost and gained; below the speed its "
+        "engine and the smallest batch measured.",
         small=True,
     )
 
@@ -83,7 +84,7 @@ def _kl(run: RunReport) -> Cell:
         return cell(None)
     spread = run.quality.fidelity.kl_interval
     if run.quality.fidelity.measurable is False:
-        return Cell(text=nats(spread.value), note="under the noise floor")
+        return Cell(text=nats(spread.value), note="under the floor")
     return Cell(text=nats(spread.value), note=interval(spread, 2))
 
 
@@ -111,7 +112,7 @@ def _tasks(run: RunReport) -> Cell:
     if not found:
         return cell("not measured" if not run.tasks else "–")
     flips = sum(task.other.lost for task in run.tasks), sum(task.other.gained for task in run.tasks)
-    return Cell(text=percent(sum(found) / len(found)), note=f"−{flips[0]}, +{flips[1]} items")
+    return Cell(text=percent(sum(found) / len(found)), note=f"−{flips[0]}, +{flips[1]}")
 
 
 def _rate(run: RunReport) -> Cell:
