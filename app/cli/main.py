@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs
+from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs, sensitivity
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -38,6 +38,7 @@ app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)
 app.command("generate")(measure.generate)
 app.command("sweep")(measure.sweep)
+app.command("sensitivity")(sensitivity.sensitivity)
 app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)

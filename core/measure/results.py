@@ -139,6 +139,19 @@ class TextFidelity(Received):
     noise: tuple[NoiseFloor, ...] = ()
 
 
+class PairedDifference(Received):
+    """Two compressed models on the same documents, by paths.
+
+    Their own intervals overlap long before they are alike, because documents are hard or easy for both; the interval
+    of the difference leaves that out.
+    """
+
+    first: str
+    second: str
+    kl: Estimate
+    """Mean KL of the second less that of the first, nats per token: above zero where the first is closer."""
+
+
 class EvaluationResult(Received):
     """Original against others over all texts together (`others`) and text by text (`texts`)."""
 
@@ -160,7 +173,10 @@ class EvaluationResult(Received):
     reference_bytes: int = 0
     """Bytes of what the original computed, kept on disk for the next evaluation; 0 where it was not kept."""
     reference_reused: bool = False
+    """The original was not run again: what it computed was kept from an evaluation before."""
     tasks: tuple[TaskResult, ...] = ()
+    pairs: tuple[PairedDifference, ...] = ()
+    """Every two of `others`, over all texts together."""
 
 
 class BenchCase(Received):

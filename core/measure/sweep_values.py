@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from core.errors import Problem
-from core.measure.results import Fidelity
+from core.measure.results import Fidelity, ModelBenchmark
+from core.measure.task_results import TaskOther
 from core.value import Json, Range, Received
 
 
@@ -48,6 +49,18 @@ class SweepRow(Received):
     """Predicted tokens per second over the original's in a serving engine."""
     expected_speed_source: str = ""
     problem: Problem | None = None
+    title: str = ""
+    """The method's title."""
+    notes: tuple[str, ...] = ()
+    """What was changed or found before it ran, as sentences."""
+    sentence: str = ""
+    """The level in words."""
+    gate_sentence: str = ""
+    """The gate's verdict in words."""
+    tasks: dict[str, TaskOther] = {}
+    """Answers to each task, beside the original's."""
+    speed: ModelBenchmark | None = None
+    """All that the benchmark measured; `tokens_per_second` is of its smallest batch."""
 
 
 class Recommendation(Received):
@@ -62,6 +75,7 @@ class SweepResult(Received):
 
     id: str
     original: str
+    """Its path."""
     original_bytes: int
     rows: tuple[SweepRow, ...]
     gate: str = ""
@@ -77,3 +91,11 @@ class SweepResult(Received):
     knee: str | None = None
     """The row of the size front after which more bytes buy little."""
     recommendation: Recommendation | None = None
+    original_name: str = ""
+    gate_title: str = ""
+    alike: tuple[tuple[str, ...], ...] = ()
+    """Groups of rows whose mean KL cannot be told apart, in rising order of mean KL."""
+    original_speed: ModelBenchmark | None = None
+    finished: bool = False
+    problems: tuple[Problem, ...] = ()
+    """What went wrong with measuring; what went wrong with a row is in the row."""

@@ -25,7 +25,7 @@ from core.worker.footprint import free_bytes, weight_bytes
 from core.worker.loading import Loaded
 from core.worker.reference_answers import reference_answers
 from core.worker.reporter import Reporter
-from core.worker.scoring import Scores, score
+from core.worker.scoring import FromModel, Scores, score
 
 LOAD = Stage(id="load", title="Load the models", unit="model")
 ANSWERS = Stage(id="answers", title="Let the original answer", unit="prompt")
@@ -84,12 +84,24 @@ def run(command: Evaluate, report: Reporter) -> Json:
             def tell(done: int, share: int = share, total: int = len(plan) * groups) -> None:
                 report.progress(SCORE.id, share + done, total)
 
-            parts.append(score(original, others, rows, plan, after_batch=tell, check=report.check))
+            parts.append(
+                score(
+                    FromModel(original.path, original.model),
+                    [FromModel(other.path, other.model) for other in others],
+                    rows,
+                    plan,
+                    device=original.device,
+                    after_batch=tell,
+                    check=report.check,
+                )
+            )
             scored += [_without_model(other) for other in others]
     tokens = ScoredTokens(
         text=np.concatenate([np.full(row.scored, row.text, dtype=np.int64) for row in rows]),
         document=np.concatenate([np.full(row.scored, row.document, dtype=np.int64) for row in rows]),
+        position=np.concatenate([np.arange(row.first, len(row.ids)) for row in rows]),
         nll=parts[0].nll,
+        confidence=parts[0].confidence,
     )
     figures = summarise(tokens, _others(scored, parts), [text.name for text in texts], seed=command.suite.seed)
     if figures.blocks:
@@ -103,6 +115,7 @@ def run(command: Evaluate, report: Reporter) -> Json:
         sha256=digest(rows),
         others=figures.others,
         texts=figures.texts,
+        pairs=figures.pairs,
         conditions=_conditions(original, scored, notes),
         seconds=time.perf_counter() - began - load_seconds,
         load_seconds=load_seconds,
@@ -250,13 +263,12 @@ def _release(original: Loaded, others: Sequence[Loaded]) -> None:
 
 def _others(scored: Sequence[Loaded], parts: Sequence[Scores]) -> tuple[ScoredOther, ...]:
     figures = [
-        (part.others_nll[index], part.kl[index], part.same[index])
+        (part.others_nll[index], part.kl[index], part.kl_reverse[index], part.same[index], part.top5[index])
         for part in parts
         for index in range(part.others_nll.shape[0])
     ]
     return tuple(
-        ScoredOther(path=other.path, name=Path(other.path).name, nll=nll, kl=kl, same=same)
-        for other, (nll, kl, same) in zip(scored, figures, strict=True)
+        ScoredOther(other.path, Path(other.path).name, *figure) for other, figure in zip(scored, figures, strict=True)
     )
 
 

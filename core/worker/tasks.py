@@ -14,7 +14,9 @@ from core.jobs.protocol import (
     ImportGguf,
     InspectCalibration,
     Load,
+    MeasureSensitivity,
     Prove,
+    RunTasks,
     SurveyModel,
     Unload,
 )
@@ -69,10 +71,18 @@ class Tasks:
                 from core.worker import evaluate
 
                 return evaluate.run(command, report)
+            case RunTasks():
+                from core.worker import task_run
+
+                return task_run.run(command, report)
             case Benchmark():
                 from core.worker import benchmark
 
                 return benchmark.run(command, report)
+            case MeasureSensitivity():
+                from core.worker import sensitivity
+
+                return sensitivity.run(command, report)
             case Load():
                 from core.worker import generate
 

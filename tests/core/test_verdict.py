@@ -68,10 +68,27 @@ def test_that_the_sentence_gives_the_figures_and_the_size() -> None:
 
 
 def test_that_each_row_says_which_level_its_figure_reaches_alone() -> None:
-    found = verdict(measured(1.005, 0.02, 0.90))
+    found = verdict(measured(1.005, 0.02, 0.86))
     assert [(row.figure, row.level) for row in found.rows] == [
         ("perplexity_ratio", Level.NEAR_LOSSLESS),
         ("kl", Level.PRODUCTION),
         ("same_top1", Level.AGGRESSIVE),
     ]
-    assert all(row.limit == limit for row, limit in zip(found.rows, (1.10, 0.10, 0.87), strict=True))
+    assert all(row.limit == limit for row, limit in zip(found.rows, (1.10, 0.10, 0.82), strict=True))
+
+
+def test_that_a_level_asks_one_side_only() -> None:
+    found = measured(1.0, 0.0295, 0.95)
+    sure = found.model_copy(
+        update={"kl_interval": Estimate(value=0.0295, low=0.028, high=0.031, lower=0.0285, upper=0.0299)}
+    )
+    assert verdict(found.model_copy(update={"kl_interval": Estimate(value=0.0295, low=0.028, high=0.031)})).level is (
+        Level.AGGRESSIVE
+    )
+    assert verdict(sure).level is Level.PRODUCTION
+
+
+def test_that_what_lies_under_the_noise_is_no_measurable_difference() -> None:
+    found = verdict(measured(1.0, 0.00001, 0.999).model_copy(update={"measurable": False}))
+    assert found.measurable is False
+    assert found.sentence.startswith("No measurable difference from the original")

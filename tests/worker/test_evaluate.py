@@ -66,9 +66,9 @@ def logits(model: Path, ids: list[int]) -> torch.Tensor:
 def test_that_a_model_is_not_divergent_from_itself(original: Path) -> None:
     found = evaluated(original, original)
     (itself,) = found.others
-    assert itself.perplexity_ratio.model_dump() == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert set(itself.perplexity_ratio.model_dump().values()) == {1.0}
     assert itself.kl.max <= 1e-6
-    assert itself.same_top1.model_dump() == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert set(itself.same_top1.model_dump().values()) == {1.0}
     assert itself.perplexity == found.original_perplexity
 
 
