@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from core.measure.figures import FIGURES
 from core.report.blocks import Block, Cell, Chart, Column, Table
 from core.report.chapters.columns import DASH, Numbered, cell, numbered
 from core.report.chapters.noise import mean_floor
-from core.report.charts.pareto import Plane, Point, front_of, pareto
+from core.report.charts.pareto import Plane, Point, front_of, knee_of, pareto
 from core.report.data import ReportData, RunReport
 from core.report.summary import GATE_LEVELS, level_of
 from core.report.wording import interval, memory, nats, percent, rate, seconds, share_interval, significant, size
@@ -180,11 +181,13 @@ def _charts(data: ReportData, runs: Sequence[Numbered]) -> list[Block]:
         if len(points) < 2:
             continue
         front = front_of(points, more_is_better=better)
-        plane = Plane(title, front, None, gate, gate_name, floor, original, better)
+        knee = None if better else knee_of(points)
+        plane = Plane(title, front, knee, gate, gate_name, floor, original, better)
         said = ", ".join(
             f"{point.label} {significant(point.cost, 3)} at {nats(point.kl.value)} nats" for point in points
         )
         drawn = ["The dotted line is the Pareto front: no other model here is better in both."]
+        drawn += ["Ringed: its knee, after which more bytes buy little."] if knee else []
         drawn += ["The grey line is the original."] if original else []
         drawn += ["Dashed: the gate's limit."] if gate else []
         drawn += ["Shaded: the noise floor."] if floor else []
@@ -202,7 +205,7 @@ def _gate_kl(data: ReportData) -> tuple[float | None, str]:
     """The limit of mean KL of the gate that was asked for."""
     for run in data.runs:
         for limit in run.gate.limits if run.gate else ():
-            if limit.figure == "kl" and run.gate:
+            if limit.figure == "kl.mean" and run.gate and limit.title == FIGURES["kl.mean"].title:
                 return limit.limit, f"gate {run.gate.name}"
     return None, ""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.measure import pareto as measure
 from core.report.charts.canvas import (
     ORIGINAL,
     QUIET,
@@ -61,12 +62,17 @@ class Plane:
 
 def front_of(points: Sequence[Point], *, more_is_better: bool = False) -> tuple[str, ...]:
     """Keys of the points that no other beats in both cost and mean KL, in rising order of mean KL."""
-    ordered = sorted(points, key=lambda one: (one.kl.value, -one.cost if more_is_better else one.cost))
-    kept: list[Point] = []
-    for point in ordered:
-        if not kept or (point.cost > kept[-1].cost if more_is_better else point.cost < kept[-1].cost):
-            kept.append(point)
-    return tuple(point.key for point in kept)
+    return measure.front(_measured(points, more_is_better=more_is_better))
+
+
+def knee_of(points: Sequence[Point]) -> str | None:
+    """The point of the front after which more cost buys little; None where the front has no such bend."""
+    kept = set(front_of(points))
+    return measure.knee([point for point in _measured(points, more_is_better=False) if point.key in kept])
+
+
+def _measured(points: Sequence[Point], *, more_is_better: bool) -> list[measure.Point]:
+    return [measure.Point(point.key, -point.cost if more_is_better else point.cost, point.kl.value) for point in points]
 
 
 def pareto(points: Sequence[Point], plane: Plane) -> str:
