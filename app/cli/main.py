@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs
+from app.cli import advise, calibration, compress, demo, deploy, engine, measure, models, presets, runs
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -45,6 +45,7 @@ app.command("report")(runs.report)
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 app.add_typer(calibration.app, name="calibration")
+app.add_typer(engine.commands, name="engine")
 
 
 @app.callback(invoke_without_command=True)

@@ -41,7 +41,7 @@ LOOP = (
 )
 MEMORY_CPU = "Memory is the largest sum over the server's processes, with {kv} of KV cache that it sets aside at once."
 MEMORY_GPU = "Memory is what the server's processes hold on the GPU, with the KV cache that this suite fills."
-EAGER = "The CPU build runs without graph compilation (enforce_eager)."
+EAGER = "The CPU build runs without graph compilation (enforce_eager), and its threads do not spin while they wait."
 GRAPHS = "Graphs as vLLM makes them by default."
 ENERGY = "Energy is the power of the whole board over the rounds, its idle share included."
 _DTYPE = re.compile(r"\bdtype=torch\.(\w+)")
