@@ -70,9 +70,24 @@ class Home:
         return self.root / "presets"
 
     @property
+    def gates(self) -> Path:
+        """A person's own gates, one YAML file each."""
+        return self.root / "gates"
+
+    @property
+    def sweeps(self) -> Path:
+        """One folder a sweep."""
+        return self.root / "sweeps"
+
+    @property
     def calibration_sets(self) -> Path:
         """Named calibration sets: their contents by hash, and one small file a name."""
         return self.root / "calibration"
+
+    @property
+    def texts(self) -> Path:
+        """Evaluation texts that were fetched on request, one folder each."""
+        return self.root / "texts"
 
     @property
     def engines(self) -> Path:

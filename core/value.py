@@ -28,3 +28,24 @@ class Range(Value):
     value: float
     low: float
     high: float
+
+
+class Estimate(Range):
+    """A figure with its two-sided 95 % interval (`low`, `high`) and its one-sided 95 % bounds.
+
+    A gate asks one question of one side: it takes `upper` where less is better, `lower` where more is. They are None
+    in results of versions that did not keep them; then the interval's ends (one-sided 97.5 %) stand in.
+    """
+
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def at_least(self) -> float:
+        """What the figure exceeds with 95 % confidence."""
+        return self.low if self.lower is None else self.lower
+
+    @property
+    def at_most(self) -> float:
+        """What the figure stays below with 95 % confidence."""
+        return self.high if self.upper is None else self.upper

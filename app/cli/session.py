@@ -33,6 +33,8 @@ STATUSES = {
     "endpoint-elsewhere": WRONG_USAGE,
     "no-api-key": WRONG_USAGE,
     "unknown-gate": WRONG_USAGE,
+    "bad-gate": WRONG_USAGE,
+    "unknown-sweep": WRONG_USAGE,
     "unknown-format": WRONG_USAGE,
     "wrong-usage": WRONG_USAGE,
     "method-conflict": WRONG_USAGE,
@@ -41,6 +43,7 @@ STATUSES = {
     "unknown-gpu": WRONG_USAGE,
     "unknown-scheme": WRONG_USAGE,
     "unknown-preset": WRONG_USAGE,
+    "unknown-text": WRONG_USAGE,
     "needs-model": WRONG_USAGE,
     "nothing-to-plan": WRONG_USAGE,
     "bad-figure": WRONG_USAGE,
@@ -48,6 +51,7 @@ STATUSES = {
     # Found before anything ran.
     "blocked": BLOCKED,
     "output-exists": BLOCKED,
+    "no-room": BLOCKED,
     "cancelled": CANCELLED,
 }
 """Exit statuses by the problem's code; every other problem is a failure."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.errors import Problem
-from core.value import Json, Range, Received
+from core.measure.task_results import TaskResult
+from core.value import Estimate, Json, Range, Received
 
 
 class Conditions(Received):
@@ -46,7 +47,7 @@ class ProofResult(Received):
 
 
 class KlSummary(Received):
-    """KL divergence from the original to the other model, nats per token, over all scored tokens."""
+    """KL divergence between the original's and the other model's next-token distributions, nats, over all tokens."""
 
     mean: float
     median: float
@@ -57,21 +58,74 @@ class KlSummary(Received):
     max: float
 
 
+class TrueToken(Received):
+    """Change of the probability of the text's own next token: the other model's minus the original's, -1 to 1."""
+
+    mean: Estimate
+    rms: Estimate
+    """Root of the mean square: how far it moves either way."""
+    quantiles: tuple[tuple[float, float], ...]
+    """(probability, value) from 0 (the minimum) over 0.001, 0.01, 0.05, 0.1, 0.25, 0.5 ... 0.999 to 1 (the maximum)."""
+
+
+class Bucket(Received):
+    """The figures over the tokens whose position, or whose probability by the original, lies in [low, high).
+
+    A position counts the tokens before it in its row; a confidence is the original's largest probability, 0 to 1.
+    """
+
+    low: float
+    high: float
+    tokens: int
+    kl: Estimate
+    same_top1: Estimate
+    perplexity_ratio: Estimate
+
+
 class Fidelity(Received):
-    """How far one model is from its original on the same tokens, teacher-forced."""
+    """How far one model is from its original on the same tokens, teacher-forced.
+
+    Intervals are paired bootstraps over documents. What older versions did not measure is None or empty.
+    """
 
     path: str
     name: str
     perplexity: float
-    perplexity_ratio: Range
-    """Perplexity over the original's; the interval is a paired bootstrap over documents, 95 %."""
+    perplexity_ratio: Estimate
+    """Perplexity over the original's."""
     kl: KlSummary
-    kl_interval: Range
-    """Mean KL with its 95 % interval, bootstrap over documents."""
-    same_top1: Range
-    """Share of tokens whose most likely next token is the original's; 0 to 1, 95 % interval over documents."""
+    """KL(original || other): what is lost where the original is read by the other."""
+    kl_interval: Estimate
+    """Mean of `kl` with its interval."""
+    same_top1: Estimate
+    """Share of tokens whose most likely next token is the original's; 0 to 1."""
     histogram: tuple[tuple[float, int], ...] = ()
     """(upper edge of KL in nats, tokens) for the distribution chart."""
+    perplexity_correlation: float | None = None
+    """Pearson correlation of both models' negative log-likelihoods, token by token (llama.cpp's Cor(ln PPL))."""
+    kl_reverse: KlSummary | None = None
+    """KL(other || original): what the other makes up."""
+    kl_reverse_interval: Estimate | None = None
+    true_token: TrueToken | None = None
+    top5: Estimate | None = None
+    """Mean share of the original's five likeliest next tokens that are among the other's five; 0 to 1."""
+    by_position: tuple[Bucket, ...] = ()
+    by_confidence: tuple[Bucket, ...] = ()
+    measurable: bool | None = None
+    """False where mean KL is not above the noise floor of its text, so that there is no measurable difference."""
+
+
+class NoiseFloor(Received):
+    """The original against itself under a change that means nothing: what lies under it is no measurable difference."""
+
+    kind: str
+    """rounding (activations moved by less than bfloat16 resolves) or batch (another batch shape)."""
+    title: str
+    tokens: int
+    perplexity_ratio: Estimate
+    kl: KlSummary
+    kl_interval: Estimate
+    same_top1: Estimate
 
 
 class TextFidelity(Received):
@@ -82,6 +136,20 @@ class TextFidelity(Received):
     perplexity: float
     """The original's."""
     others: tuple[Fidelity, ...]
+    noise: tuple[NoiseFloor, ...] = ()
+
+
+class PairedDifference(Received):
+    """Two compressed models on the same documents, by paths.
+
+    Their own intervals overlap long before they are alike, because documents are hard or easy for both; the interval
+    of the difference leaves that out.
+    """
+
+    first: str
+    second: str
+    kl: Estimate
+    """Mean KL of the second less that of the first, nats per token: above zero where the first is closer."""
 
 
 class EvaluationResult(Received):
@@ -100,6 +168,15 @@ class EvaluationResult(Received):
     conditions: Conditions
     seconds: float
     load_seconds: float = 0.0
+    noise: tuple[NoiseFloor, ...] = ()
+    """Over all texts together."""
+    reference_bytes: int = 0
+    """Bytes of what the original computed, kept on disk for the next evaluation; 0 where it was not kept."""
+    reference_reused: bool = False
+    """The original was not run again: what it computed was kept from an evaluation before."""
+    tasks: tuple[TaskResult, ...] = ()
+    pairs: tuple[PairedDifference, ...] = ()
+    """Every two of `others`, over all texts together."""
 
 
 class BenchCase(Received):
@@ -239,6 +316,12 @@ class EvaluationSuite(Received):
     """Held-out prompts whose greedy answers by the original make the text `chat`."""
     chat_tokens: int = 128
     seed: int = 0
+    noise_floor: bool = True
+    """Measure the original against itself too (kept with what the original computed)."""
+    tasks: tuple[str, ...] = ()
+    """Names of built-in tasks, or paths of lm-evaluation-harness YAML files."""
+    task_items: int | None = None
+    """Most items of each task; None is all."""
 
 
 def plain(value: Received) -> dict[str, Json]:

@@ -1,18 +1,15 @@
-"""What the figures mean, in plain words.
-
-The limits are this application's own, set between the published anchors of llama.cpp's quantizations (perplexity
-ratio, mean KL, same top token: Q8_0 1.0008, 0.0002, 99.2 %; Q5_K_M 1.007, 0.005, 96.5 %; Q3_K_M 1.066, 0.051, 89.6 %;
-Q3_K_S 1.203, 0.164, 81.7 %).
-"""
+"""How close a compressed model is to its original: the best of the built-in gates that it passes, in plain words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.errors import BitpressError
+from core.measure.figures import change, significant
+from core.measure.gates import BUILT_IN, Gate
+from core.measure.judgement import Outcome, standing_of
 from core.measure.results import Fidelity
-from core.value import Range, Received
+from core.value import Estimate, Range, Received
 
 
 class Level(StrEnum):
@@ -24,11 +21,11 @@ class Level(StrEnum):
     DAMAGED = "damaged"
     """Beyond the widest limits."""
     INCONCLUSIVE = "inconclusive"
-    """Some interval straddles the widest limits, and none is beyond them."""
+    """Some bound straddles the widest limits, and none is beyond them."""
 
 
 class Standing(StrEnum):
-    """How one figure's interval lies to a limit."""
+    """How one figure lies to a limit."""
 
     WITHIN = "within"
     BEYOND = "beyond"
@@ -54,6 +51,7 @@ class Verdict(Received):
     level: Level
     sentence: str
     rows: tuple[VerdictRow, ...]
+    measurable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +64,13 @@ class Limits:
     same_top1: float
 
 
-LIMITS = (
-    Limits(Level.NEAR_LOSSLESS, 1.01, 0.01, 0.96),
-    Limits(Level.PRODUCTION, 1.03, 0.03, 0.93),
-    Limits(Level.AGGRESSIVE, 1.10, 0.10, 0.87),
-)
+def _limits(gate: Gate) -> Limits:
+    asked = {one.figure: one.limit for one in gate.thresholds}
+    return Limits(Level(gate.name), asked["perplexity_ratio"], asked["kl.mean"], asked["same_top1"])
+
+
+LIMITS = tuple(_limits(gate) for gate in BUILT_IN)
+"""The limits of the built-in gates, the closest first."""
 
 _OPENINGS = {
     Level.NEAR_LOSSLESS: "Practically the original",
@@ -79,10 +79,15 @@ _OPENINGS = {
     Level.DAMAGED: "Clearly worse than the original",
     Level.INCONCLUSIVE: "Too little text was scored to tell how close it is to the original",
 }
+_STANDINGS = {
+    Outcome.PASS: Standing.WITHIN,
+    Outcome.FAIL: Standing.BEYOND,
+    Outcome.INCONCLUSIVE: Standing.INCONCLUSIVE,
+}
 
 
 def verdict(fidelity: Fidelity, original_bytes: int | None = None, compressed_bytes: int | None = None) -> Verdict:
-    """The best level whose limits all three figures keep with their whole 95 % interval.
+    """The best level whose limits all three figures keep with one-sided 95 % confidence.
 
     Sizes are bytes of the weight files; the sentence leaves them out where one is not known.
     """
@@ -106,29 +111,15 @@ def verdict(fidelity: Fidelity, original_bytes: int | None = None, compressed_by
         )
         for figure, title, value in _figures(fidelity)
     )
-    return Verdict(level=level, sentence=_sentence(fidelity, level, original_bytes, compressed_bytes), rows=rows)
+    return Verdict(
+        level=level,
+        sentence=_sentence(fidelity, level, original_bytes, compressed_bytes),
+        rows=rows,
+        measurable=fidelity.measurable,
+    )
 
 
-def gate_named(name: str) -> Limits:
-    """The limits of a named gate. Raises BitpressError `unknown-gate`."""
-    found = next((limits for limits in LIMITS if limits.level == name), None)
-    if found is None:
-        raise BitpressError(
-            "unknown-gate",
-            f"There is no gate called {name}.",
-            f"Choose one of {', '.join(limits.level for limits in LIMITS)}.",
-        )
-    return found
-
-
-def gate_verdict(fidelity: Fidelity, limits: Limits) -> str:
-    """pass where every figure keeps the limits with its whole interval, fail where one is beyond, else inconclusive."""
-    return {Standing.WITHIN: "pass", Standing.BEYOND: "fail", Standing.INCONCLUSIVE: "inconclusive"}[
-        _overall(fidelity, limits)
-    ]
-
-
-def _figures(fidelity: Fidelity) -> tuple[tuple[str, str, Range], ...]:
+def _figures(fidelity: Fidelity) -> tuple[tuple[str, str, Estimate], ...]:
     return (
         ("perplexity_ratio", "Perplexity over the original's", fidelity.perplexity_ratio),
         ("kl", "KL divergence, nats per token", fidelity.kl_interval),
@@ -140,14 +131,8 @@ def _limit(figure: str, limits: Limits) -> float:
     return {"perplexity_ratio": limits.perplexity_ratio, "kl": limits.kl, "same_top1": limits.same_top1}[figure]
 
 
-def _standing(figure: str, value: Range, limit: float) -> Standing:
-    low, high = value.low, value.high
-    if figure == "same_top1":
-        # The one figure of which more is better: mirrored, so that below is within.
-        low, high, limit = -value.high, -value.low, -limit
-    if high <= limit:
-        return Standing.WITHIN
-    return Standing.BEYOND if low > limit else Standing.INCONCLUSIVE
+def _standing(figure: str, value: Estimate, limit: float) -> Standing:
+    return _STANDINGS[standing_of(value, limit, at_most=figure != "same_top1")]
 
 
 def _overall(fidelity: Fidelity, limits: Limits) -> Standing:
@@ -157,7 +142,7 @@ def _overall(fidelity: Fidelity, limits: Limits) -> Standing:
     return Standing.INCONCLUSIVE if Standing.INCONCLUSIVE in standings else Standing.WITHIN
 
 
-def _level_of(figure: str, value: Range) -> Level:
+def _level_of(figure: str, value: Estimate) -> Level:
     for limits in LIMITS:
         if _standing(figure, value, _limit(figure, limits)) is Standing.WITHIN:
             return limits.level
@@ -170,21 +155,15 @@ def _sentence(fidelity: Fidelity, level: Level, original_bytes: int | None, comp
     if original_bytes and compressed_bytes:
         size = f", at {compressed_bytes / original_bytes * 100:.0f} % of its size"
     ratio, kl = fidelity.perplexity_ratio.value, fidelity.kl_interval.value
+    opening = "No measurable difference from the original" if fidelity.measurable is False else _OPENINGS[level]
     parts = [
-        f"{_OPENINGS[level]}{size}: perplexity {_change(ratio)}, the same next token "
-        f"{fidelity.same_top1.value * 100:.1f} % of the time, mean KL divergence {kl:.2g} nats per token."
+        f"{opening}{size}: perplexity {change(ratio)}, the same next token "
+        f"{fidelity.same_top1.value * 100:.1f} % of the time, mean KL divergence {significant(kl)} nats per token."
     ]
     better = _undecided_better(fidelity, level)
-    if better is not None:
-        parts.append(f"It may be {better}: the intervals reach across that limit, and more text would tell.")
+    if better is not None and fidelity.measurable is not False:
+        parts.append(f"It may be {better}: the bounds reach across that limit, and more text would tell.")
     return " ".join(parts)
-
-
-def _change(ratio: float) -> str:
-    percent = (ratio - 1.0) * 100.0
-    if abs(percent) < 0.05:
-        return "unchanged"
-    return f"{abs(percent):.1f} % {'higher' if percent > 0 else 'lower'}"
 
 
 def _undecided_better(fidelity: Fidelity, level: Level) -> Level | None:

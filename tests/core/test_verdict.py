@@ -6,7 +6,7 @@ import pytest
 
 from core.measure.results import Fidelity, KlSummary
 from core.measure.verdict import LIMITS, Level, Standing, verdict
-from core.value import Range
+from core.value import Estimate
 
 
 def measured(ratio: float, kl: float, same: float, spread: float = 0.0001) -> Fidelity:
@@ -14,10 +14,10 @@ def measured(ratio: float, kl: float, same: float, spread: float = 0.0001) -> Fi
         path="/artifact",
         name="artifact",
         perplexity=10.0 * ratio,
-        perplexity_ratio=Range(value=ratio, low=ratio - spread, high=ratio + spread),
+        perplexity_ratio=Estimate(value=ratio, low=ratio - spread, high=ratio + spread),
         kl=KlSummary(mean=kl, median=kl, p90=kl, p95=kl, p99=kl, p999=kl, max=kl),
-        kl_interval=Range(value=kl, low=kl - spread, high=kl + spread),
-        same_top1=Range(value=same, low=same - spread, high=same + spread),
+        kl_interval=Estimate(value=kl, low=kl - spread, high=kl + spread),
+        same_top1=Estimate(value=same, low=same - spread, high=same + spread),
     )
 
 
@@ -68,10 +68,27 @@ def test_that_the_sentence_gives_the_figures_and_the_size() -> None:
 
 
 def test_that_each_row_says_which_level_its_figure_reaches_alone() -> None:
-    found = verdict(measured(1.005, 0.02, 0.90))
+    found = verdict(measured(1.005, 0.02, 0.86))
     assert [(row.figure, row.level) for row in found.rows] == [
         ("perplexity_ratio", Level.NEAR_LOSSLESS),
         ("kl", Level.PRODUCTION),
         ("same_top1", Level.AGGRESSIVE),
     ]
-    assert all(row.limit == limit for row, limit in zip(found.rows, (1.10, 0.10, 0.87), strict=True))
+    assert all(row.limit == limit for row, limit in zip(found.rows, (1.10, 0.10, 0.82), strict=True))
+
+
+def test_that_a_level_asks_one_side_only() -> None:
+    found = measured(1.0, 0.0295, 0.95)
+    sure = found.model_copy(
+        update={"kl_interval": Estimate(value=0.0295, low=0.028, high=0.031, lower=0.0285, upper=0.0299)}
+    )
+    assert verdict(found.model_copy(update={"kl_interval": Estimate(value=0.0295, low=0.028, high=0.031)})).level is (
+        Level.AGGRESSIVE
+    )
+    assert verdict(sure).level is Level.PRODUCTION
+
+
+def test_that_what_lies_under_the_noise_is_no_measurable_difference() -> None:
+    found = verdict(measured(1.0, 0.00001, 0.999).model_copy(update={"measurable": False}))
+    assert found.measurable is False
+    assert found.sentence.startswith("No measurable difference from the original")

@@ -13,7 +13,7 @@ from core.measure.results import (
     ModelBenchmark,
 )
 from core.models.local_model import LocalModel, Origin, Weights
-from core.value import Range
+from core.value import Estimate, Range
 
 NOTE = "transformers decompresses the weights while it runs: this is not serving speed."
 CONDITIONS = Conditions(
@@ -90,8 +90,8 @@ def a_fidelity(path: str, kl: float) -> Fidelity:
         path=path,
         name=path,
         perplexity=12.4,
-        perplexity_ratio=Range(value=1.018, low=1.01, high=1.026),
+        perplexity_ratio=Estimate(value=1.018, low=1.01, high=1.026),
         kl=KlSummary(mean=kl, median=kl / 4, p90=kl * 2, p95=kl * 3, p99=kl * 8, p999=kl * 20, max=kl * 40),
-        kl_interval=Range(value=kl, low=kl * 0.9, high=kl * 1.1),
-        same_top1=Range(value=0.938, low=0.93, high=0.946),
+        kl_interval=Estimate(value=kl, low=kl * 0.9, high=kl * 1.1),
+        same_top1=Estimate(value=0.938, low=0.93, high=0.946),
     )

@@ -1,0 +1,60 @@
+"""Which parts of a model suffer most when they alone are compressed, and the mixed scheme that follows from it."""
+
+from __future__ import annotations
+
+from core.value import Estimate, Received
+
+
+class Part(Received):
+    """Modules that are compressed together: what an engine fuses has one scheme (q, k and v; gate and up)."""
+
+    key: str
+    """E.g. `model.layers.3.self_attn.qkv`."""
+    layer: int
+    kind: str
+    """Column of the heat map: qkv, o, gate_up, down, or the module's own name."""
+    modules: tuple[str, ...]
+    parameters: int
+    bytes: int = 0
+    """Of its weights as the original has them."""
+
+
+class Sensitivity(Received):
+    """Mean KL(original || original with only this part in this scheme), nats per token."""
+
+    part: str
+    scheme: str
+    bytes: int
+    """The part's bytes on disk in that scheme, scales included."""
+    kl: Estimate
+
+
+UNQUANTIZED = "UNQUANTIZED"
+"""The scheme of a part that an assignment leaves as the original has it (compressed-tensors' name for it)."""
+
+
+class Assignment(Received):
+    """The scheme of every part that has the smallest summed sensitivity within the budget."""
+
+    budget_bytes: int
+    bytes: int
+    schemes: dict[str, str]
+    """Scheme by part key."""
+    predicted_kl: float
+    """Sum of the parts' sensitivities: an upper-side guess that ignores how errors meet."""
+    uniform: dict[str, int]
+    """Bytes of the same parts in each single scheme."""
+
+
+class SensitivityResult(Received):
+    """The heat map (layers x kinds, for every scheme) and how it was measured."""
+
+    model: str
+    parts: tuple[Part, ...]
+    schemes: tuple[str, ...]
+    cells: tuple[Sensitivity, ...]
+    tokens: int
+    sha256: str
+    """Over the token ids scored."""
+    seconds: float
+    assignment: Assignment | None = None
