@@ -7,9 +7,12 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog
 
+from app.engines import engine_state, install_engine
 from app.measurement import start_benchmark, start_evaluation
 from app.shell import Shell
 from app.starter import completed
+from core.engines.environment import State
+from core.engines.offered import OFFERS, VLLM
 from core.errors import BitpressError
 from core.jobs.protocol import AnyEvent
 from core.jobs.run import Run, RunKind
@@ -39,6 +42,7 @@ class BenchmarksBinding:
                 "measure", self._measured(original, others, evaluation, speed)
             )
         )
+        page.engine_requested.connect(lambda: shell.tasks.start("engine", self._installed()))
         page.models_chosen.connect(self._choose)
         page.export_requested.connect(lambda: shell.go("reports"))
         page.picture_exported.connect(self._export_picture)
@@ -47,11 +51,32 @@ class BenchmarksBinding:
         shell.on_event.append(self._heard)
         shell.going["benchmarks"] = self._receive
         self._show_models(shell.models)
+        self._show_engine()
         if (original := page.original()) is not None:
             self._choose(original, page.others())
 
     def _show_models(self, models: tuple[LocalModel, ...]) -> None:
         self._page.show_models(tuple(model for model in models if model.usable and model.weights == "safetensors"))
+
+    def _show_engine(self) -> None:
+        found = engine_state(VLLM, self._shell.engine.home)
+        said = (
+            found.said if found.state is State.READY else f"Not installed: about {_room()} GB from the package index."
+        )
+        self._page.show_vllm(ready=found.state is State.READY, said=said)
+
+    async def _installed(self) -> None:
+        """Install vLLM, and say in the dialog and on the page how far it is."""
+
+        def told(step: str, line: str) -> None:
+            self._page.show_vllm(ready=False, said=f"{step}… {line[:60]}", busy=True)
+            self._page.show_busy(f"vLLM: {step}", None)
+
+        try:
+            await install_engine(self._shell.engine.home, VLLM, told=told)
+        finally:
+            self._page.show_busy("", None)
+            self._show_engine()
 
     def _receive(self, thing: object) -> None:
         if isinstance(thing, tuple) and thing:
@@ -72,7 +97,8 @@ class BenchmarksBinding:
             if evaluation is not None and len(models) > 1:
                 started.append(await start_evaluation(engine, original=models[0], others=models[1:], suite=evaluation))
             if speed is not None:
-                started.append(await start_benchmark(engine, models=models, suite=speed))
+                served = () if speed.engine == "endpoint" else models
+                started.append(await start_benchmark(engine, models=served, suite=speed))
             self._runs = frozenset(run.id for run in started)
             await self._shell.read_runs()
             for run in started:
@@ -142,6 +168,12 @@ class BenchmarksBinding:
             evaluation_texts=tuple(text.text for text in evaluation.texts) if evaluation else (),
             evaluation=evaluation,
         )
+
+
+def _room() -> str:
+    """Gigabytes that vLLM takes, smallest and largest build."""
+    sizes = sorted(offer.disk_bytes // 10**9 for offer in OFFERS if offer.engine == VLLM)
+    return f"{sizes[0]} to {sizes[-1]} GB"
 
 
 def newest_evaluation(kept: tuple[Run, ...], original: str, other: str | None) -> EvaluationResult | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from _starter import starter_folder
 
 FOLDER = Path(__file__).parent
-BENCHES = ("first_paint", "event_loop", "generate", "evaluate", "job", "estimates", "families", "methods")
-ON_THE_STARTER = ("generate", "evaluate")
+BENCHES = ("first_paint", "event_loop", "generate", "evaluate", "job", "estimates", "families", "methods", "vllm")
+ON_THE_STARTER = ("generate", "evaluate", "vllm")
 """Benchmarks that take a model folder."""
 
 

@@ -15,6 +15,8 @@ class MeasureDialog(QDialog):
     """`started` carries the EvaluationSuite and the BenchmarkSuite; the dialog closes itself."""
 
     started = Signal(object, object)
+    install_requested = Signal()
+    """vLLM is wanted, and not installed."""
 
     def __init__(
         self, models: str, evaluation: EvaluationSuite, benchmark: BenchmarkSuite, parent: QWidget | None = None
@@ -33,6 +35,7 @@ class MeasureDialog(QDialog):
         self._form = SuiteForm()
         self._form.set_value(evaluation, benchmark)
         self._form.changed.connect(self._check)
+        self._form.install_requested.connect(self.install_requested)
         column.addWidget(self._form)
         self._problem = PlainLabel("", "failed")
         self._problem.setObjectName("benchmarks.measure.problem")
@@ -49,6 +52,10 @@ class MeasureDialog(QDialog):
         row.addWidget(self._start)
         column.addLayout(row)
         self._check()
+
+    def show_vllm(self, *, ready: bool, said: str, busy: bool) -> None:
+        """What there is of vLLM, in words; `busy` while it is being installed."""
+        self._form.show_vllm(ready=ready, said=said, busy=busy)
 
     def _check(self) -> None:
         problem = self._form.problem()

@@ -49,6 +49,8 @@ class BenchmarksPage(Page):
 
     measure_requested = Signal(str, tuple, object, object)
     """Original, others, EvaluationSuite, BenchmarkSuite."""
+    engine_requested = Signal()
+    """vLLM shall be installed."""
     export_requested = Signal()
     models_chosen = Signal(str, tuple)
     gate_chosen = Signal(str)
@@ -64,6 +66,7 @@ class BenchmarksPage(Page):
         self._busy_now = False
         self._evaluation = EvaluationSuite()
         self._benchmark = BenchmarkSuite()
+        self._vllm = (False, "", False)
         self._choice = ModelChoice("benchmarks")
         self._choice.changed.connect(self._choice_changed)
         self._popup = PopupPanel("benchmarks.models.popup", self._choice, self)
@@ -154,6 +157,12 @@ class BenchmarksPage(Page):
     def set_suites(self, evaluation: EvaluationSuite, benchmark: BenchmarkSuite) -> None:
         """What Measure… begins with."""
         self._evaluation, self._benchmark = evaluation, benchmark
+
+    def show_vllm(self, *, ready: bool, said: str, busy: bool = False) -> None:
+        """What there is of vLLM, in words, for Measure…; `busy` while it is being installed."""
+        self._vllm = (ready, said, busy)
+        for dialog in self.findChildren(MeasureDialog):
+            dialog.show_vllm(ready=ready, said=said, busy=busy)
 
     def original(self) -> str | None:
         """The chosen original's path."""
@@ -257,6 +266,9 @@ class BenchmarksPage(Page):
         words = _choice_words(self._choice.original_name(), len(self._choice.others()))
         dialog = MeasureDialog(words, self._evaluation, self._benchmark, self)
         dialog.started.connect(self._start)
+        dialog.install_requested.connect(self.engine_requested)
+        ready, said, busy = self._vllm
+        dialog.show_vllm(ready=ready, said=said, busy=busy)
         dialog.open()
 
     def _start(self, evaluation: EvaluationSuite, benchmark: BenchmarkSuite) -> None:
