@@ -11,6 +11,7 @@ from core.jobs.protocol import AnyEvent
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
+from core.measure.task_files import built_in_tasks
 from core.measure.verdict import Level, verdict
 from core.models.local_model import LocalModel
 from ui.pages.benchmark_row import BenchmarkRow
@@ -44,12 +45,16 @@ class BenchmarksBinding:
         shell.on_models.append(self._show_models)
         shell.on_event.append(self._heard)
         shell.going["benchmarks"] = self._receive
+        shell.tasks.start("built-in-tasks", self._read_tasks())
         self._show_models(shell.models)
         if (original := page.original()) is not None:
             self._choose(original, page.others())
 
     def _show_models(self, models: tuple[LocalModel, ...]) -> None:
         self._page.show_models(tuple(model for model in models if model.usable and model.weights == "safetensors"))
+
+    async def _read_tasks(self) -> None:
+        self._page.show_tasks(await asyncio.to_thread(built_in_tasks))
 
     def _receive(self, thing: object) -> None:
         if isinstance(thing, tuple) and thing:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from core.measure.results import BenchmarkSuite, EvaluationSuite
+from core.measure.task_files import TaskFile
 from ui.forms.suite_form import SuiteForm
+from ui.forms.task_form import TaskForm
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.plain import PlainLabel
 
@@ -17,9 +21,15 @@ class MeasureDialog(QDialog):
     started = Signal(object, object)
 
     def __init__(
-        self, models: str, evaluation: EvaluationSuite, benchmark: BenchmarkSuite, parent: QWidget | None = None
+        self,
+        models: str,
+        evaluation: EvaluationSuite,
+        benchmark: BenchmarkSuite,
+        parent: QWidget | None = None,
+        *,
+        tasks: Sequence[TaskFile] = (),
     ) -> None:
-        """`models` says in words what is measured."""
+        """`models` says in words what is measured; `tasks` are those that can be asked."""
         super().__init__(parent)
         self.setObjectName("benchmarks.measure_dialog")
         self.setWindowTitle("Measure")
@@ -34,6 +44,10 @@ class MeasureDialog(QDialog):
         self._form.set_value(evaluation, benchmark)
         self._form.changed.connect(self._check)
         column.addWidget(self._form)
+        self._tasks = TaskForm(tasks)
+        self._tasks.set_value(evaluation)
+        self._tasks.setVisible(bool(tasks))
+        column.addWidget(self._tasks)
         self._problem = PlainLabel("", "failed")
         self._problem.setObjectName("benchmarks.measure.problem")
         column.addWidget(self._problem)
@@ -57,5 +71,5 @@ class MeasureDialog(QDialog):
         self._start.setEnabled(not problem)
 
     def _press_start(self) -> None:
-        self.started.emit(self._form.evaluation(), self._form.benchmark())
+        self.started.emit(self._tasks.over(self._form.evaluation()), self._form.benchmark())
         self.accept()

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QTabBar,
 from typing_extensions import override
 
 from core.measure.results import BenchmarkSuite, EvaluationSuite
+from core.measure.task_files import TaskFile
 from core.models.local_model import LocalModel
 from ui.dialogs.measure import MeasureDialog
 from ui.humanize import bytes_text
@@ -52,6 +53,7 @@ class BenchmarksPage(Page):
         self._rows: tuple[BenchmarkRow, ...] = ()
         self._busy_now = False
         self._evaluation = EvaluationSuite()
+        self._tasks: tuple[TaskFile, ...] = ()
         self._benchmark = BenchmarkSuite()
         self._choice = ModelChoice("benchmarks")
         self._choice.changed.connect(self._choice_changed)
@@ -162,6 +164,10 @@ class BenchmarksPage(Page):
         """What Measure… begins with."""
         self._evaluation, self._benchmark = evaluation, benchmark
 
+    def show_tasks(self, tasks: tuple[TaskFile, ...]) -> None:
+        """The tasks that Measure offers."""
+        self._tasks = tasks
+
     def original(self) -> str | None:
         """The chosen original's path."""
         return self._choice.original()
@@ -240,7 +246,7 @@ class BenchmarksPage(Page):
 
     def _ask(self) -> None:
         words = _choice_words(self._choice.original_name(), len(self._choice.others()))
-        dialog = MeasureDialog(words, self._evaluation, self._benchmark, self)
+        dialog = MeasureDialog(words, self._evaluation, self._benchmark, self, tasks=self._tasks)
         dialog.started.connect(self._start)
         dialog.open()
 

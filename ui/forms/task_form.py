@@ -1,0 +1,84 @@
+"""Which tasks a measurement asks, and what so many items can say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
+
+from core.measure.results import EvaluationSuite
+from core.measure.task_files import CHOICE, TaskFile
+from core.measure.task_statistics import power_sentence
+from ui.widgets.no_wheel import NoWheel
+from ui.widgets.plain import PlainLabel
+
+_MOST_ITEMS = 200_000
+
+
+class TaskForm(QWidget):
+    """`over(suite)` gives the suite with the tasks that are ticked; a task that has no box here is kept."""
+
+    changed = Signal()
+
+    def __init__(self, tasks: Sequence[TaskFile], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._tasks = tuple(tasks)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        column.addWidget(PlainLabel("Tasks, item by item right or wrong", "section", wrap=False, selectable=False))
+        self._boxes: dict[str, QCheckBox] = {}
+        for task in self._tasks:
+            box = QCheckBox(_title(task).replace("&", "&&"))
+            box.setObjectName(f"benchmarks.measure.task.{task.name}")
+            box.setAccessibleName(_title(task))
+            box.toggled.connect(self._settle)
+            self._boxes[task.name] = box
+            column.addWidget(box)
+        self._items = QSpinBox()
+        self._items.setObjectName("benchmarks.measure.task_items")
+        self._items.setAccessibleName("Most items of each task")
+        self._items.setRange(0, _MOST_ITEMS)
+        self._items.setSingleStep(50)
+        self._items.setSpecialValueText("all")
+        self._items.setFixedWidth(120)
+        self._items.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self._items.valueChanged.connect(self._settle)
+        NoWheel(self._items)
+        row = QHBoxLayout()
+        row.addWidget(PlainLabel("Most items of each task", "small", wrap=False, selectable=False))
+        row.addStretch(1)
+        row.addWidget(self._items)
+        column.addLayout(row)
+        self._power = PlainLabel("", "note")
+        self._power.setObjectName("benchmarks.measure.power")
+        column.addWidget(self._power)
+        self._settle()
+
+    def set_value(self, suite: EvaluationSuite) -> None:
+        """Ticks the suite's tasks."""
+        for name, box in self._boxes.items():
+            box.setChecked(name in suite.tasks)
+        self._items.setValue(suite.task_items or 0)
+
+    def over(self, suite: EvaluationSuite) -> EvaluationSuite:
+        """The suite with what is chosen here."""
+        chosen = tuple(name for name, box in self._boxes.items() if box.isChecked())
+        kept = tuple(name for name in suite.tasks if name not in self._boxes)
+        return suite.model_copy(update={"tasks": chosen + kept, "task_items": self._items.value() or None})
+
+    def _settle(self) -> None:
+        limit = self._items.value()
+        chosen = [task for task in self._tasks if self._boxes[task.name].isChecked()]
+        self._items.setEnabled(bool(chosen))
+        # Tasks with as many items say the same: once is enough.
+        sentences = dict.fromkeys(power_sentence(min(task.items, limit or task.items)) for task in chosen)
+        self._power.setText("\n".join(sentences))
+        self._power.setVisible(bool(sentences))
+        self.changed.emit()
+
+
+def _title(task: TaskFile) -> str:
+    kind = "multiple choice" if task.kind == CHOICE else "short answers"
+    return f"{task.title}: {kind}, {task.items:,} items"
