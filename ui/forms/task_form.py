@@ -51,7 +51,7 @@ class TaskForm(QWidget):
         row.addStretch(1)
         row.addWidget(self._items)
         column.addLayout(row)
-        self._power = PlainLabel("", "note")
+        self._power = PlainLabel("", "note", wrap=False)
         self._power.setObjectName("benchmarks.measure.power")
         column.addWidget(self._power)
         self._settle()
@@ -72,9 +72,9 @@ class TaskForm(QWidget):
         limit = self._items.value()
         chosen = [task for task in self._tasks if self._boxes[task.name].isChecked()]
         self._items.setEnabled(bool(chosen))
-        # Tasks with as many items say the same: once is enough.
-        sentences = dict.fromkeys(power_sentence(min(task.items, limit or task.items)) for task in chosen)
-        self._power.setText("\n".join(sentences))
+        sentences = [power_sentence(min(task.items, limit or task.items)).partition("; ") for task in chosen]
+        # What both say stands there once. Lines are broken here: a window grows for no label that wraps by itself.
+        self._power.setText(";\n".join(dict.fromkeys((*(s[0] for s in sentences), *(s[2] for s in sentences)))))
         self._power.setVisible(bool(sentences))
         self.changed.emit()
 
