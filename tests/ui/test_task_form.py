@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from PySide6.QtWidgets import QCheckBox, QLabel, QSpinBox
 from pytestqt.qtbot import QtBot
 
 from core.measure.results import BenchmarkSuite, EvaluationSuite
-from core.measure.task_files import built_in_tasks
+from core.measure.task_files import built_in_tasks, find_tasks
 from ui.dialogs.measure import MeasureDialog
 from ui.forms.task_form import TaskForm
 
@@ -59,6 +61,24 @@ def test_that_a_suite_fills_the_form_and_other_tasks_are_kept(form: TaskForm):
     assert box(form, "bitpress_exact").isChecked()
     assert set(form.over(suite).tasks) == {"bitpress_exact", "/tasks/mine.yaml"}
     assert form.over(suite).task_items == 20
+
+
+def test_that_a_file_which_was_read_is_offered_and_ticked(form: TaskForm, tmp_path: Path):
+    (tmp_path / "items.jsonl").write_text('{"q": "One & two?", "c": ["a", "b"], "a": 1}\n')
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\ntask_alias: <b>Mine</b> & yours\ndataset_path: json\n"
+        "dataset_kwargs: {data_files: {test: items.jsonl}}\ntest_split: test\n"
+        "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_choice: c\ndoc_to_target: a\n"
+    )
+    path = str(tmp_path / "mine.yaml")
+    form.show_problem("It is broken.")
+    form.add_tasks(find_tasks([path]))
+    assert box(form, "mine").isChecked()
+    assert box(form, "mine").text().startswith("<b>Mine</b> && yours")
+    assert form.over(EvaluationSuite()).tasks == (path,)
+    problem = form.findChild(QLabel, "benchmarks.measure.task_problem")
+    assert problem is not None
+    assert problem.isHidden()
 
 
 def test_that_the_dialog_tells_the_tasks(qtbot: QtBot):

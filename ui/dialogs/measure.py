@@ -19,6 +19,7 @@ class MeasureDialog(QDialog):
     """`started` carries the EvaluationSuite and the BenchmarkSuite; the dialog closes itself."""
 
     started = Signal(object, object)
+    task_file_chosen = Signal(str)
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class MeasureDialog(QDialog):
         column.addWidget(self._form)
         self._tasks = TaskForm(tasks)
         self._tasks.set_value(evaluation)
-        self._tasks.setVisible(bool(tasks))
+        self._tasks.file_chosen.connect(self.task_file_chosen)
         column.addWidget(self._tasks)
         self._problem = PlainLabel("", "failed")
         self._problem.setObjectName("benchmarks.measure.problem")
@@ -63,6 +64,14 @@ class MeasureDialog(QDialog):
         row.addWidget(self._start)
         column.addLayout(row)
         self._check()
+
+    def add_tasks(self, tasks: Sequence[TaskFile]) -> None:
+        """Offers tasks that were read since it opened."""
+        self._tasks.add_tasks(tasks)
+
+    def show_task_problem(self, text: str) -> None:
+        """Says why a chosen file is no task."""
+        self._tasks.show_problem(text)
 
     def _check(self) -> None:
         problem = self._form.problem()

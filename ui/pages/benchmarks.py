@@ -50,6 +50,7 @@ class BenchmarksPage(Page):
 
     measure_requested = Signal(str, tuple, object, object)
     """Original, others, EvaluationSuite, BenchmarkSuite."""
+    task_file_chosen = Signal(str)
     export_requested = Signal()
     models_chosen = Signal(str, tuple)
     gate_chosen = Signal(str)
@@ -158,8 +159,15 @@ class BenchmarksPage(Page):
         self._evaluation, self._benchmark = evaluation, benchmark
 
     def show_tasks(self, tasks: tuple[TaskFile, ...]) -> None:
-        """The tasks that Measure offers."""
+        """The tasks that Measure offers, also while it asks."""
         self._tasks = tasks
+        if (dialog := self.findChild(MeasureDialog)) is not None:
+            dialog.add_tasks(tasks)
+
+    def show_task_problem(self, text: str) -> None:
+        """Says in Measure why a chosen file is no task."""
+        if (dialog := self.findChild(MeasureDialog)) is not None:
+            dialog.show_task_problem(text)
 
     def original(self) -> str | None:
         """The chosen original's path."""
@@ -263,6 +271,7 @@ class BenchmarksPage(Page):
         words = _choice_words(self._choice.original_name(), len(self._choice.others()))
         dialog = MeasureDialog(words, self._evaluation, self._benchmark, self, tasks=self._tasks)
         dialog.started.connect(self._start)
+        dialog.task_file_chosen.connect(self.task_file_chosen)
         dialog.open()
 
     def _start(self, evaluation: EvaluationSuite, benchmark: BenchmarkSuite) -> None:
