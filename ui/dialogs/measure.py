@@ -68,10 +68,18 @@ class MeasureDialog(QDialog):
     def add_tasks(self, tasks: Sequence[TaskFile]) -> None:
         """Offers tasks that were read since it opened."""
         self._tasks.add_tasks(tasks)
+        self._grow()
 
     def show_task_problem(self, text: str) -> None:
         """Says why a chosen file is no task."""
         self._tasks.show_problem(text)
+        self._grow()
+
+    def _grow(self) -> None:
+        """Makes room for what was added: a dialog that is open does not grow by itself for a text that wraps."""
+        if (layout := self.layout()) is not None:
+            layout.activate()
+            self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
 
     def _check(self) -> None:
         problem = self._form.problem()
