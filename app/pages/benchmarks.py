@@ -21,6 +21,7 @@ from core.measure.gate_store import gates
 from core.measure.gates import USUAL
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
 from core.measure.sensitivity_values import SensitivityResult
+from core.measure.task_files import TaskFile, built_in_tasks, find_tasks
 from core.models.local_model import LocalModel
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
@@ -50,6 +51,9 @@ class BenchmarksBinding:
         shell.on_models.append(self._show_models)
         shell.on_event.append(self._heard)
         shell.going["benchmarks"] = self._receive
+        self._tasks: tuple[TaskFile, ...] = ()
+        page.task_file_chosen.connect(lambda path: shell.tasks.replace("task-file", self._add_task(path)))
+        shell.tasks.start("built-in-tasks", self._read_tasks())
         self._show_models(shell.models)
         self._show_engine()
         if (original := page.original()) is not None:
@@ -77,6 +81,19 @@ class BenchmarksBinding:
         finally:
             self._page.show_busy("", None)
             self._show_engine()
+
+    async def _read_tasks(self) -> None:
+        self._tasks = await asyncio.to_thread(built_in_tasks)
+        self._page.show_tasks(self._tasks)
+
+    async def _add_task(self, path: str) -> None:
+        try:
+            # All together, so that two of one name are noticed here and not when the run starts.
+            self._tasks = await asyncio.to_thread(find_tasks, [*(task.source for task in self._tasks), path])
+        except BitpressError as error:
+            self._page.show_task_problem(f"{error.problem.message} {error.problem.hint}".strip())
+            return
+        self._page.show_tasks(self._tasks)
 
     def _receive(self, thing: object) -> None:
         if isinstance(thing, tuple) and thing:
