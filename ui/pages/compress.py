@@ -52,6 +52,7 @@ class CompressPage(Page):
     choice_changed = Signal(object)
     run_requested = Signal(object)
     queue_requested = Signal(object)
+    sweep_requested = Signal(object)
     mend_requested = Signal(object)
     inspect_requested = Signal(object)
     save_set_requested = Signal(object, str, str)
@@ -275,12 +276,16 @@ class CompressPage(Page):
         self._reason.setFixedWidth(440)
         self._queue = quiet_button("Add to queue", "compress.queue")
         self._queue.clicked.connect(lambda: self._emit(self.queue_requested))
+        self._sweep = quiet_button("Sweep…", "compress.sweep")
+        self._sweep.setToolTip("Press the ticked methods, measure all on the same text, and say which one to take.")
+        self._sweep.clicked.connect(lambda: self._emit(self.sweep_requested))
+        self._sweep.hide()
         self._run = primary_button("Run now", "compress.run")
         self._run.clicked.connect(lambda: self._emit(self.run_requested))
         self._rehearse = quiet_button("Rehearse", "compress.rehearse")
         self._rehearse.setToolTip("Go the whole way on one layer and a few samples first, in half a minute or so.")
         self._rehearse.clicked.connect(self._ask_rehearsal)
-        for widget in (self._reason, self._rehearse, self._queue, self._run):
+        for widget in (self._reason, self._rehearse, self._sweep, self._queue, self._run):
             self.add_action(widget)
 
     def _lay_out(self) -> None:
@@ -414,6 +419,9 @@ class CompressPage(Page):
         self._run.setText(f"Run {count} now" if count > 1 else "Run now")
         self._run.setEnabled(not why_not)
         self._queue.setEnabled(not why_not)
+        # A sweep leaves out what cannot run, so findings do not stop it.
+        self._sweep.setVisible(count > 1)
+        self._sweep.setEnabled(self.choice() is not None and not self._busy)
         self._rehearse.setEnabled(not why_not and not self._rehearsal.running)
         self._reason.setText(_headline(why_not))
         self._reason.setToolTip(literal(why_not))
