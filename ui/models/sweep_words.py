@@ -56,22 +56,22 @@ def sweep_columns(result: SweepResult) -> tuple[SweepColumn, ...]:
     gate = result.gate_title or "the gate"
     columns = [
         SweepColumn("State", "How far this row is", lambda row, _: state_cell(row), left=True),
+        SweepColumn("Gate", f"Whether it passes {gate}", _gate, left=True),
+        SweepColumn("Level", "The closest of the built-in gates that it passes", _level, left=True),
         SweepColumn("Size", "Weight files on disk, and their share of the original's", _size),
         SweepColumn("KL mean", "Mean KL divergence from the original, nats per token", _kl),
         SweepColumn("99 %", "KL divergence that 99 % of the tokens stay below, nats", _kl99),
         SweepColumn("Ratio", "Perplexity over the original's", _ratio),
         SweepColumn("Top-1", "Share of tokens whose most likely next token is the original's", _top1),
         *(_task_column(name) for name in tasks),
-        SweepColumn("Memory", "Expected memory to serve it: weights and 8,192 tokens of cache", _memory),
     ]
     if any(row.tokens_per_second for row in result.rows):
         columns.append(SweepColumn("Tokens/s", "Measured, at the smallest batch", _speed))
     if any(row.expected_speed for row in result.rows):
         columns.append(SweepColumn("Expected", "Speed over the original's in a serving engine, by others", _expected))
     columns += [
+        SweepColumn("Memory", "Expected memory to serve it: weights and 8,192 tokens of cache", _memory),
         SweepColumn("Made in", "Time to press and prove", _made),
-        SweepColumn("Level", "The closest of the built-in gates that it passes", _level, left=True),
-        SweepColumn("Gate", f"Whether it passes {gate}", _gate, left=True),
     ]
     return tuple(columns)
 

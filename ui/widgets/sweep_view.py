@@ -23,7 +23,8 @@ from ui.widgets.tag import paint_tag, tag_size
 Index = QModelIndex | QPersistentModelIndex
 _ROW, _HEAD, _SIDE, _GAP = 34, 36, 9, 6
 _MOST_ROWS = 10
-_NAME_MINIMUM = 180
+_NAME_MOST = 360
+"""A name with its marks is shown whole up to this; then it is cut, for the figures' sake."""
 
 
 class _CellDelegate(QStyledItemDelegate):
@@ -109,10 +110,11 @@ class SweepView(QTableView):
         """The name gets what the figures leave; where there is too little, the table scrolls sideways."""
         self.resizeColumnsToContents()
         count = self._table.columnCount()
+        needed = min(_NAME_MOST, self.columnWidth(0))
         rest = self.viewport().width() - sum(self.columnWidth(column) for column in range(1, count))
         if count:
-            self.setColumnWidth(0, max(_NAME_MINIMUM, rest))
-        bar = 14 if rest < _NAME_MINIMUM else 0
+            self.setColumnWidth(0, max(needed, rest))
+        bar = 14 if rest < needed else 0
         self.setFixedHeight(_HEAD + _ROW * max(1, min(_MOST_ROWS, self._table.rowCount())) + bar + 1)
 
     def _chosen(self, current: QModelIndex) -> None:
