@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
+from app.calibration import answers_folder, pinned
+from app.compression import survey_of
 from app.engine import Engine
+from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.jobs import work
 from core.jobs.comparison import Contender, comparison
-from core.jobs.protocol import Prove
+from core.jobs.protocol import MeasureSensitivity, Prove
 from core.jobs.run import NewRun, Run, RunKind
+from core.jobs.sensitivity import sensitivity
+from core.jobs.task_evaluation import task_evaluation
+from core.measure.assignment import budget_bytes, least_bytes, read_budget, require_room, uniform_bytes
+from core.measure.fetched_texts import place
+from core.measure.parts import parts_of, sizes_of, trial_scheme
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.measure.task_files import find_tasks
 from core.methods.catalogue import find
+from core.methods.divisibility import default_group
 from core.methods.method import Expected
+from core.methods.parameters import default_ignore
 from core.models.artifact import Manifest, read_manifest
 from core.models.local_model import LocalModel
+
+DEFAULT_SCHEMES = ("W4A16", "W8A16")
+"""What a mix is made of where nothing else is said: weights alone, in formats that engines have kernels for."""
+
+DEFAULT_BUDGET = "+10%"
+SENSITIVITY_TOKENS, SENSITIVITY_SAMPLES = 2048, 32
+FAST_TOKENS, FAST_SAMPLES = 768, 16
 
 LOADED_OVER_STORED = 2.5
 """transformers decompresses INT8 to bf16 (2 times) and INT4 partly; the model's own activations come on top."""
@@ -23,16 +42,22 @@ LOADED_OVER_STORED = 2.5
 async def start_evaluation(
     engine: Engine, *, original: LocalModel, others: Sequence[LocalModel], suite: EvaluationSuite
 ) -> Run:
-    """Score the original and the others on the same tokens."""
+    """Score the original and the others on the same tokens, and let them answer the suite's tasks.
+
+    Raises BitpressError for a task that cannot be asked and a text that was not fetched, before anything runs.
+    """
+    cache = str(engine.home.root / "cache" / "evaluation")
+    paths = [str(model.path) for model in others]
+    asked = _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")})
+    suite = suite.model_copy(update={"texts": tuple(place(text, engine.home) for text in suite.texts)})
+    if suite.tasks:
+        tasks = await asyncio.to_thread(find_tasks, suite.tasks)
+        return await engine.queue.submit(
+            asked,
+            task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=engine.settings.device),
+        )
     return await engine.queue.submit(
-        _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")}),
-        work.evaluation(
-            str(original.path),
-            [str(model.path) for model in others],
-            suite,
-            cache=str(engine.home.root / "cache" / "evaluation"),
-            device=engine.settings.device,
-        ),
+        asked, work.evaluation(str(original.path), paths, suite, cache=cache, device=engine.settings.device)
     )
 
 
@@ -41,6 +66,66 @@ async def start_benchmark(engine: Engine, *, models: Sequence[LocalModel], suite
     return await engine.queue.submit(
         _asked(RunKind.BENCHMARK, "Benchmark", models, {"suite": suite.model_dump(mode="json")}),
         work.benchmark([str(model.path) for model in models], suite, device=engine.settings.device),
+    )
+
+
+async def start_sensitivity(
+    engine: Engine,
+    *,
+    model: LocalModel,
+    schemes: Sequence[str] = DEFAULT_SCHEMES,
+    group_size: int | str | None = None,
+    tokens: int = SENSITIVITY_TOKENS,
+    calibration: CalibrationSpec | None = None,
+    budget: str = DEFAULT_BUDGET,
+) -> Run:
+    """Measure what each part of the model loses in each scheme, and choose the best schemes within the budget.
+
+    The group size is the largest that divides the model's layers where it is left out; no budget is an empty one.
+    Raises BitpressError `unknown-scheme`, `bad-setting`, `budget-too-small`, `nothing-to-compress`, and what looking
+    inside the model raises, all before anything runs.
+    """
+    survey = await survey_of(engine, model)
+    if survey is None:
+        raise BitpressError(
+            "not-measurable",
+            f"{model.name} cannot be measured part by part: that takes safetensors weights in 16 or 32 bits.",
+            "Import it first, or choose the model that it was made from.",
+        )
+    chosen = default_group(survey, default_ignore(survey)) if group_size is None else group_size
+    wanted = [trial_scheme(name, chosen) for name in dict.fromkeys(name.strip().upper() for name in schemes)]
+    ignore = tuple(str(pattern) for pattern in default_ignore(survey))
+    parts = parts_of(survey, ignore)
+    sizes = sizes_of(parts, survey, wanted)
+    limit: int | None = None
+    if budget.strip():
+        limit = budget_bytes(read_budget(budget), uniform_bytes(parts, sizes))
+        require_room(limit, least_bytes(parts, sizes))
+    spec = pinned(engine, calibration or CalibrationSpec(samples=SENSITIVITY_SAMPLES))
+    settings: dict[str, object] = {
+        "schemes": [scheme.name for scheme in wanted],
+        "group_size": chosen,
+        "tokens": tokens,
+        "calibration": spec.model_dump(mode="json"),
+        "budget": budget.strip(),
+        "budget_bytes": limit,
+    }
+    return await engine.queue.submit(
+        _asked(RunKind.SENSITIVITY, "Sensitivity", (model,), settings),
+        sensitivity(
+            lambda context: MeasureSensitivity(
+                job=context.job,
+                model=str(model.path),
+                schemes=tuple(wanted),
+                ignore=ignore,
+                calibration=spec,
+                answers=str(answers_folder(engine, model)) if spec.has_self_chat else None,
+                tokens=tokens,
+                cache=str(engine.home.root / "cache" / "sensitivity"),
+                device=engine.settings.device,
+            ),
+            limit,
+        ),
     )
 
 

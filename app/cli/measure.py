@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli.output import BLOCKED, DONE, Output
 from app.cli.session import follow, serve
+from app.cli.tasks import Items, Tasks, say_power, split_names, tell_tasks
 from app.engine import Engine
 from core.errors import BitpressError
+from core.measure.evaluation_texts import asked_name
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, Sampling
 
 if TYPE_CHECKING:
@@ -30,13 +31,19 @@ def evaluate(
     original: Annotated[str, typer.Argument(help="The original model.")],
     others: Annotated[list[str], typer.Argument(help="Models to compare with it.")],
     text: Annotated[
-        list[Path] | None, typer.Option("--text", help="Score these files instead of the built-in texts.")
+        list[str] | None,
+        typer.Option(
+            "--text",
+            help="Score these instead: names from `bitpress texts`, files, or folders; `none` asks --tasks alone.",
+        ),
     ] = None,
     tokens: Annotated[int, typer.Option("--tokens", min=64, help="Most tokens scored per text.")] = _EVALUATION.tokens,
+    tasks: Tasks = None,
+    items: Items = None,
     gate: Gate = None,
     as_json: Json = False,
 ) -> int:
-    """Measure perplexity and KL divergence from the original on held-out text."""
+    """Measure perplexity and KL divergence from the original on held-out text, and answers to tasks."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
@@ -45,8 +52,15 @@ def evaluate(
 
         wanted = find_gate(engine.home, gate) if gate else None
         suite = _EVALUATION.model_copy(
-            update={"tokens": tokens, **({"texts": tuple(str(path.absolute()) for path in text)} if text else {})}
+            update={
+                "tokens": tokens,
+                "tasks": split_names(tasks),
+                "task_items": items,
+                **({"texts": texts_named(text, without=bool(tasks) and gate is None)} if text else {}),
+            }
         )
+        if suite.tasks:
+            say_power(output, suite.tasks, items)
         run = await start_evaluation(
             engine, original=engine.model(original), others=[engine.model(other) for other in others], suite=suite
         )
@@ -56,6 +70,8 @@ def evaluate(
                 f"{other['name']}: perplexity {other['perplexity']:.3f} (x {other['perplexity_ratio']['value']:.4f}), "
                 f"mean KL {other['kl']['mean']:.4f}, same top-1 {100 * other['same_top1']['value']:.1f} %"
             )
+        if suite.tasks:
+            tell_tasks(output, result)
         passed = tell_gate(output, engine, wanted, result) if wanted else True
         output.result({"run": run.id, **result})
         return DONE if passed else BLOCKED
@@ -81,6 +97,17 @@ def tell_gate(output: Output, engine: Engine, gate: GateValue, result: dict[str,
         output.say(f"{other['name']}: {judged.sentence}")
         outcomes.append(judged.outcome)
     return all(outcome is Outcome.PASS for outcome in outcomes)
+
+
+def texts_named(text: list[str], *, without: bool) -> tuple[str, ...]:
+    """The files to score; none of them for `--text none`, which leaves something to do only where there are tasks."""
+    if text == ["none"]:
+        if not without:
+            raise BitpressError(
+                "wrong-usage", "--text none leaves nothing to judge.", "Add --tasks, and leave --gate out."
+            )
+        return ()
+    return tuple(asked_name(one) for one in text)
 
 
 def bench(

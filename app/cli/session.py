@@ -38,6 +38,7 @@ STATUSES = {
     "unknown-gpu": WRONG_USAGE,
     "unknown-scheme": WRONG_USAGE,
     "unknown-preset": WRONG_USAGE,
+    "unknown-text": WRONG_USAGE,
     "needs-model": WRONG_USAGE,
     "nothing-to-plan": WRONG_USAGE,
     "bad-figure": WRONG_USAGE,

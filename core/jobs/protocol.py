@@ -16,7 +16,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.measure.task_answers import AskedTask
 from core.methods.method import Expected, ModifierSpec
+from core.methods.scheme import Scheme
 from core.value import Json, Received, Value
 
 PROTOCOL_VERSION = 2
@@ -187,6 +189,27 @@ class Evaluate(Value):
     device: str = "auto"
 
 
+class RunTasks(Value):
+    """Let one model answer tasks through lm-evaluation-harness; the result is a ModelAnswers.
+
+    The answers to each task go to `output`/NAME.jsonl, one Answered a line; `cache` keeps them for the next time that
+    the same model is asked the same.
+    """
+
+    type: Literal["run_tasks"] = "run_tasks"
+    job: str
+    model: str
+    tasks: tuple[AskedTask, ...]
+    folder: str
+    """Where the tasks were written: NAME.yaml and its items."""
+    output: str
+    items: int | None = None
+    """Most items of each task, from the first on; None is all."""
+    cache: str | None = None
+    seed: int = 0
+    device: str = "auto"
+
+
 class Benchmark(Value):
     """Measure speed and memory of one model; the result is a ModelBenchmark."""
 
@@ -194,6 +217,54 @@ class Benchmark(Value):
     job: str
     model: str
     suite: BenchmarkSuite = BenchmarkSuite()
+    device: str = "auto"
+
+
+class MeasureSensitivity(Value):
+    """Divergence from the model when one part of it alone is in one scheme, for every part and scheme; the result is a
+    SensitivityResult without an assignment. `ignore` names the layers that no method touches. `cache` keeps every cell
+    as it comes, so that a run that was stopped goes on where it was.
+    """
+
+    type: Literal["sensitivity"] = "sensitivity"
+    job: str
+    model: str
+    schemes: tuple[Scheme, ...]
+    ignore: tuple[str, ...] = ()
+    calibration: CalibrationSpec = CalibrationSpec()
+    """The text that is scored: of a chat that ends with an answer, the answer alone."""
+    answers: str | None = None
+    tokens: int = 2048
+    """Most tokens scored."""
+    cache: str | None = None
+    device: str = "auto"
+
+
+class EnginePlace(Value):
+    """An engine's environment: its interpreter, its own home folder, and which build of the engine it holds."""
+
+    interpreter: str
+    home: str
+    version: str
+    cpu: bool
+
+
+class MeasureServer(Value):
+    """Measure a server over HTTP: one of ours, started for `model` and ended after, or the suite's endpoint.
+
+    The result is a ModelBenchmark. No heavy library is loaded.
+    """
+
+    type: Literal["measure_server"] = "measure_server"
+    job: str
+    model: str | None
+    """Folder; of an endpoint it gives the tokenizer and the size, and may be None."""
+    suite: BenchmarkSuite
+    place: EnginePlace | None = None
+    """Environment of the engine; None for an endpoint."""
+    log: str
+    """File for the server's log."""
+    api_key: str = Field(default="", repr=False)
     device: str = "auto"
 
 
@@ -223,7 +294,10 @@ Command = Annotated[
     | Unload
     | Generate
     | Evaluate
+    | RunTasks
     | Benchmark
+    | MeasureSensitivity
+    | MeasureServer
     | Cancel
     | Shutdown,
     Field(discriminator="type"),

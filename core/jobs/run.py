@@ -21,6 +21,7 @@ class RunKind(StrEnum):
     BENCHMARK = "benchmark"
     COMPARE = "compare"
     REHEARSE = "rehearse"
+    SENSITIVITY = "sensitivity"
 
 
 class NewRun(Received):
@@ -40,7 +41,8 @@ class Run(NewRun):
 
     `result` is what its last `finished` carried, by kind: compress {output, seconds, bytes, original_bytes, proof,
     calibration, versions, tensors_sha256, peak_bytes, ...}, evaluate an EvaluationResult, benchmark
-    {"models": [ModelBenchmark]}, compare a Comparison, rehearse a Rehearsed.
+    {"models": [ModelBenchmark]}, compare a Comparison, rehearse a Rehearsed,
+    sensitivity a SensitivityResult.
     """
 
     id: int

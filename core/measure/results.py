@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.errors import Problem
 from core.measure.task_results import TaskResult
 from core.value import Estimate, Json, Range, Received
 
@@ -10,7 +11,7 @@ class Conditions(Received):
     """How a figure was measured. Lengths in tokens."""
 
     engine: str
-    """transformers, vllm ..."""
+    """transformers, vllm, or endpoint: a server that was there already."""
     engine_version: str
     device: str
     """cpu, or the GPU's name."""
@@ -138,6 +139,19 @@ class TextFidelity(Received):
     noise: tuple[NoiseFloor, ...] = ()
 
 
+class PairedDifference(Received):
+    """Two compressed models on the same documents, by paths.
+
+    Their own intervals overlap long before they are alike, because documents are hard or easy for both; the interval
+    of the difference leaves that out.
+    """
+
+    first: str
+    second: str
+    kl: Estimate
+    """Mean KL of the second less that of the first, nats per token: above zero where the first is closer."""
+
+
 class EvaluationResult(Received):
     """Original against others over all texts together (`others`) and text by text (`texts`)."""
 
@@ -159,13 +173,20 @@ class EvaluationResult(Received):
     reference_bytes: int = 0
     """Bytes of what the original computed, kept on disk for the next evaluation; 0 where it was not kept."""
     reference_reused: bool = False
+    """The original was not run again: what it computed was kept from an evaluation before."""
     tasks: tuple[TaskResult, ...] = ()
+    pairs: tuple[PairedDifference, ...] = ()
+    """Every two of `others`, over all texts together."""
 
 
 class BenchCase(Received):
-    """Speed at one batch and length: median over repeats, with the smallest and the largest."""
+    """Speed at one batch and length: median over repeats, with the smallest and the largest.
+
+    Of a server a repeat is a round of requests, `batch` of them at once; what is None was not measured.
+    """
 
     batch: int
+    """Prompts in one forward pass in transformers; requests in flight at a server."""
     prompt_tokens: int
     output_tokens: int
     repeats: int
@@ -176,19 +197,44 @@ class BenchCase(Received):
     tokens_per_second: Range
     """Output tokens of the whole batch over the whole time, prompt processing included."""
     prefill_tokens_per_second: Range
+    e2e_ms: Range | None = None
+    """From sending a request to its last token, mean over the requests of a round."""
+    itl_p50_ms: Range | None = None
+    """Quantiles over all gaps of a round."""
+    itl_p95_ms: Range | None = None
+    itl_p99_ms: Range | None = None
+    joules_per_token: Range | None = None
+    """Board power of the GPUs over the round's time, idle share included, for each output token."""
+    requests: int | None = None
+    """Timed requests in all rounds together."""
+    real_output_tokens: Range | None = None
+    """Output tokens of a request, where the server does not keep to the number asked for."""
 
 
 class ModelBenchmark(Received):
     """Speed and size of one model in one engine. Bytes and seconds."""
 
     path: str
+    """The model's folder; the endpoint's address where no folder was named."""
     name: str
     bytes: int
     load_seconds: float
+    """Until the model can answer; of a server the whole start, 0 where it ran already."""
     peak_bytes: int
-    """Peak device memory on CUDA, else the process's peak resident memory above its level before loading."""
+    """Peak device memory on CUDA, else the process's peak resident memory above its level before loading.
+
+    Of a server the memory of its processes together, with the KV cache that it sets aside; 0 where it was not read.
+    """
     cases: tuple[BenchCase, ...]
     conditions: Conditions
+
+
+class BenchFailure(Received):
+    """A model that could not be measured while others could."""
+
+    path: str
+    name: str
+    problem: Problem
 
 
 class GeneratedToken(Received):
@@ -249,6 +295,14 @@ class BenchmarkSuite(Received):
     repeats: int = 3
     warmups: int = 1
     seed: int = 0
+    engine: str = "transformers"
+    """transformers, vllm or endpoint. In a server `batches` are requests at once."""
+    endpoint: str | None = None
+    """Base address of an OpenAI-compatible server on this machine, such as http://127.0.0.1:8000/v1."""
+    served_model: str = ""
+    """The endpoint's name of the model; empty takes the first that it lists."""
+    use_case: str = ""
+    """Id of the preset that set the lengths; empty where they were chosen by hand."""
 
 
 class EvaluationSuite(Received):

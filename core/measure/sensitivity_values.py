@@ -15,6 +15,8 @@ class Part(Received):
     """Column of the heat map: qkv, o, gate_up, down, or the module's own name."""
     modules: tuple[str, ...]
     parameters: int
+    bytes: int = 0
+    """Of its weights as the original has them."""
 
 
 class Sensitivity(Received):
@@ -25,6 +27,10 @@ class Sensitivity(Received):
     bytes: int
     """The part's bytes on disk in that scheme, scales included."""
     kl: Estimate
+
+
+UNQUANTIZED = "UNQUANTIZED"
+"""The scheme of a part that an assignment leaves as the original has it (compressed-tensors' name for it)."""
 
 
 class Assignment(Received):

@@ -6,6 +6,7 @@ import re
 
 from core.methods import sources
 from core.methods.divisibility import default_group, divisibility
+from core.methods.fused import EXPERTS, fused
 from core.methods.method import Kind, Method, ModifierSpec, Parameter, Parameters, Standing
 from core.methods.modifiers import gptq, rounding
 from core.methods.parameters import GROUP_SIZE, IGNORE, KV_CACHE, OBSERVER, default_ignore, defaults_of, weight_observer
@@ -38,9 +39,6 @@ ALGORITHM = Parameter(
 )
 
 _PARAMETERS = (RULES, GROUP_SIZE, ALGORITHM, IGNORE, OBSERVER, KV_CACHE)
-
-_FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-"""Layers that engines run as one, so that they need one scheme."""
 
 
 def _rules(parameters: Parameters) -> tuple[Rule, ...]:
@@ -153,19 +151,19 @@ def _contested(modules: tuple[SurveyedModule, ...], rules: dict[str, str]) -> tu
 def _split(modules: tuple[SurveyedModule, ...], rules: dict[str, str]) -> tuple[Finding, ...]:
     """Layers that engines run as one and that get different schemes."""
     schemes = {module.name: rules[target] if (target := strongest(module, rules)) else "" for module in modules}
-    for names in _FUSED:
-        for name in schemes:
-            parent, _, last = name.rpartition(".")
-            together = [f"{parent}.{each}" for each in names]
-            if last == names[0] and len({schemes.get(each, "") for each in together}) > 1:
-                return (
-                    Finding(
-                        code="rules-split",
-                        severity=Severity.WARNS,
-                        message=f"{', '.join(names[:-1])} and {names[-1]} of {parent} get different schemes. vLLM runs "
-                        "them as one layer and refuses that; give them the same.",
-                    ),
-                )
+    for group in fused(schemes):
+        if len({schemes[name] for name in group.modules}) > 1:
+            parent = group.key if group.kind == EXPERTS else group.key.rpartition(".")[0]
+            names = short_names(tuple(module for module in modules if module.name in group.modules))
+            said = "The experts" if group.kind == EXPERTS else " and ".join(names.rsplit(", ", 1))
+            return (
+                Finding(
+                    code="rules-split",
+                    severity=Severity.WARNS,
+                    message=f"{said} of {parent} get different schemes. vLLM runs them as one layer and refuses that; "
+                    "give them the same.",
+                ),
+            )
     return ()
 
 

@@ -17,7 +17,10 @@ from core.errors import BitpressError
 from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
+from core.measure.gates import Gate
 from core.measure.results import Fidelity, ProofResult
+from core.measure.sensitivity_values import SensitivityResult
+from core.measure.sweep_values import SweepResult
 from core.methods.method import Method, ModifierSpec
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
@@ -30,7 +33,6 @@ from core.report.data import (
     Chapter,
     Hash,
     Judgement,
-    LimitKept,
     MethodFacts,
     ModelFacts,
     Quality,
@@ -39,6 +41,7 @@ from core.report.data import (
     RunReport,
     Setting,
 )
+from core.report.gate import gate_of, judgement
 from core.report.summary import title_of, verdict_of
 from core.telemetry.sample import Sample
 from core.value import Json
@@ -88,7 +91,7 @@ class Sources:
             find_method=catalogue.find,
             read_samples=recording.read_samples,
             read_events=journal.read_events,
-            judge=_judge,
+            judge=judgement,
             command_line=reproduce.command_line,
             python_script=reproduce.python_script,
             serve_command=reproduce.serve_command,
@@ -101,11 +104,16 @@ def collect(
     home: Home,
     chapters: Sequence[str] | None = None,
     *,
+    gate: Gate | None = None,
+    sweep: SweepResult | None = None,
+    sensitivity: SensitivityResult | None = None,
     sources: Sources | None = None,
     now: datetime | None = None,
 ) -> ReportData:
     """Everything that a report on these compressions says.
 
+    Every model is held against the `gate`; `sweep` and `sensitivity` bring their
+    chapters.
     A run that measured something stands for the compressions whose models it measured, and its figures are preferred
     to newer ones. Raises BitpressError `nothing-to-report`, `not-finished`, `different-originals`, `unknown-chapter`,
     and whatever the store says of an unknown run.
@@ -120,7 +128,10 @@ def collect(
     labels = _labels(compressions, facts)
     original = _model(original_path, facts, compressions[0].model_name)
     around = _Surroundings(store, home, facts, preferred, moment)
-    reports = tuple(_run_report(run, label, around) for run, label in zip(compressions, labels, strict=True))
+    made = tuple(_run_report(run, label, around) for run, label in zip(compressions, labels, strict=True))
+    reports = measured.in_one_engine(made, preferred)
+    if gate:
+        reports = tuple(run.model_copy(update={"gate": gate_of(gate, run, original_path)}) for run in reports)
     if original.bytes is None:
         known = next((report.original_bytes for report in reports if report.original_bytes), None)
         original = original.model_copy(update={"bytes": known})
@@ -135,6 +146,8 @@ def collect(
         comparisons=measured.comparisons(store.about, original_path, outputs, preferred, moment),
         chapters=kept,
         warnings=_general_warnings(original, reports),
+        sweep=sweep,
+        sensitivity=sensitivity,
     )
 
 
@@ -216,6 +229,9 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
     measurements = around.store.about(output) if output else ()
     compressed = _model(output, facts, Path(output).name or label)
     kept_bytes = _number(result.get("bytes"))
+    found = _judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run)
+    speeds = measured.speeds(measurements, run.models[0], output, preferred, moment)
+    tasks = measured.tasks(measurements, run.models[0], output, preferred, moment, folder_of=around.home.run_folder)
     return RunReport(
         id=run.id,
         label=label,
@@ -234,8 +250,10 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         expected_modules=_length(result.get("expected_modules")),
         ignored_modules=_names(result.get("ignored_modules")),
         proof=_value(ProofResult, result.get("proof")),
-        quality=_judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run),
-        speed=measured.speed(measurements, run.models[0], output, preferred, moment),
+        quality=found,
+        speed=speeds[0] if speeds else None,
+        speeds=speeds,
+        tasks=tasks,
         telemetry=timeline.timeline(samples, events),
         layer_errors=timeline.layer_errors(events),
         versions={**run.versions, **_versions(result.get("versions"))},
@@ -261,17 +279,6 @@ def _judged(found: Quality | None, facts: Sources, run: Run) -> Quality | None:
         return None
     original, compressed = _number(run.result.get("original_bytes")), _number(run.result.get("bytes"))
     return found.model_copy(update={"judgement": facts.judge(found.fidelity, original, compressed)})
-
-
-def _judge(fidelity: Fidelity, original_bytes: int | None, compressed_bytes: int | None) -> Judgement:
-    from core.measure.verdict import verdict
-
-    found = verdict(fidelity, original_bytes, compressed_bytes)
-    return Judgement(
-        level=found.level,
-        sentence=found.sentence,
-        limits=tuple(LimitKept(title=row.title, limit=row.limit, standing=row.standing) for row in found.rows),
-    )
 
 
 def _model(path: str, facts: Sources, name: str) -> ModelFacts:

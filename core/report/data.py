@@ -11,25 +11,33 @@ from enum import StrEnum
 
 from core.calibration.spec import CalibrationFacts
 from core.errors import Problem
-from core.measure.results import Conditions, Fidelity, ModelBenchmark, ProofResult, Sampling
+from core.measure.results import Conditions, Fidelity, ModelBenchmark, NoiseFloor, ProofResult, Sampling
+from core.measure.sensitivity_values import SensitivityResult
+from core.measure.sweep_values import SweepResult
+from core.measure.task_results import TaskOther, TaskResult
 from core.methods.method import ModifierSpec
 from core.models.local_model import LocalModel
 from core.plan.predicted import Predicted
-from core.value import Json, Received
+from core.value import Json, Range, Received
 
 SCHEMA_VERSION = 1
 """Of the JSON export; raised when a field is removed or renamed, not when one is added."""
 
 
 class Chapter(StrEnum):
-    """The chapters, in the order of the page."""
+    """The chapters, in the order of the page. One that has nothing to say is left out of the page."""
 
     SUMMARY = "summary"
+    COMPARISON = "comparison"
+    GATE = "gate"
     MODELS = "models"
     METHOD = "method"
     CALIBRATION = "calibration"
     QUALITY = "quality"
+    TASKS = "tasks"
     SPEED = "speed"
+    SWEEP = "sweep"
+    SENSITIVITY = "sensitivity"
     SIDE_BY_SIDE = "side_by_side"
     TELEMETRY = "telemetry"
     ENVIRONMENT = "environment"
@@ -38,11 +46,16 @@ class Chapter(StrEnum):
 
 CHAPTER_TITLES: dict[Chapter, str] = {
     Chapter.SUMMARY: "Summary and verdict",
+    Chapter.COMPARISON: "All models compared",
+    Chapter.GATE: "Gate",
     Chapter.MODELS: "The models",
     Chapter.METHOD: "Method and every parameter",
     Chapter.CALIBRATION: "Calibration data",
     Chapter.QUALITY: "Quality",
+    Chapter.TASKS: "Tasks",
     Chapter.SPEED: "Speed and memory",
+    Chapter.SWEEP: "Sweep",
+    Chapter.SENSITIVITY: "Sensitivity and mixed precision",
     Chapter.SIDE_BY_SIDE: "Side by side",
     Chapter.TELEMETRY: "Telemetry",
     Chapter.ENVIRONMENT: "Environment, versions and hashes",
@@ -119,7 +132,20 @@ class LimitKept(Received):
     title: str
     limit: float
     standing: str
-    """within, beyond or inconclusive, by the whole 95 % interval."""
+    """within, beyond or inconclusive."""
+    figure: str = ""
+    """Id of the figure: perplexity_ratio, kl, same_top1 ..."""
+    measured: float | None = None
+    """None where it was not measured."""
+    value: Range | None = None
+    """The figure with its interval, where it has one."""
+    bound: float | None = None
+    """The one-sided 95 % bound that was held against the limit; None for a figure without an interval."""
+    least: bool = False
+    """Whether the limit is the least that is asked for, and not the most that is allowed."""
+    guard: bool = False
+    """Fails the gate where it is surely missed, and never holds it up otherwise."""
+    sentence: str = ""
 
 
 class Judgement(Received):
@@ -131,6 +157,29 @@ class Judgement(Received):
     limits: tuple[LimitKept, ...] = ()
 
 
+class GateFacts(Received):
+    """The model against one named set of limits."""
+
+    name: str
+    title: str = ""
+    verdict: str
+    """pass, fail or inconclusive."""
+    sentence: str = ""
+    limits: tuple[LimitKept, ...] = ()
+
+
+class TaskFound(Received):
+    """The newest answers of this model to one task; `task.others` holds this model alone."""
+
+    run: int
+    created: datetime
+    task: TaskResult
+    other: TaskOther
+    items_file: str | None = None
+    """Path of the per-item results."""
+    conditions: Conditions
+
+
 class TextQuality(Received):
     """The figures on one text; `perplexity` is the original's."""
 
@@ -138,6 +187,7 @@ class TextQuality(Received):
     tokens: int
     perplexity: float
     fidelity: Fidelity
+    noise: tuple[NoiseFloor, ...] = ()
 
 
 class Quality(Received):
@@ -155,15 +205,21 @@ class Quality(Received):
     conditions: Conditions
     seconds: float
     judgement: Judgement | None = None
+    noise: tuple[NoiseFloor, ...] = ()
+    """The original against itself, over all texts."""
+    reference_bytes: int = 0
+    reference_reused: bool = False
 
 
 class Speed(Received):
-    """Speed and memory by the newest benchmark; `original` is None where that run did not measure it."""
+    """Speed and memory in one engine by the newest benchmark; `original` is None where that run did not measure it."""
 
     run: int
     created: datetime
     original: ModelBenchmark | None
     compressed: ModelBenchmark
+    use_case: str = ""
+    """Id of the preset of lengths; empty where they were chosen by hand."""
 
 
 class SideText(Received):
@@ -279,6 +335,11 @@ class RunReport(Received):
     proof: ProofResult | None
     quality: Quality | None
     speed: Speed | None
+    """The benchmark that summary and comparison speak of; one of `speeds`."""
+    speeds: tuple[Speed, ...] = ()
+    """The newest of every engine, device and lengths."""
+    tasks: tuple[TaskFound, ...] = ()
+    gate: GateFacts | None = None
     telemetry: Telemetry | None
     layer_errors: tuple[LayerError, ...] = ()
     versions: dict[str, str]
@@ -303,3 +364,5 @@ class ReportData(Received):
     comparisons: tuple[SideBySide, ...]
     chapters: tuple[Chapter, ...]
     warnings: tuple[str, ...] = ()
+    sweep: SweepResult | None = None
+    sensitivity: SensitivityResult | None = None

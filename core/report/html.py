@@ -21,7 +21,7 @@ from core.report.blocks import (
     Section,
     Table,
 )
-from core.report.charts import SERIES
+from core.report.charts.canvas import SERIES
 from core.report.data import Level, ReportData
 from core.report.document import document
 from core.report.wording import one_line, visible

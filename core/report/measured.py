@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from core.jobs.run import Run, RunKind
 from core.measure.results import Comparison, EvaluationResult, Generation, ModelBenchmark
-from core.report.data import Quality, SideBySide, SideText, Speed, TextQuality
+from core.report.data import Quality, RunReport, SideBySide, SideText, Speed, TaskFound, TextQuality
 from core.value import Json, Received
 
 _Value = TypeVar("_Value", bound=BaseModel)
@@ -50,20 +51,60 @@ def quality(
             sha256=result.sha256,
             fidelity=fidelity,
             texts=tuple(
-                TextQuality(text=text.text, tokens=text.tokens, perplexity=text.perplexity, fidelity=one)
+                TextQuality(
+                    text=text.text, tokens=text.tokens, perplexity=text.perplexity, fidelity=one, noise=text.noise
+                )
                 for text in result.texts
                 for one in text.others
                 if _same(one.path, output)
             ),
             conditions=result.conditions,
             seconds=result.seconds,
+            noise=result.noise,
+            reference_bytes=result.reference_bytes,
+            reference_reused=result.reference_reused,
         )
     return None
 
 
-def speed(runs: Sequence[Run], original: str, output: str, preferred: frozenset[int], now: datetime) -> Speed | None:
-    """The newest benchmark with both models; else the newest with the output alone; else None."""
-    alone: Speed | None = None
+def tasks(
+    runs: Sequence[Run],
+    original: str,
+    output: str,
+    preferred: frozenset[int],
+    now: datetime,
+    *,
+    folder_of: Callable[[int], Path],
+) -> tuple[TaskFound, ...]:
+    """Every task that this original and this output both answered, each from the newest evaluation that has it."""
+    found: dict[str, TaskFound] = {}
+    for run in _newest(runs, RunKind.EVALUATE, preferred):
+        result = _read(EvaluationResult, run.result)
+        if result is None or not _same(result.original, original):
+            continue
+        for task in result.tasks:
+            other = next((one for one in task.others if _same(one.path, output)), None)
+            if other is None or task.name in found:
+                continue
+            found[task.name] = TaskFound(
+                run=run.id,
+                created=local(run.created, now),
+                task=task.model_copy(update={"others": (other,)}),
+                other=other,
+                items_file=str(folder_of(run.id) / task.items_file) if task.items_file else None,
+                conditions=result.conditions,
+            )
+    return tuple(found.values())
+
+
+def speeds(
+    runs: Sequence[Run], original: str, output: str, preferred: frozenset[int], now: datetime
+) -> tuple[Speed, ...]:
+    """For every engine, device and set of lengths the newest benchmark with both models, else with the output alone.
+
+    The first is the one to speak of: asked for by number, with the original beside it, in a serving engine, newest.
+    """
+    found: dict[tuple[object, ...], Speed] = {}
     for run in _newest(runs, RunKind.BENCHMARK, preferred):
         result = _read(_Benchmarks, run.result)
         if result is None:
@@ -72,11 +113,59 @@ def speed(runs: Sequence[Run], original: str, output: str, preferred: frozenset[
         if compressed is None:
             continue
         beside = next((one for one in result.models if _same(one.path, original)), None)
-        found = Speed(run=run.id, created=local(run.created, now), original=beside, compressed=compressed)
-        if beside is not None:
-            return found
-        alone = alone or found
-    return alone
+        one = Speed(
+            run=run.id,
+            created=local(run.created, now),
+            original=beside,
+            compressed=compressed,
+            use_case=_use_case(run),
+        )
+        key = _kind_of(one)
+        if key not in found or (found[key].original is None and beside is not None):
+            found[key] = one
+    return tuple(sorted(found.values(), key=lambda one: _standing(one, preferred), reverse=True))
+
+
+def in_one_engine(runs: Sequence[RunReport], preferred: frozenset[int]) -> tuple[RunReport, ...]:
+    """The runs with `speed` in the engine that most of them were measured in, so that they can be compared."""
+    votes: dict[str, tuple[bool, int, bool]] = {}
+    for engine in {one.compressed.conditions.engine for run in runs for one in run.speeds}:
+        having = [run for run in runs if any(one.compressed.conditions.engine == engine for one in run.speeds)]
+        asked = any(
+            one.run in preferred for run in having for one in run.speeds if one.compressed.conditions.engine == engine
+        )
+        votes[engine] = (asked, len(having), engine != "transformers")
+    if not votes:
+        return tuple(runs)
+    chosen = max(votes, key=lambda engine: (*votes[engine], engine))
+    return tuple(
+        run.model_copy(
+            update={
+                "speed": next(
+                    (one for one in run.speeds if one.compressed.conditions.engine == chosen),
+                    run.speeds[0] if run.speeds else None,
+                )
+            }
+        )
+        for run in runs
+    )
+
+
+def _kind_of(speed: Speed) -> tuple[object, ...]:
+    how = speed.compressed.conditions
+    lengths = frozenset((case.prompt_tokens, case.output_tokens) for case in speed.compressed.cases)
+    return how.engine, how.device, lengths
+
+
+def _standing(speed: Speed, preferred: frozenset[int]) -> tuple[bool, bool, bool, int]:
+    engine = speed.compressed.conditions.engine
+    return speed.run in preferred, speed.original is not None, engine != "transformers", speed.run
+
+
+def _use_case(run: Run) -> str:
+    """Id of the preset that the run's suite names."""
+    suite = run.settings.get("suite")
+    return str(suite.get("use_case") or "") if isinstance(suite, dict) else ""
 
 
 def comparisons(

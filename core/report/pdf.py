@@ -11,7 +11,7 @@ import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from core.report import charts
+from core.report.charts import canvas
 from core.report.data import ReportData
 from core.report.document import document
 from core.report.wording import one_line, shortened, visible
@@ -26,7 +26,7 @@ def pdf(data: ReportData, *, system_fonts: bool = True) -> bytes:
     said: dict[str, Json] = _made_visible(pages.model_dump(mode="json"))
     said["title"] = one_line(pages.title)
     said["short_title"] = shortened(said["title"], 90)
-    said["colours"] = [charts.ORIGINAL, *charts.SERIES]
+    said["colours"] = [canvas.ORIGINAL, *canvas.SERIES]
     with tempfile.TemporaryDirectory(prefix="bitpress-report-") as name, as_file(files("resources") / "report") as kept:
         root = Path(name)
         (root / "report.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")

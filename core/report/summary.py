@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.report.data import Level, ModelFacts, Quality, RunReport, Speed, Verdict
+from core.report.data import GateFacts, Level, ModelFacts, Quality, RunReport, Speed, Verdict
 from core.report.wording import NO_BREAK, counted, interval, nats, percent, significant, size, spelled, whole
 
 GOOD = ("near-lossless", "production")
 """Levels of closeness that need no second thought."""
+GATE_LEVELS = {"pass": Level.DONE, "fail": Level.FAILED, "inconclusive": Level.ATTENTION}
+"""Colour of a gate's verdict."""
 SCATTER = 1.5
 """Largest repeat over smallest from which on a median says little."""
 SCATTERED = "The repeats lie far apart: measure again while the machine does nothing else."
@@ -37,13 +39,33 @@ def verdict_of(original: ModelFacts, runs: Sequence[RunReport]) -> Verdict:
 
 
 def level_of(run: RunReport) -> Level:
-    """Failed where run or proof failed or the model is damaged; attention where something is missing or noticeable."""
+    """Failed where run or proof failed or the model is damaged; attention where something is missing or noticeable.
+
+    A gate that was asked for decides instead of Bitpress's own levels.
+    """
     judgement = run.quality.judgement if run.quality else None
-    if _failed(run) or (judgement and judgement.level == "damaged"):
+    if _failed(run):
+        return Level.FAILED
+    if run.gate and run.proof is not None:
+        return GATE_LEVELS.get(run.gate.verdict, Level.ATTENTION)
+    if judgement and judgement.level == "damaged":
         return Level.FAILED
     if run.proof is None or run.quality is None or (judgement and judgement.level not in GOOD):
         return Level.ATTENTION
     return Level.DONE
+
+
+def gate_words(gate: GateFacts) -> str:
+    """`Production: passed`."""
+    said = {"pass": "passed", "fail": "not passed", "inconclusive": "cannot be told yet"}
+    return f"{gate.title or gate.name}: {said.get(gate.verdict, gate.verdict)}"
+
+
+def gate_sentence(gate: GateFacts) -> str:
+    """What the gate says, in the gate's own words where it has some."""
+    if gate.sentence:
+        return gate.sentence
+    return f"{gate_words(gate)}."
 
 
 def _failed(run: RunReport) -> bool:
@@ -82,6 +104,9 @@ def _sentences(original: ModelFacts, run: RunReport) -> list[str]:
     if run.bytes and run.original_bytes:
         said.append(f"{run.label} {_smaller(run)}: {size(run.bytes)} on disk instead of {size(run.original_bytes)}.")
     said.append(_quality(run.quality) if run.quality else _unmeasured(run))
+    if run.gate:
+        said.append(gate_sentence(run.gate))
+    said += _tasks(run)
     said.append(_speed(run.speed) if run.speed else "Speed and memory were not measured.")
     said.append(_proof(run))
     return said
@@ -89,11 +114,22 @@ def _sentences(original: ModelFacts, run: RunReport) -> list[str]:
 
 def _quality(quality: Quality) -> str:
     fidelity = quality.fidelity
+    under = " That is under the noise floor: no measurable difference." if fidelity.measurable is False else ""
     return (
         f"Over {whole(quality.tokens)} held-out tokens the mean KL divergence from the original is "
         f"{nats(fidelity.kl_interval.value)} nats per token (95{NO_BREAK}% interval {interval(fidelity.kl_interval)}), "
-        f"and the perplexity is {significant(fidelity.perplexity_ratio.value, 4)} times the original's."
+        f"and the perplexity is {significant(fidelity.perplexity_ratio.value, 4)} times the original's.{under}"
     )
+
+
+def _tasks(run: RunReport) -> list[str]:
+    """Accuracy against the original's, task by task, in one sentence."""
+    said = [
+        f"{task.task.title or task.task.name} {percent(task.other.accuracy.value)} against "
+        f"{percent(task.task.accuracy.value)}"
+        for task in run.tasks
+    ]
+    return [f"Accuracy: {', '.join(said)}."] if said else []
 
 
 def _unmeasured(run: RunReport) -> str:
@@ -180,7 +216,8 @@ def _line(run: RunReport) -> str:
     if run.quality is None:
         return f"{run.label} {_smaller(run)}{taken}. {_unmeasured(run)}"
     if run.quality.judgement:
-        return f"{run.label}: {run.quality.judgement.sentence}"
+        gate = f" {gate_words(run.gate)}." if run.gate else ""
+        return f"{run.label}: {run.quality.judgement.sentence}{gate}"
     fidelity = run.quality.fidelity
     return (
         f"{run.label} {_smaller(run)}{taken}; mean KL divergence {nats(fidelity.kl_interval.value)} nats per token, "

@@ -1,4 +1,7 @@
-"""Stands in for the tqdm bars of llmcompressor and compressed-tensors, so that their steps are heard and not drawn."""
+"""Stands in for the tqdm bars of llmcompressor, compressed-tensors and lm-evaluation-harness.
+
+Their steps are heard and not drawn.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_FOREIGN = ("llmcompressor", "compressed_tensors")
+_FOREIGN = ("llmcompressor", "compressed_tensors", "lm_eval")
 
 Stepped = Callable[[str, int, int | None], None]
 """Hears a bar's description, how many steps are done, and of how many."""

@@ -14,7 +14,10 @@ from core.jobs.protocol import (
     ImportGguf,
     InspectCalibration,
     Load,
+    MeasureSensitivity,
+    MeasureServer,
     Prove,
+    RunTasks,
     SurveyModel,
     Unload,
 )
@@ -69,10 +72,22 @@ class Tasks:
                 from core.worker import evaluate
 
                 return evaluate.run(command, report)
+            case RunTasks():
+                from core.worker import task_run
+
+                return task_run.run(command, report)
             case Benchmark():
                 from core.worker import benchmark
 
                 return benchmark.run(command, report)
+            case MeasureSensitivity():
+                from core.worker import sensitivity
+
+                return sensitivity.run(command, report)
+            case MeasureServer():
+                from core.worker import measure_server
+
+                return measure_server.run(command, report)
             case Load():
                 from core.worker import generate
 

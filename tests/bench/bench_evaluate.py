@@ -26,7 +26,7 @@ def measure(original_path: str, other_path: str, tokens: int, pairs: int) -> dic
     from core.worker import loading
     from core.worker.decoding import warm_up
     from core.worker.evaluate import batch_tokens
-    from core.worker.scoring import score
+    from core.worker.scoring import FromModel, score
 
     original, other = loading.load(original_path), loading.load(other_path)
     warm_up(original)
@@ -53,13 +53,31 @@ def measure(original_path: str, other_path: str, tokens: int, pairs: int) -> dic
         return divergence / total
 
     def ours() -> float:
-        scores = score(original, (other,), rows, plan, after_batch=lambda done: None, check=lambda: None)
+        scores = score(
+            FromModel("original", original.model),
+            [FromModel("other", other.model)],
+            rows,
+            plan,
+            device=original.device,
+            after_batch=lambda done: None,
+            check=lambda: None,
+        )
         known = ScoredTokens(
             text=np.zeros(total, dtype=np.int64),
             document=np.concatenate([np.full(row.scored, row.document, dtype=np.int64) for row in rows]),
+            position=np.concatenate([np.arange(row.first, len(row.ids)) for row in rows]),
             nll=scores.nll,
+            confidence=scores.confidence,
         )
-        scored = ScoredOther("other", "other", scores.others_nll[0], scores.kl[0], scores.same[0])
+        scored = ScoredOther(
+            "other",
+            "other",
+            scores.others_nll[0],
+            scores.kl[0],
+            scores.kl_reverse[0],
+            scores.same[0],
+            scores.top5[0],
+        )
         return summarise(known, [scored], ["prose"], seed=0).others[0].kl.mean
 
     difference = abs(bare() - ours())

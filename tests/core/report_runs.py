@@ -8,6 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from report_figures import (
+    BYTES,
+    MORE_TITLES,
+    ORIGINAL,
+    TITLES,
+    around,
+    conditions,
+    evaluation,
+    output_of,
+    sensitivity,
+    served,
+    sweep,
+)
+
 from core.errors import BitpressError
 from core.jobs.protocol import (
     Accepted,
@@ -23,20 +37,17 @@ from core.jobs.protocol import (
 )
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
+from core.measure.gates import BUILT_IN
 from core.measure.results import (
     BenchCase,
     Comparison,
-    Conditions,
-    EvaluationResult,
     Fidelity,
     GeneratedToken,
     Generation,
-    KlSummary,
     ModelBenchmark,
     ProofCheck,
     ProofResult,
     Sampling,
-    TextFidelity,
     plain,
 )
 from core.methods.method import Kind, Method, ModifierSpec, Parameter, Source, Standing
@@ -46,17 +57,9 @@ from core.plan.estimates import Estimates
 from core.report.collect import Sources, collect
 from core.report.data import Judgement, LimitKept, ReportData
 from core.telemetry.sample import GpuSample, HostSample, Sample
-from core.value import Estimate, Range
+from core.value import Range
 
 NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
-ORIGINAL = "/models/Testling-135M-Instruct"
-NOTE = (
-    "transformers decompresses these weights to bfloat16 before it computes, so speed and memory are not what an "
-    "engine with kernels for this format shows."
-)
-TITLES = {"fp8-dynamic": "FP8 dynamic", "smoothquant-gptq-w8a8": "SmoothQuant + GPTQ W8A8", "gptq-w4a16": "GPTQ W4A16"}
-BYTES = {"fp8-dynamic": 163_000_000, "smoothquant-gptq-w8a8": 163_400_000, "gptq-w4a16": 112_600_000}
-KL = {"fp8-dynamic": 0.0061, "smoothquant-gptq-w8a8": 0.0093, "gptq-w4a16": 0.2110}
 STAGES = ("Load the model", "Write calibration answers", "Calibrate and compress", "Save", "Prove the saved model")
 
 
@@ -78,10 +81,6 @@ class MadeUpStore:
     def about(self, path: str) -> tuple[Run, ...]:
         measuring = (RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
         return tuple(run for run in self.kept if run.kind in measuring and path in run.models)
-
-
-def output_of(method: str) -> str:
-    return f"/artifacts/Testling-135M-Instruct-{method}"
 
 
 def compress_run(identity: int, method: str, *, name: str = "Testling-135M-Instruct", **changes: object) -> Run:
@@ -170,67 +169,17 @@ def proof(*, passed: bool = True) -> ProofResult:
     )
 
 
-def conditions(*, compressed: bool) -> Conditions:
-    return Conditions(
-        engine="transformers",
-        engine_version="5.17.2",
-        device="cpu",
-        dtype="bfloat16",
-        threads=2,
-        notes=(NOTE,) if compressed else (),
-    )
+def evaluate_run(identity: int, methods: Sequence[str], *, old: bool = False) -> Run:
+    """An evaluation with every figure; `old` has those that the first versions measured."""
+    return measurement(identity, RunKind.EVALUATE, methods, plain(evaluation(methods, old=old)))
 
 
-def around(value: float, width: float) -> Estimate:
-    return Estimate(value=value, low=value * (1 - width), high=value * (1 + width))
-
-
-def fidelity(method: str, name: str, scale: float = 1.0) -> Fidelity:
-    mean = KL.get(method, 0.05) * scale
-    edges = [10 ** (-5 + step * 0.25) for step in range(29)]
-    centre = math.log10(mean) - 0.6
-    histogram = tuple((edge, int(1200 * math.exp(-(((math.log10(edge) - centre) / 0.9) ** 2)))) for edge in edges)
-    return Fidelity(
-        path=output_of(method),
-        name=name,
-        perplexity=14.31 * (1 + mean / 3),
-        perplexity_ratio=around(1 + mean / 3, 0.004),
-        kl=KlSummary(
-            mean=mean, median=mean / 4, p90=mean * 2.4, p95=mean * 4, p99=mean * 11, p999=mean * 32, max=mean * 80
-        ),
-        kl_interval=around(mean, 0.08),
-        same_top1=Estimate(value=1 - mean**0.5 / 3, low=1 - mean**0.5 / 3 - 0.006, high=1 - mean**0.5 / 3 + 0.006),
-        histogram=histogram,
-    )
-
-
-def evaluate_run(identity: int, methods: Sequence[str]) -> Run:
-    result = EvaluationResult(
-        original=ORIGINAL,
-        original_perplexity=14.31,
-        tokens=8192,
-        documents=43,
-        window=512,
-        sha256="9b" * 32,
-        others=tuple(fidelity(method, f"Testling-135M-Instruct-{method}") for method in methods),
-        texts=(
-            TextFidelity(
-                text="chat",
-                tokens=3072,
-                perplexity=3.91,
-                others=tuple(fidelity(method, method, 0.7) for method in methods),
-            ),
-            TextFidelity(
-                text="prose",
-                tokens=5120,
-                perplexity=24.4,
-                others=tuple(fidelity(method, method, 1.2) for method in methods),
-            ),
-        ),
-        conditions=conditions(compressed=True),
-        seconds=61.2,
-    )
-    return measurement(identity, RunKind.EVALUATE, methods, plain(result))
+def serving_run(identity: int, methods: Sequence[str]) -> Run:
+    """A benchmark in a serving engine, at several concurrencies."""
+    models = [served(ORIGINAL, "Testling-135M-Instruct", None)]
+    models += [served(output_of(method), f"Testling-135M-Instruct-{method}", method) for method in methods]
+    run = measurement(identity, RunKind.BENCHMARK, methods, {"models": [plain(model) for model in models]})
+    return run.model_copy(update={"settings": {"suite": {"use_case": "chat"}}})
 
 
 def benchmark_run(identity: int, methods: Sequence[str], *, original: bool = True) -> Run:
@@ -393,12 +342,13 @@ def samples(start: float, *, gpu: bool) -> tuple[Sample, ...]:
 
 def method(identity: str) -> Method:
     """A catalogue entry in the form of the real one."""
-    if identity not in TITLES:
+    titles = {**TITLES, **MORE_TITLES}
+    if identity not in titles:
         raise BitpressError("unknown-method", f"There is no method {identity}.")
     bits = 4 if identity.endswith("w4a16") else 8
     return Method(
         id=identity,
-        title=TITLES[identity],
+        title=titles[identity],
         summary=f"INT{bits} weights in groups",
         explanation="Test data for an explanation: it rounds the weights, column by column, and lets the columns that "
         "come later make up for the error. Choose it when memory is what is short.",
@@ -541,3 +491,45 @@ def three_runs(home: Home) -> ReportData:
     for identity in (1, 2, 3):
         write_events(home, identity, events(1_000.0, errors=identity > 1))
     return collect([1, 2, 3], store, home, sources=sources(), now=NOW)
+
+
+def six_runs(home: Home, *, gate: str | None = "production") -> ReportData:
+    """A report on six runs of one original with everything that can be measured, a sweep and a map of sensitivity."""
+    methods = [*TITLES, *MORE_TITLES]
+    store = MadeUpStore(
+        (
+            *(compress_run(identity, name) for identity, name in enumerate(methods, 1)),
+            evaluate_run(11, methods),
+            benchmark_run(12, methods),
+            serving_run(13, methods),
+            compare_run(14, methods[:2]),
+        )
+    )
+    for identity in range(1, 7):
+        write_events(home, identity, events(1_000.0, errors=identity > 1))
+    return collect(
+        list(range(1, 7)),
+        store,
+        home,
+        gate=next((one for one in BUILT_IN if one.name == gate), None),
+        sweep=sweep(methods, range(1, 7)),
+        sensitivity=sensitivity(),
+        sources=sources(),
+        now=NOW,
+    )
+
+
+def old_runs(home: Home) -> ReportData:
+    """A report on two runs whose measurements hold only what the first versions kept."""
+    methods = list(TITLES)[1:]
+    store = MadeUpStore(
+        (
+            *(
+                compress_run(identity, name, settings={"method": name, "parameters": {"group_size": 64}, "seed": 0})
+                for identity, name in enumerate(methods, 1)
+            ),
+            evaluate_run(3, methods, old=True),
+            benchmark_run(4, methods),
+        )
+    )
+    return collect([1, 2], store, home, sources=sources(), now=NOW)

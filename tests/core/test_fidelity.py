@@ -17,14 +17,19 @@ def scored(documents: int, length: int, texts: int = 1, worse: float = 0.1) -> S
     tokens = ScoredTokens(
         text=np.repeat(np.arange(texts), documents * length),
         document=np.repeat(np.arange(texts * documents), length),
+        position=np.tile(np.arange(1, length + 1), texts * documents),
         nll=nll,
+        confidence=random.random(count),
     )
+    kl = np.abs(worse * random.normal(1.0, 0.2, count))
     other = ScoredOther(
         path="/other",
         name="other",
         nll=nll + worse * random.normal(1.0, 1.0, count),
-        kl=np.abs(worse * random.normal(1.0, 0.2, count)),
+        kl=kl,
+        kl_reverse=1.1 * kl,
         same=(random.random(count) < 0.9).astype(float) if worse else np.ones(count),
+        top5=random.integers(3, 6, count) / 5 if worse else np.ones(count),
     )
     return summarise(tokens, [other], [f"text {index}" for index in range(texts)], seed=0)
 
@@ -64,6 +69,7 @@ def test_that_a_text_of_one_document_gets_an_interval_over_blocks_and_says_so() 
 
 
 def test_that_a_text_without_tokens_is_refused() -> None:
-    empty = np.array([], dtype=np.int64)
+    none, empty = np.array([]), np.array([], dtype=np.int64)
+    nothing = ScoredTokens(text=empty, document=empty, position=empty, nll=none, confidence=none)
     with pytest.raises(ValueError, match="nothing"):
-        summarise(ScoredTokens(text=empty, document=empty, nll=np.array([])), [], ["prose"], seed=0)
+        summarise(nothing, [], ["prose"], seed=0)

@@ -92,7 +92,7 @@ def test_that_three_runs_make_one_report_with_three_ways(home: Home) -> None:
 
 
 def test_that_a_tie_within_the_intervals_is_called_a_tie(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("report_runs").KL, "smoothquant-gptq-w8a8", 0.0063)
+    monkeypatch.setitem(__import__("report_figures").KL, "smoothquant-gptq-w8a8", 0.0063)
     assert "too near each other to tell apart" in three_runs(home).verdict.headline
 
 

@@ -26,6 +26,7 @@ _DONE = {
     RunKind.BENCHMARK: "measured",
     RunKind.COMPARE: "compared",
     RunKind.REHEARSE: "rehearsed",
+    RunKind.SENSITIVITY: "measured",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from core.report.blocks import Cell, Column, Table
 from core.report.data import Level, ReportData, RunReport
@@ -10,6 +11,11 @@ from core.report.wording import NOT_MEASURED
 
 MOST_RUNS = 3
 """Runs beside each other in one table."""
+
+SHORTENED = (
+    "With more than three models this report keeps to what can be compared. Curves, parameters one by one and Python "
+    "scripts stand in a report on fewer of them, and in the JSON export."
+)
 
 Numbered = tuple[int, RunReport]
 """A run with its series number, which is its place in the report, from 1."""
@@ -25,6 +31,11 @@ def groups(data: ReportData) -> Iterator[tuple[Numbered, ...]]:
     runs = numbered(data)
     for first in range(0, len(runs), MOST_RUNS):
         yield runs[first : first + MOST_RUNS]
+
+
+def in_brief(data: ReportData) -> bool:
+    """Whether there are so many models that what is said of each alone is shortened."""
+    return len(data.runs) > MOST_RUNS
 
 
 def side_columns(
@@ -60,3 +71,11 @@ def cell(text: str | None, note: str = "", level: Level = Level.NEUTRAL) -> Cell
 
 DASH = Cell(text="–")
 """Where a figure has no meaning, as the original's distance from itself."""
+
+_Item = TypeVar("_Item")
+
+
+def in_groups(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """The items, at most MOST_RUNS at a time: what does not fit beside each other goes to a second table."""
+    for first in range(0, len(items), MOST_RUNS):
+        yield items[first : first + MOST_RUNS]
