@@ -70,6 +70,11 @@ class Sweeps:
         """Look for the newest sweep on the disk."""
         self._shell.tasks.replace("sweeps", self._found())
 
+    async def newest(self, original: str) -> SweepResult | None:
+        """The newest sweep of a model; None where there is none."""
+        records = await asyncio.to_thread(self._store.all)
+        return next((one.result for one in records if one.result.original == original), None)
+
     def start(self, plan: SweepPlan, model: LocalModel) -> None:
         """Keep a new sweep and carry it out."""
         self._begin(self._new(plan, model))

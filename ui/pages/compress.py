@@ -53,6 +53,7 @@ class CompressPage(Page):
     run_requested = Signal(object)
     queue_requested = Signal(object)
     sweep_requested = Signal(object)
+    last_sweep_requested = Signal()
     mend_requested = Signal(object)
     inspect_requested = Signal(object)
     save_set_requested = Signal(object, str, str)
@@ -72,6 +73,7 @@ class CompressPage(Page):
         self._busy = ""
         self._planned_for: Path | None = None
         self._rehearsed: CompressChoice | None = None
+        self._swept = False
         self._make_actions()
         self._model = ModelCard()
         self._model.changed.connect(self._model_or_goal_changed)
@@ -126,6 +128,11 @@ class CompressPage(Page):
             self._current = recipe.method
         self._show_current()
         self._changed()
+
+    def show_swept(self, swept: bool) -> None:
+        """Whether there is a sweep that can be looked at."""
+        self._swept = swept
+        self._show_run()
 
     def show_survey(self, survey: Survey | None) -> None:
         """The layers of the model, which the patterns of a recipe must name."""
@@ -278,7 +285,7 @@ class CompressPage(Page):
         self._queue.clicked.connect(lambda: self._emit(self.queue_requested))
         self._sweep = quiet_button("Sweep…", "compress.sweep")
         self._sweep.setToolTip("Press the ticked methods, measure all on the same text, and say which one to take.")
-        self._sweep.clicked.connect(lambda: self._emit(self.sweep_requested))
+        self._sweep.clicked.connect(self._press_sweep)
         self._sweep.hide()
         self._run = primary_button("Run now", "compress.run")
         self._run.clicked.connect(lambda: self._emit(self.run_requested))
@@ -313,6 +320,12 @@ class CompressPage(Page):
         row.addWidget(self._methods, 1)
         row.addWidget(self._right)
         self.body.addLayout(row, 1)
+
+    def _press_sweep(self) -> None:
+        if len(self._ticked) > 1:
+            self._emit(self.sweep_requested)
+        else:
+            self.last_sweep_requested.emit()
 
     # What a person does ---------------------------------------------------------------------------------------------
 
@@ -419,9 +432,10 @@ class CompressPage(Page):
         self._run.setText(f"Run {count} now" if count > 1 else "Run now")
         self._run.setEnabled(not why_not)
         self._queue.setEnabled(not why_not)
+        self._sweep.setVisible(count > 1 or self._swept)
+        self._sweep.setText("Sweep…" if count > 1 else "Last sweep")
         # A sweep leaves out what cannot run, so findings do not stop it.
-        self._sweep.setVisible(count > 1)
-        self._sweep.setEnabled(self.choice() is not None and not self._busy)
+        self._sweep.setEnabled(count <= 1 or (self.choice() is not None and not self._busy))
         self._rehearse.setEnabled(not why_not and not self._rehearsal.running)
         self._reason.setText(_headline(why_not))
         self._reason.setToolTip(literal(why_not))
