@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from app.engines import engine_state, install_engine
 from app.measurement import start_benchmark, start_evaluation
+from app.pages.sweeps import sweeps_of
 from app.shell import Shell
 from app.starter import completed
 from core.engines.environment import State
@@ -21,6 +22,7 @@ from core.measure.gate_store import gates
 from core.measure.gates import USUAL
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
 from core.measure.sensitivity_values import SensitivityResult
+from core.measure.sweep_values import SweepResult
 from core.measure.task_files import TaskFile, built_in_tasks, find_tasks
 from core.models.local_model import LocalModel
 from ui.pages.benchmark_row import BenchmarkRow
@@ -48,6 +50,7 @@ class BenchmarksBinding:
         page.export_requested.connect(lambda: shell.go("reports"))
         page.picture_exported.connect(self._export_picture)
         page.gate_chosen.connect(self._choose_gate)
+        sweeps_of(shell).listeners.append(self._show_sweep)
         shell.on_models.append(self._show_models)
         shell.on_event.append(self._heard)
         shell.going["benchmarks"] = self._receive
@@ -141,7 +144,13 @@ class BenchmarksBinding:
         rows = tuple(self._row(path, original, kept) for path in (original, *others))
         self._page.show_gates([one.gate for one in known if one.gate is not None], self._gate)
         self._page.show_rows(tuple(row for row in rows if row is not None))
+        self._page.show_sweep(await sweeps_of(self._shell).newest(original))
         self._page.show_sensitivity(newest_sensitivity(sensitivity, original))
+
+    def _show_sweep(self, sweep: SweepResult | None) -> None:
+        """Rows of the chosen original fill while the sweep runs."""
+        if sweep is not None and self._chosen is not None and sweep.original == self._chosen[0]:
+            self._page.show_sweep(sweep)
 
     def _choose_gate(self, name: str) -> None:
         self._gate = name
