@@ -224,9 +224,7 @@ def advice(reason: str) -> str:
     """What a person can do about a known reason; empty for any other."""
     lowered = reason.lower()
     if "failed to find a kernel" in lowered or "not supported" in lowered or "unsupported" in lowered:
-        return (
-            "The engine cannot run the model's format on this machine. Measure another artifact, or elsewhere."
-        )
+        return "The engine cannot run the model's format on this machine. Measure another artifact, or elsewhere."
     if "memory" in lowered:
         return "Close other programs, ask for shorter lengths or fewer requests at once, or measure a smaller model."
     if "max_model_len" in lowered or "max_position" in lowered:
