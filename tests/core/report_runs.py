@@ -37,6 +37,7 @@ from core.jobs.protocol import (
 )
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
+from core.measure.gates import BUILT_IN
 from core.measure.results import (
     BenchCase,
     Comparison,
@@ -510,7 +511,7 @@ def six_runs(home: Home, *, gate: str | None = "production") -> ReportData:
         list(range(1, 7)),
         store,
         home,
-        gate=gate,
+        gate=next((one for one in BUILT_IN if one.name == gate), None),
         sweep=sweep(methods, range(1, 7)),
         sensitivity=sensitivity(),
         sources=sources(),

@@ -12,7 +12,6 @@ from report_runs import (
     compress_run,
     evaluate_run,
     inspect,
-    old_runs,
     one_run,
     six_runs,
     sources,

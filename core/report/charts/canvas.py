@@ -133,10 +133,18 @@ def log_ticks(axis: Axes, which: Literal["x", "y"], limits: tuple[float, float])
     bound.set_major_formatter(decimal)
 
 
-def legend(axes: Axes, columns: int = 3) -> None:
-    """The legend, above the axes on the right."""
-    if axes.get_legend_handles_labels()[0]:
+def legend(axes: Axes, columns: int = 3, *, floor: str = "") -> None:
+    """The legend, above the axes on the right; `floor` names the shade of what cannot be measured."""
+    from matplotlib.patches import Patch
+
+    handles, labels = axes.get_legend_handles_labels()
+    if floor:
+        handles.append(Patch(facecolor=SHADE, edgecolor=QUIET, linewidth=0.4))
+        labels.append(floor)
+    if handles:
         axes.legend(
+            handles,
+            labels,
             loc="lower right",
             bbox_to_anchor=(1, 1),
             frameon=False,
