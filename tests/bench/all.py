@@ -10,7 +10,7 @@ from pathlib import Path
 from _starter import starter_folder
 
 FOLDER = Path(__file__).parent
-BENCHES = ("first_paint", "event_loop", "generate", "evaluate", "job", "estimates", "families", "methods")
+BENCHES = ("first_paint", "event_loop", "generate", "evaluate", "job", "estimates", "families", "methods", "mixed")
 ON_THE_STARTER = ("generate", "evaluate")
 """Benchmarks that take a model folder."""
 
