@@ -60,6 +60,7 @@ def sensitivity(
         from app.compression import survey_of
         from app.measurement import DEFAULT_SCHEMES, start_sensitivity
         from app.starter import ensure_starter
+        from core.measure.mix_recipe import mix_document
         from core.measure.sensitivity_values import SensitivityResult
 
         if device is not None:
@@ -86,11 +87,8 @@ def sensitivity(
         result = SensitivityResult.model_validate(raw)
         told: dict[str, Any] = {"run": run.id, **raw}
         survey = await survey_of(engine, found)
-        document = None
-        if result.assignment is not None and survey is not None:
-            from core.measure.mix_recipe import mix_document
-
-            document = mix_document(result.assignment, result.parts, survey, run.settings["group_size"])
+        document = mix_document(result, survey) if survey is not None else None
+        if document is not None:
             told |= {"recipe": document.model_dump(mode="json", exclude_none=True)}
             told |= {"command": _command(model, document, write_recipe)}
             if write_recipe is not None:

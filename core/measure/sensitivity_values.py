@@ -68,3 +68,5 @@ class SensitivityResult(Received):
     """Over the token ids scored."""
     seconds: float
     assignment: Assignment | None = None
+    group_size: int | str | None = None
+    """Of the schemes whose groups are free, as the method `mixed` takes it."""

@@ -106,6 +106,7 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
         tokens=sum(row.scored for row in rows),
         sha256=digest(rows),
         seconds=time.perf_counter() - began,
+        group_size=command.group_size,
     ).model_dump(mode="json")
 
 
