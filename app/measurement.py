@@ -48,22 +48,16 @@ async def start_evaluation(
     """
     cache = str(engine.home.root / "cache" / "evaluation")
     paths = [str(model.path) for model in others]
+    asked = _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")})
     suite = suite.model_copy(update={"texts": tuple(place(text, engine.home) for text in suite.texts)})
     if suite.tasks:
         tasks = await asyncio.to_thread(find_tasks, suite.tasks)
         return await engine.queue.submit(
-            _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")}),
+            asked,
             task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=engine.settings.device),
         )
     return await engine.queue.submit(
-        _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")}),
-        work.evaluation(
-            str(original.path),
-            paths,
-            suite,
-            cache=cache,
-            device=engine.settings.device,
-        ),
+        asked, work.evaluation(str(original.path), paths, suite, cache=cache, device=engine.settings.device)
     )
 
 
