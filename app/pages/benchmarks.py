@@ -7,8 +7,9 @@ from pathlib import Path
 
 from PySide6.QtWidgets import QFileDialog
 
+from app.compression import survey_of
 from app.engines import engine_state, install_engine
-from app.measurement import start_benchmark, start_evaluation
+from app.measurement import start_benchmark, start_evaluation, start_sensitivity
 from app.pages.sweeps import sweeps_of
 from app.shell import Shell
 from app.starter import completed
@@ -20,10 +21,12 @@ from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot
 from core.measure.gate_store import gates
 from core.measure.gates import USUAL
+from core.measure.mix_recipe import mix_document
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
 from core.measure.sensitivity_values import SensitivityResult
 from core.measure.sweep_values import SweepResult
 from core.measure.task_files import TaskFile, built_in_tasks, find_tasks
+from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
@@ -46,6 +49,10 @@ class BenchmarksBinding:
             )
         )
         page.engine_requested.connect(lambda: shell.tasks.start("engine", self._installed()))
+        page.sensitivity_requested.connect(
+            lambda original: shell.tasks.start("measure", self._measured_by_part(original))
+        )
+        page.mix_requested.connect(lambda result: shell.tasks.start("use-mix", self._mix_used(result)))
         page.models_chosen.connect(self._choose)
         page.export_requested.connect(lambda: shell.go("reports"))
         page.picture_exported.connect(self._export_picture)
@@ -128,6 +135,35 @@ class BenchmarksBinding:
             self._runs = frozenset()
             self._page.show_busy("", None)
             await self._shell.read_runs()
+
+    async def _measured_by_part(self, original: str) -> None:
+        model = self._shell.model_at(original)
+        if model is None:
+            return
+        self._page.show_busy("Looking inside the model")
+        try:
+            run = await start_sensitivity(self._shell.engine, model=model)
+            self._runs = frozenset({run.id})
+            await self._shell.read_runs()
+            completed(await self._shell.engine.queue.wait(run.id))
+            if self._chosen is not None and self._chosen[0] == original:
+                self._choose(*self._chosen)
+        finally:
+            self._runs = frozenset()
+            self._page.show_busy("", None)
+            await self._shell.read_runs()
+
+    async def _mix_used(self, result: SensitivityResult) -> None:
+        """Compress begins with the chosen schemes as the rules of the method `mixed`."""
+        model = self._shell.model_at(result.model)
+        survey = await survey_of(self._shell.engine, model) if model is not None else None
+        document = mix_document(result, survey) if survey is not None else None
+        if document is None:
+            raise BitpressError(
+                "no-mix", "The model of this map is not here any more.", "Add its folder on Models, and measure again."
+            )
+        recipe = Recipe(method=document.method, parameters=document.parameters)
+        self._shell.go("compress", (Path(result.model), recipe))
 
     def _heard(self, run_id: int, snapshot: JobSnapshot, _event: AnyEvent | None) -> None:
         if run_id in self._runs and (current := snapshot.current) is not None:

@@ -59,6 +59,10 @@ class BenchmarksPage(Page):
     """Name of the gate, chosen by a person."""
     picture_exported = Signal(str, bytes)
     """Suggested file name, and a chart as SVG or PNG by the name's end."""
+    sensitivity_requested = Signal(str)
+    """Path of the model whose parts are to be measured."""
+    mix_requested = Signal(object)
+    """The SensitivityResult whose mix is to be pressed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Benchmarks", parent)
@@ -127,13 +131,16 @@ class BenchmarksPage(Page):
         self._tabs.setDrawBase(False)
         self._sections = QStackedWidget()
         self._overview = OverviewView()
+        self._sensitivity = SensitivityView()
+        self._sensitivity.measure_requested.connect(self._ask_for_sensitivity)
+        self._sensitivity.mix_requested.connect(self.mix_requested)
         self._views: tuple[tuple[str, Section], ...] = (
             ("Overview", self._overview),
             ("Divergence", DivergenceView()),
             ("Tasks", TaskView()),
             ("Speed", SpeedView()),
             ("Sweep", SweepView()),
-            ("Sensitivity", SensitivityView()),
+            ("Sensitivity", self._sensitivity),
         )
         self._fresh: set[int] = set()
         for title, view in self._views:
@@ -274,6 +281,7 @@ class BenchmarksPage(Page):
         self._models.setEnabled(original is not None)
         self._export.setEnabled(bool(self._shown.rows) and not self._busy_now)
         self._measure.setEnabled(original is not None and bool(others) and not self._busy_now)
+        self._sensitivity.set_measurable(original is not None and not self._busy_now)
         self._measure.setToolTip("" if others else "Choose at least one model beside the original")
 
     def _ask(self) -> None:
@@ -291,6 +299,10 @@ class BenchmarksPage(Page):
         original = self._choice.original()
         if original is not None:
             self.measure_requested.emit(original, self._choice.others(), evaluation, benchmark)
+
+    def _ask_for_sensitivity(self) -> None:
+        if (original := self._choice.original()) is not None:
+            self.sensitivity_requested.emit(original)
 
     def _tint(self) -> None:
         self._models.setIcon(icon("unfold", theme_of(self).quiet, size=12))
