@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs, sensitivity
+from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, report, runs, sensitivity
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -42,7 +42,7 @@ app.command("sensitivity")(sensitivity.sensitivity)
 app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
-app.command("report")(runs.report)
+app.command("report")(report.report)
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 app.add_typer(calibration.app, name="calibration")
