@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from app.calibration import answers_folder, pinned
@@ -14,9 +15,12 @@ from core.jobs.comparison import Contender, comparison
 from core.jobs.protocol import MeasureSensitivity, Prove
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.sensitivity import sensitivity
+from core.jobs.task_evaluation import task_evaluation
 from core.measure.assignment import budget_bytes, least_bytes, read_budget, require_room, uniform_bytes
+from core.measure.fetched_texts import place
 from core.measure.parts import parts_of, sizes_of, trial_scheme
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.measure.task_files import find_tasks
 from core.methods.catalogue import find
 from core.methods.divisibility import default_group
 from core.methods.method import Expected
@@ -38,16 +42,22 @@ LOADED_OVER_STORED = 2.5
 async def start_evaluation(
     engine: Engine, *, original: LocalModel, others: Sequence[LocalModel], suite: EvaluationSuite
 ) -> Run:
-    """Score the original and the others on the same tokens."""
+    """Score the original and the others on the same tokens, and let them answer the suite's tasks.
+
+    Raises BitpressError for a task that cannot be asked and a text that was not fetched, before anything runs.
+    """
+    cache = str(engine.home.root / "cache" / "evaluation")
+    paths = [str(model.path) for model in others]
+    asked = _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")})
+    suite = suite.model_copy(update={"texts": tuple(place(text, engine.home) for text in suite.texts)})
+    if suite.tasks:
+        tasks = await asyncio.to_thread(find_tasks, suite.tasks)
+        return await engine.queue.submit(
+            asked,
+            task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=engine.settings.device),
+        )
     return await engine.queue.submit(
-        _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")}),
-        work.evaluation(
-            str(original.path),
-            [str(model.path) for model in others],
-            suite,
-            cache=str(engine.home.root / "cache" / "evaluation"),
-            device=engine.settings.device,
-        ),
+        asked, work.evaluation(str(original.path), paths, suite, cache=cache, device=engine.settings.device)
     )
 
 

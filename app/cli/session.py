@@ -28,6 +28,8 @@ STATUSES = {
     "bad-device": WRONG_USAGE,
     "unknown-engine": WRONG_USAGE,
     "unknown-gate": WRONG_USAGE,
+    "bad-gate": WRONG_USAGE,
+    "unknown-sweep": WRONG_USAGE,
     "unknown-format": WRONG_USAGE,
     "wrong-usage": WRONG_USAGE,
     "method-conflict": WRONG_USAGE,
@@ -36,6 +38,7 @@ STATUSES = {
     "unknown-gpu": WRONG_USAGE,
     "unknown-scheme": WRONG_USAGE,
     "unknown-preset": WRONG_USAGE,
+    "unknown-text": WRONG_USAGE,
     "needs-model": WRONG_USAGE,
     "nothing-to-plan": WRONG_USAGE,
     "bad-figure": WRONG_USAGE,
@@ -43,6 +46,7 @@ STATUSES = {
     # Found before anything ran.
     "blocked": BLOCKED,
     "output-exists": BLOCKED,
+    "no-room": BLOCKED,
     "cancelled": CANCELLED,
 }
 """Exit statuses by the problem's code; every other problem is a failure."""

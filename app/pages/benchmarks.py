@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog
 
 from app.measurement import start_benchmark, start_evaluation
 from app.shell import Shell
 from app.starter import completed
+from core.errors import BitpressError
 from core.jobs.protocol import AnyEvent
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot
+from core.measure.gate_store import gates
+from core.measure.gates import USUAL
 from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, ModelBenchmark
-from core.measure.verdict import Level, verdict
+from core.measure.sensitivity_values import SensitivityResult
 from core.models.local_model import LocalModel
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
-from ui.tone import Tone
 
-TONES = {
-    Level.NEAR_LOSSLESS: Tone.DONE,
-    Level.PRODUCTION: Tone.DONE,
-    Level.AGGRESSIVE: Tone.ATTENTION,
-    Level.INCONCLUSIVE: Tone.ATTENTION,
-    Level.DAMAGED: Tone.FAILED,
-}
+PICTURES = {".svg": "Vector picture (*.svg)", ".png": "Picture (*.png)"}
 
 
 class BenchmarksBinding:
@@ -34,6 +33,7 @@ class BenchmarksBinding:
         self._shell = shell
         self._chosen: tuple[str, tuple[str, ...]] | None = None
         self._runs: frozenset[int] = frozenset()
+        self._gate = USUAL
         page.measure_requested.connect(
             lambda original, others, evaluation, speed: shell.tasks.start(
                 "measure", self._measured(original, others, evaluation, speed)
@@ -41,6 +41,8 @@ class BenchmarksBinding:
         )
         page.models_chosen.connect(self._choose)
         page.export_requested.connect(lambda: shell.go("reports"))
+        page.picture_exported.connect(self._export_picture)
+        page.gate_chosen.connect(self._choose_gate)
         shell.on_models.append(self._show_models)
         shell.on_event.append(self._heard)
         shell.going["benchmarks"] = self._receive
@@ -89,16 +91,37 @@ class BenchmarksBinding:
         if self._chosen is None:
             return
         original, others = self._chosen
-        kept = await asyncio.to_thread(self._shell.engine.store.about, original)
+        store, home = self._shell.engine.store, self._shell.engine.home
+        kept = await asyncio.to_thread(store.about, original)
+        known = await asyncio.to_thread(gates, home)
+        sensitivity = await asyncio.to_thread(store.runs, RunKind.SENSITIVITY)
         rows = tuple(self._row(path, original, kept) for path in (original, *others))
+        self._page.show_gates([one.gate for one in known if one.gate is not None], self._gate)
         self._page.show_rows(tuple(row for row in rows if row is not None))
-        self._show_verdict([row for row in rows if row is not None])
+        self._page.show_sensitivity(newest_sensitivity(sensitivity, original))
+
+    def _choose_gate(self, name: str) -> None:
+        self._gate = name
+
+    def _export_picture(self, name: str, picture: bytes) -> None:
+        suffix = Path(name).suffix
+        chosen, _ = QFileDialog.getSaveFileName(
+            self._page, "Export the chart", str(Path.home() / name), PICTURES[suffix]
+        )
+        if chosen:
+            path = Path(chosen) if Path(chosen).suffix == suffix else Path(chosen + suffix)
+            self._shell.tasks.start(f"export-{path.name}", self._written(path, picture))
+
+    async def _written(self, path: Path, picture: bytes) -> None:
+        await asyncio.to_thread(write_picture, path, picture)
+        self._shell.window.strip.show_idle(f"Written: {path}")
 
     def _row(self, path: str, original: str, kept: tuple[Run, ...]) -> BenchmarkRow | None:
         model = self._shell.model_at(path)
         if model is None:
             return None
         evaluation = newest_evaluation(kept, original, None if path == original else path)
+        benchmarks = newest_benchmarks(kept, path)
         fidelity = None
         if evaluation is not None and path != original:
             fidelity = next((one for one in evaluation.others if one.path == path), None)
@@ -108,7 +131,8 @@ class BenchmarksBinding:
             name=model.label,
             is_original=path == original,
             bytes=model.bytes,
-            benchmark=newest_benchmark(kept, path),
+            benchmark=next(iter(benchmarks), None),
+            benchmarks=benchmarks,
             fidelity=fidelity,
             perplexity=fidelity.perplexity if fidelity else perplexity,
             evaluation_conditions=evaluation.conditions if evaluation else None,
@@ -116,17 +140,8 @@ class BenchmarksBinding:
             evaluation_documents=evaluation.documents if evaluation else None,
             evaluation_window=evaluation.window if evaluation else None,
             evaluation_texts=tuple(text.text for text in evaluation.texts) if evaluation else (),
+            evaluation=evaluation,
         )
-
-    def _show_verdict(self, rows: list[BenchmarkRow]) -> None:
-        judged = [row for row in rows if row.fidelity is not None]
-        if not judged or not rows:
-            return
-        order = list(Level)
-        size = next((row.bytes for row in rows if row.is_original), None)
-        verdicts = [(row, verdict(row.fidelity, size, row.bytes)) for row in judged if row.fidelity is not None]
-        row, best = min(verdicts, key=lambda pair: (order.index(pair[1].level), pair[0].bytes))
-        self._page.show_verdict(TONES[best.level], row.name, best.sentence)
 
 
 def newest_evaluation(kept: tuple[Run, ...], original: str, other: str | None) -> EvaluationResult | None:
@@ -134,16 +149,40 @@ def newest_evaluation(kept: tuple[Run, ...], original: str, other: str | None) -
     for run in sorted(kept, key=lambda one: one.id, reverse=True):
         if run.kind is RunKind.EVALUATE and run.reason == "completed" and run.models[0] == original:
             result = EvaluationResult.model_validate(run.result)
-            if other is None or any(one.path == other for one in result.others):
+            # A run of tasks alone scored no tokens.
+            if (other is None and result.tokens) or any(one.path == other for one in result.others):
                 return result
     return None
 
 
-def newest_benchmark(kept: tuple[Run, ...], path: str) -> ModelBenchmark | None:
-    """The last completed benchmark of a model."""
+def newest_benchmarks(kept: tuple[Run, ...], path: str) -> tuple[ModelBenchmark, ...]:
+    """The last completed benchmark of a model in each engine, the newest first."""
+    found: dict[str, ModelBenchmark] = {}
     for run in sorted(kept, key=lambda one: one.id, reverse=True):
         if run.kind is RunKind.BENCHMARK and run.reason == "completed":
             for model in run.result["models"]:
                 if model["path"] == path:
-                    return ModelBenchmark.model_validate(model)
+                    benchmark = ModelBenchmark.model_validate(model)
+                    found.setdefault(benchmark.conditions.engine, benchmark)
+    return tuple(found.values())
+
+
+def newest_sensitivity(kept: tuple[Run, ...], original: str) -> SensitivityResult | None:
+    """The last completed map of the original's sensitivity."""
+    for run in sorted(kept, key=lambda one: one.id, reverse=True):
+        if run.reason == "completed" and run.models and run.models[0] == original:
+            return SensitivityResult.model_validate(run.result)
     return None
+
+
+def write_picture(path: Path, picture: bytes) -> None:
+    """Writes a chart beside its place first, so that it appears whole. Raises BitpressError `not-writable`."""
+    staged = path.with_name(f".{path.name}.partial")
+    try:
+        staged.write_bytes(picture)
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise BitpressError(
+            "not-writable", f"The chart could not be written: {error.strerror or error}.", "Choose another folder."
+        ) from error

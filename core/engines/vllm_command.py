@@ -120,6 +120,8 @@ def vllm_environment(plan: VllmPlan, *, key: str, home: Path, inherited: Mapping
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        # As for the worker: threads that wait do not spin, which beside busy programs makes steps many times slower.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
     if plan.cpu:
         environment |= {

@@ -240,6 +240,34 @@ class MeasureSensitivity(Value):
     device: str = "auto"
 
 
+class EnginePlace(Value):
+    """An engine's environment: its interpreter, its own home folder, and which build of the engine it holds."""
+
+    interpreter: str
+    home: str
+    version: str
+    cpu: bool
+
+
+class MeasureServer(Value):
+    """Measure a server over HTTP: one of ours, started for `model` and ended after, or the suite's endpoint.
+
+    The result is a ModelBenchmark. No heavy library is loaded.
+    """
+
+    type: Literal["measure_server"] = "measure_server"
+    job: str
+    model: str | None
+    """Folder; of an endpoint it gives the tokenizer and the size, and may be None."""
+    suite: BenchmarkSuite
+    place: EnginePlace | None = None
+    """Environment of the engine; None for an endpoint."""
+    log: str
+    """File for the server's log."""
+    api_key: str = Field(default="", repr=False)
+    device: str = "auto"
+
+
 class Cancel(Value):
     """End the named job soon, at its next safe point; it still sends its own `finished`."""
 
@@ -269,6 +297,7 @@ Command = Annotated[
     | RunTasks
     | Benchmark
     | MeasureSensitivity
+    | MeasureServer
     | Cancel
     | Shutdown,
     Field(discriminator="type"),

@@ -34,6 +34,7 @@ CHOICE, GENERATE = "multiple_choice", "generate_until"
 
 _SUFFIXES = (".yaml", ".yml")
 _MOST_CHOICES = 64
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,9 @@ def _plain(path: Path) -> dict[str, Json]:
         _refuse_tags(path.name, text.root)
         plain: dict[str, Json] = text.plain(text.root)
     except NotYamlError as error:
-        raise _bad(path.name, f"line {error.place.line}: {error.message.rstrip('.')}", error.hint) from error
+        raise _bad(
+            path.name, f"line {error.place.line}: {error.message.rstrip('.')}", error.hint or "Correct it there."
+        ) from error
     except NotPlainError as error:
         line = error.node.start_mark.line + 1
         raise _bad(path.name, f"line {line} holds no plain value", "Write it as text in quotes.") from error
@@ -178,7 +181,7 @@ def _plain(path: Path) -> dict[str, Json]:
 
 
 def _refuse_tags(name: str, node: yaml.Node) -> None:
-    if not node.tag.startswith("tag:yaml.org,2002:"):
+    if node.tag not in _PLAIN_TAGS:
         raise BitpressError(
             "unsafe-task",
             f"{name}, line {node.start_mark.line + 1}: {node.tag} would run Python code of the task's author.",
