@@ -15,13 +15,16 @@ from app.cli import (
     compress,
     demo,
     deploy,
+    engine,
     gates,
     measure,
     models,
     presets,
+    report,
     runs,
     sensitivity,
     sweep,
+    tasks,
     texts,
 )
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
@@ -50,17 +53,19 @@ app.command("compress")(compress.compress)
 app.command("prove")(compress.prove)
 app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)
+app.command("tasks")(tasks.list_tasks)
 app.command("generate")(measure.generate)
 app.command("sweep")(sweep.sweep)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
-app.command("report")(runs.report)
+app.command("report")(report.report)
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 app.add_typer(calibration.app, name="calibration")
+app.add_typer(engine.commands, name="engine")
 app.add_typer(texts.commands, name="texts")
 
 

@@ -125,7 +125,7 @@ def fidelity(method: str, name: str, scale: float = 1.0, *, old: bool = False) -
                 mean=around(-mean / 8, 0.2),
                 rms=around(mean**0.5 / 4, 0.05),
                 quantiles=tuple(
-                    (at, mean**0.5 * swing)
+                    (at, min(mean, 0.1) ** 0.5 * swing)
                     for at, swing in zip(
                         (0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1),
                         (-1.9, -1.4, -0.9, -0.5, -0.3, -0.1, 0.0, 0.09, 0.27, 0.45, 0.8, 1.2, 1.7),

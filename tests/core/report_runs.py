@@ -37,6 +37,7 @@ from core.jobs.protocol import (
 )
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
+from core.measure.gates import BUILT_IN
 from core.measure.results import (
     BenchCase,
     Comparison,
@@ -449,8 +450,24 @@ def judge(found: Fidelity, original: int | None, compressed: int | None) -> Judg
         sentence=f"{'Close to' if within else 'Clearly worse than'} the original (test data), at "
         f"{(compressed or 0) / (original or 1):.0%} of its size.",
         limits=(
-            LimitKept(title="Perplexity over the original's", limit=1.1, standing="within"),
-            LimitKept(title="KL divergence, nats per token", limit=0.1, standing="within" if within else "beyond"),
+            LimitKept(
+                title="Perplexity over the original's",
+                limit=1.1,
+                standing="within",
+                figure="perplexity_ratio",
+                measured=found.perplexity_ratio.value,
+                value=found.perplexity_ratio,
+                bound=found.perplexity_ratio.at_most,
+            ),
+            LimitKept(
+                title="KL divergence, nats per token",
+                limit=0.1,
+                standing="within" if within else "beyond",
+                figure="kl",
+                measured=found.kl_interval.value,
+                value=found.kl_interval,
+                bound=found.kl_interval.at_most,
+            ),
         ),
     )
 
@@ -510,7 +527,7 @@ def six_runs(home: Home, *, gate: str | None = "production") -> ReportData:
         list(range(1, 7)),
         store,
         home,
-        gate=gate,
+        gate=next((one for one in BUILT_IN if one.name == gate), None),
         sweep=sweep(methods, range(1, 7)),
         sensitivity=sensitivity(),
         sources=sources(),

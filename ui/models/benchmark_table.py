@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 from typing_extensions import override
 
+from core.measure.judgement import Outcome
 from ui.pages.benchmark_row import BenchmarkRow, series_of
 from ui.pages.benchmark_words import Column, table_columns
 from ui.widgets.elided import literal
@@ -13,6 +16,8 @@ Index = QModelIndex | QPersistentModelIndex
 SERIES_ROLE = int(Qt.ItemDataRole.UserRole)
 """Colour of the row's dot: a number, or None for the original."""
 MEASURED_ROLE = SERIES_ROLE + 1
+TONE_ROLE = SERIES_ROLE + 2
+"""The meaning of a cell that is drawn as a tag; None for the others."""
 
 
 class BenchmarkTable(QAbstractTableModel):
@@ -24,12 +29,14 @@ class BenchmarkTable(QAbstractTableModel):
         self._series: tuple[int | None, ...] = ()
         self._columns: tuple[Column, ...] = table_columns(())
 
-    def show_rows(self, rows: tuple[BenchmarkRow, ...]) -> None:
-        """Replaces all rows."""
+    def show_rows(
+        self, rows: tuple[BenchmarkRow, ...], outcomes: Mapping[str, Outcome] | None = None, gate: str = ""
+    ) -> None:
+        """Replaces all rows; `outcomes` are a gate's answers by path."""
         self.beginResetModel()
         self._rows = rows
         self._series = series_of(rows)
-        self._columns = table_columns(rows)
+        self._columns = table_columns(rows, outcomes, gate)
         self.endResetModel()
 
     @override
@@ -57,6 +64,8 @@ class BenchmarkTable(QAbstractTableModel):
             return f"{row.name}, {column.title}: {cell.text if cell.measured else 'not measured'}"
         if role == MEASURED_ROLE:
             return cell.measured
+        if role == TONE_ROLE:
+            return cell.tone
         return None
 
     def _name(self, row: BenchmarkRow, series: int | None, role: int) -> object:

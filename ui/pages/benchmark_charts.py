@@ -1,117 +1,81 @@
-"""Measurements as what the charts draw."""
+"""One value a model, as bars from zero: size, memory, load time, perplexity."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core.measure.results import BenchCase
-from core.value import Range
 from ui.humanize import bytes_text, memory_text
-from ui.pages.benchmark_row import BenchmarkRow, series_of
-from ui.pages.benchmark_words import (
-    INTERVAL,
-    case_of,
-    interval_words,
-    milliseconds_text,
-    seconds_text,
-    share_text,
-    speed_text,
-)
-from ui.pages.run_words import part_of_name, significant
-from ui.widgets.chart_bars import Bar, BarGroup
-from ui.widgets.chart_scatter import ScatterPoint
+from ui.pages.benchmark_row import BenchmarkRow
+from ui.pages.benchmark_subjects import subjects_of
+from ui.pages.benchmark_words import seconds_text
+from ui.widgets.chart_drawing import Axis, Block, Drawing, Figures, Mark, Words, nothing
+
+NOT_MEASURED = "This is not measured yet. Measure… fills it."
 
 
 @dataclass(frozen=True, slots=True)
 class BarMeasure:
-    """One of the bar charts: what it shows, in which direction it is better, and how a value is written."""
+    """One of the bar charts: what it shows, how it is better, and how a value is written."""
 
     title: str
+    axis: str
     better: str
     text: Callable[[float], str]
-    of_case: Callable[[BenchCase], Range] | None = None
-    """For what depends on the batch; the others have `of_row`."""
-    of_row: Callable[[BenchmarkRow], float | None] | None = None
+    of: Callable[[BenchmarkRow], float | None]
 
 
 MEASURES = (
-    BarMeasure(
-        "Tokens/s", "output per second, more is better", speed_text, of_case=lambda case: case.tokens_per_second
-    ),
-    BarMeasure("TTFT", "time to first token, less is better", milliseconds_text, of_case=lambda case: case.ttft_ms),
-    BarMeasure("ITL", "inter-token latency, less is better", milliseconds_text, of_case=lambda case: case.itl_ms),
-    BarMeasure("Size", "weight files on disk", bytes_text, of_row=lambda row: float(row.bytes)),
+    BarMeasure("Size", "weight files on disk", "less is better", bytes_text, lambda row: float(row.bytes)),
     BarMeasure(
         "Memory",
-        "peak memory while it was measured, less is better",
+        "peak memory while it was measured",
+        "less is better",
         memory_text,
-        of_row=lambda row: None if row.benchmark is None else float(row.benchmark.peak_bytes),
+        lambda row: None if row.benchmark is None else float(row.benchmark.peak_bytes),
     ),
     BarMeasure(
         "Load",
-        "time to load, less is better",
+        "time to load the model",
+        "less is better",
         seconds_text,
-        of_row=lambda row: None if row.benchmark is None else row.benchmark.load_seconds,
+        lambda row: None if row.benchmark is None else row.benchmark.load_seconds,
+    ),
+    BarMeasure(
+        "Perplexity",
+        "perplexity on the same held-out tokens",
+        "less is better",
+        lambda value: f"{value:.4g}",
+        lambda row: row.perplexity,
     ),
 )
 
 
-def scatter_points(rows: tuple[BenchmarkRow, ...]) -> tuple[ScatterPoint, ...]:
-    """Every measured compressed model, and the original at zero where any is."""
-    if not any(row.fidelity is not None for row in rows):
-        return ()
-    original = _original_name(rows)
-    points: list[ScatterPoint] = []
-    for row, series in zip(rows, series_of(rows), strict=True):
-        if row.fidelity is not None:
-            kl = row.fidelity.kl_interval
-            hint = "\n".join(
-                (
-                    f"{row.name}, {bytes_text(row.bytes)}",
-                    f"KL {significant(row.fidelity.kl.mean)}, {interval_words(kl, significant, INTERVAL)}",
-                    f"same most likely token {share_text(row.fidelity.same_top1.value)}",
-                )
-            )
-            mean = row.fidelity.kl.mean
-            points.append(
-                ScatterPoint(part_of_name(row.name, original), float(row.bytes), mean, kl.low, kl.high, series, hint)
-            )
-        elif row.is_original:
-            hint = f"{row.name}, {bytes_text(row.bytes)}\nthe original: no divergence"
-            points.append(ScatterPoint("original", float(row.bytes), 0.0, 0.0, 0.0, None, hint))
-    return tuple(points)
-
-
-def bar_groups(rows: tuple[BenchmarkRow, ...], measure: BarMeasure) -> tuple[BarGroup, ...]:
-    """A group for each batch, or one group; empty where nothing was measured."""
-    if measure.of_case is not None:
-        batches = sorted({case.batch for row in rows if row.benchmark for case in row.benchmark.cases})
-        return tuple(BarGroup(f"batch {batch}", _bars(rows, measure, batch)) for batch in batches)
-    bars = _bars(rows, measure, None)
-    return (BarGroup("", bars),) if any(bar.value is not None for bar in bars) else ()
-
-
-def _bars(rows: tuple[BenchmarkRow, ...], measure: BarMeasure, batch: int | None) -> tuple[Bar, ...]:
-    original = _original_name(rows)
-    bars = []
-    for row, series in zip(rows, series_of(rows), strict=True):
-        value = _value(row, measure, batch)
-        words = "not measured" if value is None else measure.text(value.value)
-        hint = f"{row.name}: {words}"
-        if value is not None and value.high > value.low:
-            hint += f"\n{interval_words(value, measure.text, 'over the repeats')}"
-        bars.append(Bar(part_of_name(row.name, original), value, series, hint))
-    return tuple(bars)
-
-
-def _original_name(rows: tuple[BenchmarkRow, ...]) -> str:
-    return next((row.name for row in rows if row.is_original), "")
-
-
-def _value(row: BenchmarkRow, measure: BarMeasure, batch: int | None) -> Range | None:
-    if measure.of_case is not None:
-        case = case_of(row, batch)
-        return None if case is None else measure.of_case(case)
-    number = measure.of_row(row) if measure.of_row is not None else None
-    return None if number is None else Range(value=number, low=number, high=number)
+def bar_drawing(rows: tuple[BenchmarkRow, ...], measure: BarMeasure) -> Drawing:
+    """A bar a model, the value at its end; the original first."""
+    values = [(one, measure.of(one.row)) for one in subjects_of(rows)]
+    known = [value for _, value in values if value is not None]
+    if not known:
+        return nothing(measure.title, NOT_MEASURED)
+    marks: list[Mark] = []
+    original = next((value for one, value in values if one.series is None), None)
+    for line, (one, value) in enumerate(values):
+        if value is None:
+            marks.append(Words(0.0, line, " not measured"))
+            continue
+        hint = f"{one.name}\n{measure.axis}: {measure.text(value)}"
+        if original and one.series is not None:
+            hint += f"\n{value / original * 100:.0f} % of the original's"
+        marks.append(Block((0.0, value), (line - 0.28, line + 0.28), one.ink, hint, measure.text(value)))
+    return Drawing(
+        measure.title,
+        Axis(measure.axis, 0.0, max(known) or 1.0, text=measure.text),
+        Axis("", 0, 1, names=tuple(one.name for one, _ in values)),
+        tuple(marks),
+        figures=Figures(
+            ("Model", measure.title),
+            tuple((one.name, "–" if value is None else measure.text(value)) for one, value in values),
+        ),
+        note=measure.better,
+        right_room=84,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.measure.results import Conditions, Fidelity, ModelBenchmark
+from core.measure.results import Conditions, EvaluationResult, Fidelity, ModelBenchmark
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class BenchmarkRow:
     evaluation_window: int | None = None
     """Tokens per forward pass."""
     evaluation_texts: tuple[str, ...] = ()
+    evaluation: EvaluationResult | None = None
+    """Where `fidelity` comes from: it has the texts one by one, the noise floor and the tasks."""
+    benchmarks: tuple[ModelBenchmark, ...] = ()
+    """The newest measurement in each engine."""
 
 
 def series_of(rows: tuple[BenchmarkRow, ...]) -> tuple[int | None, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from core.measure.judgement import Outcome
 from core.measure.results import BenchCase, Conditions
 from core.value import Range
-from ui.humanize import UNKNOWN, bytes_text, duration_text, memory_text, number_text
+from ui.humanize import UNKNOWN, bytes_text, duration_text, number_text
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.run_words import significant
+from ui.tone import Tone
 
 NOT_MEASURED = "Not measured. Measure… fills it."
 INTERVAL = "95 % interval"
@@ -23,6 +25,8 @@ class Cell:
     text: str
     hint: str = ""
     measured: bool = True
+    tone: Tone | None = None
+    """Drawn as a tag of this meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,45 +41,81 @@ class Column:
 MISSING = Cell(UNKNOWN, NOT_MEASURED, measured=False)
 
 
-def table_columns(rows: tuple[BenchmarkRow, ...]) -> tuple[Column, ...]:
-    """The columns after the model's name; one for the speed at each batch that was measured."""
+def table_columns(
+    rows: tuple[BenchmarkRow, ...], outcomes: Mapping[str, Outcome] | None = None, gate: str = ""
+) -> tuple[Column, ...]:
+    """The columns after the model's name. `outcomes` are the gate's answers by path.
+
+    Speed is shown at the smallest and at the largest batch; the section Speed has all of them.
+    """
     batches = sorted({case.batch for row in rows if row.benchmark for case in row.benchmark.cases}) or [1]
+    ends = batches if len(batches) < 3 else [batches[0], batches[-1]]
+    tasks = any(recovered(row) is not None for row in rows)
     fixed = (
         Column("Size", "Weight files on disk", lambda row: Cell(bytes_text(row.bytes))),
-        Column("Load", "Time to load the model", _load),
-        Column("Peak", "Peak memory while it was measured", _peak),
         Column("KL mean", "Mean KL divergence from the original, nats per token", _kl_mean),
         Column("99.9 %", "KL divergence that 99.9 % of the tokens stay below, nats", _kl_tail),
         Column("Top-1", "Share of tokens whose most likely next token is the original's", _top1),
-        Column("Perplexity", "On the same held-out tokens for every model; lower is better", _perplexity),
-        Column("Ratio", "Perplexity over the original's", _ratio),
+        Column("Ppl ratio", "Perplexity over the original's, on the same held-out tokens", _ratio),
+        *(
+            (Column("Tasks", "Task accuracy above chance over the original's, mean of all tasks", _tasks),)
+            if tasks
+            else ()
+        ),
         Column("TTFT", "Time to first token, smallest batch", lambda row: _case_cell(row, None, _ttft)),
         Column("ITL", "Inter-token latency, smallest batch", lambda row: _case_cell(row, None, _itl)),
+        *(_speed_column(batch, first=batch == ends[0]) for batch in ends),
     )
-    return (*fixed, *(_speed_column(batch, first=batch == batches[0]) for batch in batches))
+    if not outcomes:
+        return fixed
+    known = outcomes
+    return (*fixed, Column("Gate", f"Whether the model passes the gate {gate}", lambda row: _gate(row, known)))
+
+
+def _gate(row: BenchmarkRow, outcomes: Mapping[str, Outcome]) -> Cell:
+    outcome = outcomes.get(row.path)
+    if outcome is None:
+        return Cell("", "The original is the reference" if row.is_original else NOT_MEASURED, measured=row.is_original)
+    tones = {Outcome.PASS: Tone.DONE, Outcome.FAIL: Tone.FAILED, Outcome.INCONCLUSIVE: Tone.ATTENTION}
+    return Cell(str(outcome), "The tab Gate shows every threshold", tone=tones[outcome])
+
+
+def _tasks(row: BenchmarkRow) -> Cell:
+    if row.is_original:
+        return _reference(row, "100 %")
+    found = recovered(row)
+    if found is None:
+        return MISSING
+    return Cell(share_text(found[0]), f"accuracy above chance over the original's, mean of {found[1]} tasks")
+
+
+def recovered(row: BenchmarkRow) -> tuple[float, int] | None:
+    """Mean recovery above chance over the tasks of a row, and how many tasks there are."""
+    found = [
+        other.recovery
+        for task in (row.evaluation.tasks if row.evaluation is not None else ())
+        for other in task.others
+        if other.path == row.path and other.recovery is not None
+    ]
+    return (sum(found) / len(found), len(found)) if found else None
 
 
 def _speed_column(batch: int, *, first: bool) -> Column:
     return Column(
-        f"Tokens/s ×{batch}" if first else f"×{batch}",
+        f"Tok/s ×{batch}" if first else f"×{batch}",
         f"Output tokens per second at batch {batch}, prompt processing included",
         lambda row: _case_cell(row, batch, _speed),
     )
-
-
-def _load(row: BenchmarkRow) -> Cell:
-    return MISSING if row.benchmark is None else Cell(seconds_text(row.benchmark.load_seconds))
-
-
-def _peak(row: BenchmarkRow) -> Cell:
-    return MISSING if row.benchmark is None else Cell(memory_text(row.benchmark.peak_bytes))
 
 
 def _kl_mean(row: BenchmarkRow) -> Cell:
     if row.fidelity is None:
         return _reference(row, "0")
     kl, interval = row.fidelity.kl, row.fidelity.kl_interval
-    return Cell(significant(kl.mean), interval_words(interval, significant, INTERVAL))
+    words = interval_words(interval, significant, INTERVAL)
+    if row.fidelity.measurable is False:
+        words += "\nno measurable difference: it lies within the noise floor"
+    return Cell(significant(kl.mean), words)
 
 
 def _kl_tail(row: BenchmarkRow) -> Cell:
@@ -94,18 +134,12 @@ def _top1(row: BenchmarkRow) -> Cell:
     return Cell(share_text(same.value), interval_words(same, share_text, INTERVAL))
 
 
-def _perplexity(row: BenchmarkRow) -> Cell:
-    if row.perplexity is None:
-        return MISSING
-    tokens = "" if row.evaluation_tokens is None else f"over {number_text(row.evaluation_tokens)} tokens"
-    return Cell(f"{row.perplexity:.2f}", tokens)
-
-
 def _ratio(row: BenchmarkRow) -> Cell:
     if row.fidelity is None:
         return _reference(row, "1.000")
     ratio = row.fidelity.perplexity_ratio
-    return Cell(ratio_text(ratio.value), interval_words(ratio, ratio_text, INTERVAL))
+    words = interval_words(ratio, ratio_text, INTERVAL)
+    return Cell(ratio_text(ratio.value), f"{words}\nperplexity {row.fidelity.perplexity:.2f}")
 
 
 def _reference(row: BenchmarkRow, text: str) -> Cell:

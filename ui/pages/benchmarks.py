@@ -1,41 +1,48 @@
-"""What compression cost and gained: size, divergence, speed and memory, as charts and as a table."""
+"""What compression cost and gained, in six sections: overview, divergence, tasks, speed, sweep, sensitivity."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 from typing_extensions import override
 
+from core.measure.gates import BUILT_IN, Gate
 from core.measure.results import BenchmarkSuite, EvaluationSuite
+from core.measure.sensitivity_values import SensitivityResult
+from core.measure.sweep_values import SweepResult
+from core.measure.task_files import TaskFile
 from core.models.local_model import LocalModel
 from ui.dialogs.measure import MeasureDialog
-from ui.humanize import bytes_text
 from ui.icons import icon
-from ui.pages.benchmark_charts import MEASURES, bar_groups, scatter_points
+from ui.pages.benchmark_divergence_view import DivergenceView
+from ui.pages.benchmark_overview import OverviewView
 from ui.pages.benchmark_row import BenchmarkRow
-from ui.pages.benchmark_words import conditions_lines
+from ui.pages.benchmark_sensitivity_view import SensitivityView
+from ui.pages.benchmark_shown import Shown
+from ui.pages.benchmark_speed_view import SpeedView
+from ui.pages.benchmark_sweep_view import SweepView
+from ui.pages.benchmark_task_view import TaskView
 from ui.theme import theme_of
 from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
-from ui.widgets.benchmark_view import BenchmarkView
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.card import Card
-from ui.widgets.chart_bars import BarChart
-from ui.widgets.chart_scatter import ScatterChart
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.empty import EmptyState
 from ui.widgets.model_choice import ModelChoice
+from ui.widgets.no_wheel import NoWheel
 from ui.widgets.page import Page
-from ui.widgets.plain import PlainLabel
 from ui.widgets.popup import PopupPanel
-from ui.widgets.scrolled import Scrolled
 
-_CHART = 280
-"""The least height of a chart's card in pixels; where the window has less, the page scrolls."""
-_NO_DIVERGENCE = "Divergence from the original is not measured yet. Measure… scores all models on the same tokens."
-_NO_SPEED = "Speed and memory are not measured yet. Measure… runs each model."
+_USUAL = 1
+"""Place of the gate that is chosen at first: production."""
+
+
+Section = OverviewView | DivergenceView | TaskView | SpeedView | SweepView | SensitivityView
 
 
 class BenchmarksPage(Page):
@@ -43,49 +50,60 @@ class BenchmarksPage(Page):
 
     measure_requested = Signal(str, tuple, object, object)
     """Original, others, EvaluationSuite, BenchmarkSuite."""
+    engine_requested = Signal()
+    """vLLM shall be installed."""
+    task_file_chosen = Signal(str)
     export_requested = Signal()
     models_chosen = Signal(str, tuple)
+    gate_chosen = Signal(str)
+    """Name of the gate, chosen by a person."""
+    picture_exported = Signal(str, bytes)
+    """Suggested file name, and a chart as SVG or PNG by the name's end."""
+    sensitivity_requested = Signal(str)
+    """Path of the model whose parts are to be measured."""
+    mix_requested = Signal(object)
+    """The SensitivityResult whose mix is to be pressed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Benchmarks", parent)
         self.setObjectName("benchmarks")
-        self._rows: tuple[BenchmarkRow, ...] = ()
+        self._shown = Shown()
+        self._gates: tuple[Gate, ...] = BUILT_IN
         self._busy_now = False
         self._evaluation = EvaluationSuite()
+        self._tasks: tuple[TaskFile, ...] = ()
         self._benchmark = BenchmarkSuite()
+        self._vllm = (False, "", False)
         self._choice = ModelChoice("benchmarks")
         self._choice.changed.connect(self._choice_changed)
         self._popup = PopupPanel("benchmarks.models.popup", self._choice, self)
         self._models = quiet_button("Choose models", "benchmarks.models")
         self._models.setLayoutDirection(Qt.LayoutDirection.RightToLeft)  # its sign stands at the right
         self._models.clicked.connect(lambda: self._popup.open_below(self._models))
-        self._export = quiet_button("Export…", "benchmarks.export")
+        self._gate = QComboBox()
+        self._gate.setObjectName("benchmarks.gate_choice")
+        self._gate.setAccessibleName("Gate")
+        self._gate.setToolTip("The limits by which the models are judged")
+        NoWheel(self._gate)
+        self._gate.currentIndexChanged.connect(self._gate_changed)
+        self._export = quiet_button("Report…", "benchmarks.export")
         self._export.clicked.connect(self.export_requested)
         self._measure = primary_button("Measure…", "benchmarks.measure")
         self._measure.clicked.connect(self._ask)
-        for button in (self._models, self._export, self._measure):
+        for button in (self._models, self._gate, self._export, self._measure):
             self.add_action(button)
-        self._add_banners()
+        self._add_busy()
         self._stack = QStackedWidget()
         self._empty = EmptyState("", "")
         self._empty.setObjectName("benchmarks.empty")
         self._stack.addWidget(self._empty)
-        self._stack.addWidget(self._make_figures())
+        self._stack.addWidget(self._make_sections())
         self.body.addWidget(self._stack, 1)
+        self.show_gates(BUILT_IN, BUILT_IN[_USUAL].name)
         self._tint()
         self._settle()
 
-    def _add_banners(self) -> None:
-        self._verdict = Card(margin=12)
-        self._verdict.setObjectName("benchmarks.verdict")
-        self._verdict.body.setSpacing(2)
-        self._sentence = PlainLabel("", "strong")
-        self._sentence.setObjectName("benchmarks.verdict.sentence")
-        self._rest = PlainLabel("", "quiet")
-        self._rest.setObjectName("benchmarks.verdict.rest")
-        self._verdict.body.addWidget(self._sentence)
-        self._verdict.body.addWidget(self._rest)
-        self._verdict.hide()
+    def _add_busy(self) -> None:
         self._busy = Card(margin=12)
         self._busy.setObjectName("benchmarks.busy")
         self._busy_text = ElidedLabel("", "small")
@@ -97,54 +115,42 @@ class BenchmarksPage(Page):
         row.addWidget(self._busy_text, 1)
         row.addWidget(self._busy_bar, 1)
         self._busy.body.addLayout(row)
+        self._busy.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._busy.hide()
-        for card in (self._busy, self._verdict):
-            card.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-            self.body.addWidget(card)
+        self.body.addWidget(self._busy)
 
-    def _make_figures(self) -> QWidget:
+    def _make_sections(self) -> QWidget:
         whole = QWidget()
         column = QVBoxLayout(whole)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(12)
-        charts = QHBoxLayout()
-        charts.setSpacing(12)
-        left = Card("KL divergence against size")
-        note = ElidedLabel("nats per token · lower left is better · bars: 95 %", "note")
-        note.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        left.header.addWidget(note, 8)
-        self._scatter = ScatterChart(bytes_text, 1e9)
-        self._scatter.setObjectName("benchmarks.scatter")
-        self._scatter.setAccessibleName("Divergence from the original against size")
-        left.body.addWidget(self._scatter, 1)
-        right = Card()
+        column.setSpacing(10)
         self._tabs = QTabBar()
-        self._tabs.setObjectName("benchmarks.tabs")
+        self._tabs.setObjectName("benchmarks.sections")
+        self._tabs.setAccessibleName("Sections")
         self._tabs.setExpanding(False)
         self._tabs.setDrawBase(False)
-        self._tabs.setUsesScrollButtons(True)
-        for measure in MEASURES:
-            self._tabs.addTab(measure.title)
-        self._tabs.currentChanged.connect(self._show_bars)
-        self._better = PlainLabel("", "note", wrap=False, selectable=False)
-        self._bars = BarChart()
-        self._bars.setObjectName("benchmarks.bars")
-        right.body.addWidget(self._tabs)
-        right.body.addWidget(Scrolled(self._bars, "benchmarks.bars.scroll"), 1)
-        right.body.addWidget(self._better)
-        for chart in (left, right):
-            chart.setMinimumHeight(_CHART)
-        charts.addWidget(left, 11)
-        charts.addWidget(right, 9)
-        column.addLayout(charts, 1)
-        card = Card(margin=1)
-        self._table = BenchmarkView()
-        card.body.addWidget(self._table)
-        column.addWidget(card)
-        self._conditions = PlainLabel("", "note")
-        self._conditions.setObjectName("benchmarks.conditions")
-        column.addWidget(self._conditions)
-        return Scrolled(whole, "benchmarks.scroll")
+        self._sections = QStackedWidget()
+        self._overview = OverviewView()
+        self._sensitivity = SensitivityView()
+        self._sensitivity.measure_requested.connect(self._ask_for_sensitivity)
+        self._sensitivity.mix_requested.connect(self.mix_requested)
+        self._views: tuple[tuple[str, Section], ...] = (
+            ("Overview", self._overview),
+            ("Divergence", DivergenceView()),
+            ("Tasks", TaskView()),
+            ("Speed", SpeedView()),
+            ("Sweep", SweepView()),
+            ("Sensitivity", self._sensitivity),
+        )
+        self._fresh: set[int] = set()
+        for title, view in self._views:
+            self._tabs.addTab(title)
+            self._sections.addWidget(view)
+            view.exported.connect(self.picture_exported)
+        self._tabs.currentChanged.connect(self._show_section)
+        column.addWidget(self._tabs)
+        column.addWidget(self._sections, 1)
+        return whole
 
     # What is measured ----------------------------------------------------------------------------------------------
 
@@ -162,6 +168,23 @@ class BenchmarksPage(Page):
         """What Measure… begins with."""
         self._evaluation, self._benchmark = evaluation, benchmark
 
+    def show_vllm(self, *, ready: bool, said: str, busy: bool = False) -> None:
+        """What there is of vLLM, in words, for Measure…; `busy` while it is being installed."""
+        self._vllm = (ready, said, busy)
+        for dialog in self.findChildren(MeasureDialog):
+            dialog.show_vllm(ready=ready, said=said, busy=busy)
+
+    def show_tasks(self, tasks: tuple[TaskFile, ...]) -> None:
+        """The tasks that Measure offers, also while it asks."""
+        self._tasks = tasks
+        if (dialog := self.findChild(MeasureDialog)) is not None:
+            dialog.add_tasks(tasks)
+
+    def show_task_problem(self, text: str) -> None:
+        """Says in Measure why a chosen file is no task."""
+        if (dialog := self.findChild(MeasureDialog)) is not None:
+            dialog.show_task_problem(text)
+
     def original(self) -> str | None:
         """The chosen original's path."""
         return self._choice.original()
@@ -173,26 +196,37 @@ class BenchmarksPage(Page):
     # What was found ------------------------------------------------------------------------------------------------
 
     def show_rows(self, rows: tuple[BenchmarkRow, ...]) -> None:
-        """Replaces charts and table; the original first."""
-        self._rows = rows
-        points = scatter_points(rows)
-        self._scatter.show_points(points)
-        self._scatter.show_empty("" if points else _NO_DIVERGENCE)
-        self._table.show_rows(rows)
-        self._show_bars()
-        lines = conditions_lines(rows)
-        self._conditions.setText("\n".join(lines))
-        self._conditions.setVisible(bool(lines))
-        self._settle()
+        """Replaces what is known of the chosen models; the original first."""
+        self._replace(rows=rows)
+
+    def show_sweep(self, sweep: SweepResult | None) -> None:
+        """The newest sweep of the original; None where there is none."""
+        self._replace(sweep=sweep)
+
+    def show_sensitivity(self, sensitivity: SensitivityResult | None) -> None:
+        """The newest map of the original's sensitivity; None where there is none."""
+        self._replace(sensitivity=sensitivity)
+
+    def show_gates(self, gates: Sequence[Gate], chosen: str) -> None:
+        """The gates there are; `chosen` is the name of the one to judge by. It is not told as a person's choice."""
+        self._gates = tuple(gates) or BUILT_IN
+        names = [gate.name for gate in self._gates]
+        place = names.index(chosen) if chosen in names else min(_USUAL, len(names) - 1)
+        with QSignalBlocker(self._gate):
+            self._gate.clear()
+            for gate in self._gates:
+                self._gate.addItem(f"Gate: {gate.title.lower()}", gate.name)
+            self._gate.setCurrentIndex(place)
+        self._replace(gate=self._gates[place])
+
+    def show_section(self, title: str) -> None:
+        """Turns to a section by its title."""
+        titles = [name for name, _ in self._views]
+        self._tabs.setCurrentIndex(titles.index(title))
 
     def show_verdict(self, tone: Tone, sentence: str, rest: str = "") -> None:
         """What the figures mean in plain words; an empty sentence takes it away."""
-        self._verdict.setVisible(bool(sentence))
-        self._verdict.set_tone(tone)
-        self._sentence.setText(sentence)
-        self._rest.setText(rest)
-        self._rest.setVisible(bool(rest))
-        self._verdict.setAccessibleName(f"{sentence} {rest}".strip())
+        self._overview.show_verdict(tone, sentence, rest)
 
     def show_busy(self, text: str, fraction: float | None = None) -> None:
         """What is being measured and how far it is; an empty text takes it away."""
@@ -204,13 +238,24 @@ class BenchmarksPage(Page):
 
     # Inside --------------------------------------------------------------------------------------------------------
 
-    def _show_bars(self) -> None:
-        measure = MEASURES[max(0, self._tabs.currentIndex())]
-        groups = bar_groups(self._rows, measure)
-        self._bars.show_groups(groups, measure.text)
-        self._bars.show_empty("" if groups else _NO_SPEED)
-        self._bars.setAccessibleName(measure.title)
-        self._better.setText(measure.better)
+    def _replace(self, **changes: Any) -> None:
+        self._shown = replace(self._shown, **changes)
+        self._fresh.clear()
+        self._show_section()
+        self._settle()
+
+    def _show_section(self) -> None:
+        """Fills the section that is seen; the others wait until they are turned to."""
+        place = max(0, self._tabs.currentIndex())
+        self._sections.setCurrentIndex(place)
+        if place not in self._fresh:
+            self._fresh.add(place)
+            self._views[place][1].show_state(self._shown)
+
+    def _gate_changed(self, place: int) -> None:
+        if 0 <= place < len(self._gates):
+            self._replace(gate=self._gates[place])
+            self.gate_chosen.emit(self._gates[place].name)
 
     def _choice_changed(self) -> None:
         self._settle()
@@ -220,7 +265,7 @@ class BenchmarksPage(Page):
 
     def _settle(self) -> None:
         original, others = self._choice.original(), self._choice.others()
-        self._stack.setCurrentIndex(1 if self._rows else 0)
+        self._stack.setCurrentIndex(1 if self._shown.rows else 0)
         if original is None:
             self._models.setText("Choose models")
             self._empty.show_text("Nothing to measure yet", "Add a model on Models, then compress it on Compress.")
@@ -234,14 +279,19 @@ class BenchmarksPage(Page):
                 else "Compress the model on Compress, or choose another model to compare it with.",
             )
         self._models.setEnabled(original is not None)
-        self._export.setEnabled(bool(self._rows) and not self._busy_now)
+        self._export.setEnabled(bool(self._shown.rows) and not self._busy_now)
         self._measure.setEnabled(original is not None and bool(others) and not self._busy_now)
+        self._sensitivity.set_measurable(original is not None and not self._busy_now)
         self._measure.setToolTip("" if others else "Choose at least one model beside the original")
 
     def _ask(self) -> None:
         words = _choice_words(self._choice.original_name(), len(self._choice.others()))
-        dialog = MeasureDialog(words, self._evaluation, self._benchmark, self)
+        dialog = MeasureDialog(words, self._evaluation, self._benchmark, self, tasks=self._tasks)
         dialog.started.connect(self._start)
+        dialog.install_requested.connect(self.engine_requested)
+        ready, said, busy = self._vllm
+        dialog.show_vllm(ready=ready, said=said, busy=busy)
+        dialog.task_file_chosen.connect(self.task_file_chosen)
         dialog.open()
 
     def _start(self, evaluation: EvaluationSuite, benchmark: BenchmarkSuite) -> None:
@@ -249,6 +299,10 @@ class BenchmarksPage(Page):
         original = self._choice.original()
         if original is not None:
             self.measure_requested.emit(original, self._choice.others(), evaluation, benchmark)
+
+    def _ask_for_sensitivity(self) -> None:
+        if (original := self._choice.original()) is not None:
+            self.sensitivity_requested.emit(original)
 
     def _tint(self) -> None:
         self._models.setIcon(icon("unfold", theme_of(self).quiet, size=12))

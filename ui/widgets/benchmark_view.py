@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
@@ -15,10 +17,14 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
-from ui.models.benchmark_table import MEASURED_ROLE, SERIES_ROLE, BenchmarkTable
+from core.measure.judgement import Outcome
+from ui.models.benchmark_table import MEASURED_ROLE, SERIES_ROLE, TONE_ROLE, BenchmarkTable
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.theme import theme_of
+from ui.widgets.chart_drawing import series_shape
 from ui.widgets.chart_frame import series_colour, small_font
+from ui.widgets.chart_legend import paint_marker
+from ui.widgets.tag import paint_tag, tag_size
 
 Index = QModelIndex | QPersistentModelIndex
 _ROW, _HEAD, _SIDE = 34, 36, 9
@@ -36,7 +42,8 @@ class _CellDelegate(QStyledItemDelegate):
     @override
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         metrics = QFontMetrics(self._view.font())
-        return QSize(metrics.horizontalAdvance(str(index.data() or "")) + 2 * _SIDE + 2, _ROW)
+        extra = 16 if index.data(TONE_ROLE) is not None else 2
+        return QSize(metrics.horizontalAdvance(str(index.data() or "")) + 2 * _SIDE + extra, _ROW)
 
     @override
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
@@ -49,11 +56,17 @@ class _CellDelegate(QStyledItemDelegate):
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         if index.column() == 0:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(series_colour(theme, index.data(SERIES_ROLE)))
-            painter.drawEllipse(QPointF(box.left() + 5, box.center().y() + 1), 5, 5)
+            series = index.data(SERIES_ROLE)
+            place = QPointF(box.left() + 5, box.center().y() + 1)
+            paint_marker(painter, place, series_shape(series), series_colour(theme, series))
             box.setLeft(box.left() + _DOT)
             text = QFontMetrics(option.font).elidedText(text, Qt.TextElideMode.ElideMiddle, box.width())
+        tone = index.data(TONE_ROLE)
+        if tone is not None:
+            left = box.right() - tag_size(text, option.font).width()
+            paint_tag(painter, QPointF(left, box.center().y() + 1), text, tone, theme=theme, font=option.font)
+            painter.restore()
+            return
         painter.setFont(option.font)
         painter.setPen(QColor(theme.text if index.data(MEASURED_ROLE) is not False else theme.quiet))
         painter.drawText(box, Qt.AlignmentFlag(index.data(Qt.ItemDataRole.TextAlignmentRole)), text)
@@ -114,9 +127,11 @@ class BenchmarkView(QTableView):
         head.setMinimumSectionSize(32)
         head.setFixedHeight(_HEAD)
 
-    def show_rows(self, rows: tuple[BenchmarkRow, ...]) -> None:
-        """Replaces all rows."""
-        self._table.show_rows(rows)
+    def show_rows(
+        self, rows: tuple[BenchmarkRow, ...], outcomes: Mapping[str, Outcome] | None = None, gate: str = ""
+    ) -> None:
+        """Replaces all rows; `outcomes` are a gate's answers by path."""
+        self._table.show_rows(rows, outcomes, gate)
         self.resizeColumnsToContents()
         self._needed = [self.columnWidth(column) for column in range(1, self._table.columnCount())]
         self._share_room()

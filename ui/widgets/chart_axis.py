@@ -13,7 +13,7 @@ from typing_extensions import override
 from ui.widgets.axis_scale import ticks
 from ui.widgets.chart_drawing import Axis
 
-_APART = {"left": 44.0, "bottom": 84.0}
+_APART = {"left": 44.0, "bottom": 66.0}
 """Pixels between two ticks at least."""
 _WIDEST_SHARE = 0.34
 """Names of a list take at most this share of the chart's width."""
@@ -68,12 +68,22 @@ class ChartAxis(pg.AxisItem):
     def _text(self, place: float) -> str:
         if self._axis.names:
             name = self._axis.names[round(place)]
-            if self.orientation != "left":
-                return name
-            metrics = QFontMetricsF(self.style["tickFont"]) if self.style["tickFont"] else None
-            return name if metrics is None else metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, self._room - 14)
+            font = self.style["tickFont"]
+            return name if self.orientation != "left" or font is None else self._wrapped(name, QFontMetricsF(font))
         value = self._axis.value(place)
         return self._axis.text(float(f"{value:.10g}") if self._axis.log else value)
+
+    def _wrapped(self, name: str, metrics: QFontMetricsF) -> str:
+        """A name in two lines where one is too narrow; what is still too long is cut in its middle."""
+        room = self._room - 14
+        if metrics.horizontalAdvance(name) <= room:
+            return name
+        words = name.split(" ")
+        first = [words[0]]
+        while len(first) < len(words) and metrics.horizontalAdvance(" ".join((*first, words[len(first)]))) <= room:
+            first.append(words[len(first)])
+        lines = [" ".join(first), " ".join(words[len(first) :])]
+        return "\n".join(metrics.elidedText(line, Qt.TextElideMode.ElideMiddle, room) for line in lines if line)
 
     def _texts(self, low: float, high: float) -> list[str]:
         if self._axis.names:
@@ -89,12 +99,14 @@ def _log_places(low: float, high: float, most: int) -> tuple[float, ...]:
     """Powers of ten, fewer or with 2 and 5 between them as the room asks; round values where it is zoomed deep."""
     first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
     whole = last - first + 1
-    if whole >= 3 or (whole >= 2 and most <= 4):
-        step = max(1, math.ceil(whole / most))
-        return tuple(float(power) for power in range(first, last + 1, step))
     fine = [power + math.log10(digit) for power in range(first - 1, last + 2) for digit in (1, 2, 5)]
     seen = tuple(place for place in fine if low - 1e-9 <= place <= high + 1e-9)
+    if whole <= 2 and 2 <= len(seen) <= most:
+        return seen
+    if whole >= 2:
+        step = max(1, math.ceil(whole / most))
+        return tuple(float(power) for power in range(first, last + 1, step))
     if len(seen) >= 2:
-        return seen if len(seen) <= most + 2 else seen[:: math.ceil(len(seen) / most)]
+        return seen[:: math.ceil(len(seen) / most)]
     values = ticks(10.0**low, 10.0**high, min(most, 5))
     return tuple(math.log10(value) for value in values if value > 0)

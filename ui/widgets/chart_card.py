@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QShowEvent
-from PySide6.QtWidgets import QMenu, QStackedWidget, QWidget
+from PySide6.QtWidgets import QComboBox, QMenu, QStackedWidget, QWidget
 from typing_extensions import override
 
 from ui.widgets.buttons import link_button
@@ -15,6 +15,7 @@ from ui.widgets.chart_drawing import Drawing, in_words, nothing
 from ui.widgets.chart_legend import ChartLegend
 from ui.widgets.chart_table import FigureTable
 from ui.widgets.elided import ElidedLabel, literal
+from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
 
 if TYPE_CHECKING:
@@ -29,13 +30,21 @@ class ChartCard(Card):
     exported = Signal(str, bytes)
     """Suggested file name, and the picture: SVG or PNG by the name's end."""
 
-    def __init__(self, title: str, name: str, parent: QWidget | None = None) -> None:
-        """`name` is the object's, and the beginning of its parts' names."""
-        super().__init__(title, parent)
+    def __init__(self, title: str, name: str, parent: QWidget | None = None, *, legend: bool = True) -> None:
+        """`name` is the object's, and the beginning of its parts' names.
+
+        Without `legend` the page tells which marker is whose; an exported picture has it all the same.
+        """
+        super().__init__("", parent)
         self.setObjectName(name)
+        self._title = ElidedLabel(title, "section")
+        self.header.addWidget(self._title, 1)
+        self.body.addLayout(self.header)
         self._drawing = nothing(title, "")
         self._plot: ChartPlot | None = None
         self._stale = True
+        self._with_legend = legend
+        self._switches = 1  # they stand after the title
         self._reset = link_button("Reset zoom", f"{name}.reset")
         self._reset.clicked.connect(self._show_whole)
         self._reset.hide()
@@ -54,6 +63,7 @@ class ChartCard(Card):
         for button in (self._reset, self._table_button, self._export):
             button.setAccessibleName(f"{button.text()} {title}".strip())
             self.header.addWidget(button)
+        self.header.setSpacing(6)
         self._note = ElidedLabel("", "note")
         self._note.setObjectName(f"{name}.note")
         self.legend = ChartLegend()
@@ -72,11 +82,24 @@ class ChartCard(Card):
         self.body.addWidget(self.legend)
         self.body.addWidget(self._stack, 1)
 
+    def add_switch(self, name: str, title: str, options: tuple[str, ...]) -> QComboBox:
+        """A choice beside the title, for example which figure is drawn; `title` is its accessible name."""
+        switch = QComboBox()
+        switch.setObjectName(f"{self.objectName()}.{name}")
+        switch.setAccessibleName(title)
+        switch.setToolTip(title)
+        switch.addItems(options)
+        switch.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        NoWheel(switch)
+        self.header.insertWidget(self._switches, switch)
+        self._switches += 1
+        return switch
+
     def show_drawing(self, drawing: Drawing) -> None:
         """Replaces the chart."""
         self._drawing = drawing
         self._stale = True
-        self.title.setText(drawing.title)
+        self._title.setText(drawing.title)
         self._note.setText(drawing.note)
         self._note.setVisible(bool(drawing.note) and not drawing.empty)
         self._empty.setText(drawing.empty)
@@ -115,7 +138,7 @@ class ChartCard(Card):
         as_table = filled and self._table_button.isChecked()
         self._table_button.setVisible(filled and bool(self._drawing.figures.rows))
         self._export.setVisible(filled)
-        self.legend.show_keys(self._drawing.keys if filled and not as_table else ())
+        self.legend.show_keys(self._drawing.keys if filled and self._with_legend and not as_table else ())
         if not filled:
             self._stack.setCurrentWidget(self._empty)
             self._reset.hide()

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
 _GAP = 9.0
 
 
-def free_place(
-    centre: QPointF, size: QSizeF, bounds: QRectF, taken: list[QRectF], *, only_right: bool = False
-) -> QRectF | None:
-    """Where a name stands best: right of its mark, else left, then above and below; None where all is taken."""
-    height = size.height()
-    for away in (0.0, -0.7, 0.7, -1.0, 1.0, -1.5, 1.5, -2.0, 2.0, -2.6, 2.6):
-        middle = centre.y() - height / 2 + away * height
-        for left in (centre.x() + _GAP, centre.x() - _GAP - size.width())[: 1 if only_right else 2]:
-            area = QRectF(left, middle, size.width(), height)
-            if bounds.contains(area) and not any(area.intersects(other) for other in taken):
-                return area
-    if only_right:
-        return None
-    for top in (centre.y() - height - _GAP, centre.y() + _GAP):
-        area = QRectF(centre.x() - size.width() / 2, top, size.width(), height)
+def free_place(centre: QPointF, size: QSizeF, bounds: QRectF, taken: list[QRectF]) -> QRectF | None:
+    """Where a name stands best: right of its mark, else left, below, above, and then farther away.
+
+    None where all of that is taken or outside of `bounds`.
+    """
+    for corner in _corners(centre, size):
+        area = QRectF(corner, size)
         if bounds.contains(area) and not any(area.intersects(other) for other in taken):
             return area
     return None
+
+
+def _corners(centre: QPointF, size: QSizeF) -> Iterator[QPointF]:
+    height, width = size.height(), size.width()
+    right, left = centre.x() + _GAP, centre.x() - _GAP - width
+    for away in (0.0, -0.5, 0.5):
+        for side in (right, left):
+            yield QPointF(side, centre.y() + (away - 0.5) * height)
+    for start in (centre.x() - width / 2, centre.x() - 6, centre.x() - width + 6):
+        for top in (centre.y() + _GAP, centre.y() - height - _GAP):
+            yield QPointF(start, top)
+    for away in (-1.0, 1.0, -1.5, 1.5, -2.0, 2.0, -2.6, 2.6):
+        for side in (right, left):
+            yield QPointF(side, centre.y() + (away - 0.5) * height)

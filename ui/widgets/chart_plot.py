@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import pyqtgraph as pg
@@ -198,7 +199,7 @@ class ChartPlot(pg.PlotWidget):
                 return free_place(self.place_of(mark.x, mark.y), size, bounds.adjusted(0, -4, 4, 4), taken)
             case Curve():
                 end = self.place_of(*mark.points[-1])
-                return free_place(end, size, bounds.adjusted(0, -8, 8, 8), taken, only_right=True)
+                return free_place(end, size, bounds.adjusted(0, -8, 8, 8), taken)
             case Rule(axis="y"):
                 at = self.place_of(self._drawing.x.low, mark.at).y()
                 return _first_free(
@@ -232,7 +233,7 @@ class ChartPlot(pg.PlotWidget):
                 point = self.place_of(mark.x, mark.y)
                 left = point.x() - size.width() if mark.to_left else point.x()
                 area = QRectF(QPointF(left, point.y() - size.height() / 2), size)
-                return area if bounds.adjusted(-4, -8, 8, 8).contains(area) else None
+                return area if bounds.adjusted(0, -8, 8, 8).contains(area) else None
 
     def _place_in_block(self, mark: Block, size: QSizeF, bounds: QRectF) -> QRectF | None:
         middle = (mark.y[0] + mark.y[1]) / 2
@@ -427,11 +428,25 @@ def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
             if mark.x_interval is not None:
                 sides = [plot.place_of(end, mark.y).x() for end in mark.x_interval]
                 taken.append(QRectF(min(sides), centre.y() - 2, abs(sides[1] - sides[0]), 4))
+        elif isinstance(mark, Curve):
+            taken += _along([plot.place_of(*point) for point in mark.points])
         elif isinstance(mark, Rule):
             at = plot.place_of(mark.at, mark.at)
             line = QRectF(at.x() - 1, -9e3, 2, 18e3) if mark.axis == "x" else QRectF(-9e3, at.y() - 1, 18e3, 2)
             taken.append(line)
     return taken
+
+
+def _along(places: list[QPointF]) -> list[QRectF]:
+    """Small squares along a line, so that words keep off it."""
+    found = []
+    for start, end in pairwise(places):
+        way = end - start
+        steps = max(1, round((abs(way.x()) + abs(way.y())) / 6))
+        if steps < 400:
+            middles = (start + way * (step / steps) for step in range(steps + 1))
+            found += [QRectF(middle.x() - 1.5, middle.y() - 1.5, 3, 3) for middle in middles]
+    return found
 
 
 def _first_free(places: list[QPointF], size: QSizeF, bounds: QRectF, taken: list[QRectF]) -> QRectF | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 from typing_extensions import override
 
@@ -26,7 +26,9 @@ class FigureTable(QTableWidget):
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(_ROW)
         self.horizontalHeader().setHighlightSections(False)
-        self._numbers_from = 1
+        self._most = 0
+        self._wanted: list[int] = []
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
 
     def show_figures(self, figures: Figures, *, names: int = 1) -> None:
         """Replaces all rows. The first `names` columns hold names, the others figures, aligned to the right."""
@@ -41,19 +43,37 @@ class FigureTable(QTableWidget):
                 cell = QTableWidgetItem(text)
                 cell.setTextAlignment(_alignment(column < names))
                 self.setItem(line, column, cell)
+        self.horizontalHeader().setMinimumSectionSize(40)
         self.resizeColumnsToContents()
-        head = self.horizontalHeader()
-        head.setStretchLastSection(False)
-        for column in range(len(figures.columns)):
-            stretches = column == 0
-            mode = QHeaderView.ResizeMode.Stretch if stretches else QHeaderView.ResizeMode.ResizeToContents
-            head.setSectionResizeMode(column, mode)
-        head.setMinimumSectionSize(56)
+        self._wanted = [self.columnWidth(column) for column in range(self.columnCount())]
+        self._share_room()
+
+    def _share_room(self) -> None:
+        """What room is left goes to the first column; where there is too little, the table scrolls sideways."""
+        if self._wanted and self.columnCount():
+            spare = self.viewport().width() - sum(self._wanted)
+            self.setColumnWidth(0, self._wanted[0] + max(0, spare))
 
     def fit_rows(self, most: int) -> None:
-        """Makes the table as high as its rows, up to `most`."""
-        rows = max(1, min(most, self.rowCount()))
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * _ROW + 4)
+        """Makes the table as high as its rows, up to `most`; beyond that it scrolls."""
+        self._most = most
+        fits = self.rowCount() <= most
+        policy = Qt.ScrollBarPolicy.ScrollBarAlwaysOff if fits else Qt.ScrollBarPolicy.ScrollBarAsNeeded
+        self.setVerticalScrollBarPolicy(policy)
+        self._fit()
+
+    def _fit(self) -> None:
+        if self._most:
+            rows = max(1, min(self._most, self.rowCount()))
+            wanted = sum(self._wanted)
+            bar = self.horizontalScrollBar().sizeHint().height() + 2 if wanted > self.viewport().width() + 1 else 0
+            self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * _ROW + bar + 2)
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._share_room()
+        self._fit()
 
     def as_text(self) -> str:
         """All cells, or the selected ones, with tabs and line ends."""
