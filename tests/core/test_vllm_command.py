@@ -53,6 +53,9 @@ def test_that_the_cpu_build_gets_its_fixes_and_the_gpu_build_a_cache_of_the_suit
     gpu = vllm_command(Path("/p"), plan(cpu=False))
     assert "--enforce-eager" not in gpu
     assert gpu[gpu.index("--kv-cache-memory-bytes") + 1] == str(1 << 30)
+    assert gpu[gpu.index("--gpu-memory-utilization") + 1] == "0.1"
+    unknown = vllm_command(Path("/p"), plan(cpu=False, model=MODEL.model_copy(update={"layers": None})))
+    assert "--gpu-memory-utilization" not in unknown
 
 
 def test_that_credentials_and_the_network_stay_out_of_the_servers_environment() -> None:
