@@ -1,10 +1,12 @@
 """Facts about how a vLLM server is started, and about addresses on this machine."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from core.engines.loopback import free_port, loopback_endpoint
+from core.engines.loopback import free_port, listener, loopback_endpoint, port_of
 from core.engines.vllm_command import VllmPlan, kv_bytes, kv_gibibytes, vllm_command, vllm_environment, vllm_plan
 from core.errors import BitpressError
 from core.measure.results import BenchmarkSuite
@@ -130,5 +132,10 @@ def test_that_everything_else_is_refused(address: str, code: str) -> None:
     assert raised.value.problem.code == code
 
 
-def test_that_a_free_port_is_a_port() -> None:
-    assert 1024 <= free_port() <= 65535
+def test_that_a_free_port_has_no_listener_until_somebody_listens() -> None:
+    port = free_port()
+    assert 1024 <= port <= 65535
+    assert listener(port) is None
+    with socket.create_server(("127.0.0.1", port)):
+        assert listener(port_of(f"http://127.0.0.1:{port}/v1")) == os.getpid()
+    assert port_of("https://[::1]/v1") == 443
