@@ -151,6 +151,7 @@ async def start_sensitivity(
                 job=context.job,
                 model=str(model.path),
                 schemes=tuple(wanted),
+                group_size=chosen,
                 ignore=ignore,
                 calibration=spec,
                 answers=str(answers_folder(engine, model)) if spec.has_self_chat else None,

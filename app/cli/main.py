@@ -20,6 +20,7 @@ from app.cli import (
     measure,
     models,
     presets,
+    report,
     runs,
     sensitivity,
     sweep,
@@ -59,7 +60,7 @@ app.command("sensitivity")(sensitivity.sensitivity)
 app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
-app.command("report")(runs.report)
+app.command("report")(report.report)
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)

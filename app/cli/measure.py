@@ -47,6 +47,7 @@ def evaluate(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
+        from app.cli.fidelity_words import fidelity_lines, room_line
         from app.measurement import start_evaluation
         from core.measure.gate_store import find_gate
 
@@ -61,15 +62,15 @@ def evaluate(
         )
         if suite.tasks:
             say_power(output, suite.tasks, items)
+        model = engine.model(original)
+        if (line := room_line(model, suite)) is not None:
+            output.say(line)
         run = await start_evaluation(
-            engine, original=engine.model(original), others=[engine.model(other) for other in others], suite=suite
+            engine, original=model, others=[engine.model(other) for other in others], suite=suite
         )
         result: dict[str, Any] = (await follow(engine, run, output)).result
-        for other in result["others"]:
-            output.say(
-                f"{other['name']}: perplexity {other['perplexity']:.3f} (x {other['perplexity_ratio']['value']:.4f}), "
-                f"mean KL {other['kl']['mean']:.4f}, same top-1 {100 * other['same_top1']['value']:.1f} %"
-            )
+        for line in fidelity_lines(EvaluationResult.model_validate(result)):
+            output.say(line)
         if suite.tasks:
             tell_tasks(output, result)
         passed = tell_gate(output, engine, wanted, result) if wanted else True
