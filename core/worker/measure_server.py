@@ -104,7 +104,7 @@ def _opened(command: MeasureServer, model: LocalModel | None, report: Reporter) 
 def _vllm(command: MeasureServer, place: EnginePlace, model: LocalModel, report: Reporter, stack: ExitStack) -> _Served:
     """A vLLM server that is ready; the stack ends it."""
     suite = command.suite
-    plan = vllm_plan(model, suite, port=free_port(), cpu=place.cpu, threads=cores() if place.cpu else None)
+    plan = vllm_plan(model, suite, port=free_port(), cpu=place.cpu, threads=_threads() if place.cpu else None)
     ids = plain_ids(model.path)
     key = secrets.token_urlsafe(24)
     home = Path(place.home)
@@ -278,6 +278,12 @@ def _health(port: int) -> Callable[[], bool]:
         return found.status_code == 200
 
     return healthy
+
+
+def _threads() -> int:
+    """Threads of a CPU build: as set for workers, else one for each processor."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return int(chosen) if chosen.isdecimal() and int(chosen) > 0 else cores()
 
 
 def _inherited(device: str) -> dict[str, str]:
