@@ -151,7 +151,7 @@ def test_that_an_endpoint_of_text_is_measured_and_its_manners_are_told(tmp_path:
     assert found.cases[0].real_output_tokens is not None
     assert found.cases[0].real_output_tokens.value == 3
     said = " ".join(found.conditions.notes)
-    assert "takes text only" in said
+    assert "Prompts are random words" in said
     assert "may end an answer" in said
     assert problem is not None
     assert problem.code == "unknown-served-model"
