@@ -114,6 +114,9 @@ def test_that_recovery_takes_chance_away_first():
 
 def test_that_a_model_which_is_not_above_chance_has_nothing_to_recover():
     assert recovery(wilson(52, 200), paired_difference(2, 4, 200), 0.25) is None
+    for items in range(1, 300):
+        assert recovery(wilson(0, items), paired_difference(0, 0, items), 0.0) is None
+        assert (wilson(0, items).low, wilson(items, items).high) == (0.0, 1.0)
 
 
 def test_that_holm_corrects_over_all_values():
