@@ -19,6 +19,8 @@ class MeasureDialog(QDialog):
     """`started` carries the EvaluationSuite and the BenchmarkSuite; the dialog closes itself."""
 
     started = Signal(object, object)
+    install_requested = Signal()
+    """vLLM is wanted, and not installed."""
     task_file_chosen = Signal(str)
 
     def __init__(
@@ -44,6 +46,7 @@ class MeasureDialog(QDialog):
         self._form = SuiteForm()
         self._form.set_value(evaluation, benchmark)
         self._form.changed.connect(self._check)
+        self._form.install_requested.connect(self.install_requested)
         column.addWidget(self._form)
         self._tasks = TaskForm(tasks)
         self._tasks.set_value(evaluation)
@@ -64,6 +67,10 @@ class MeasureDialog(QDialog):
         row.addWidget(self._start)
         column.addLayout(row)
         self._check()
+
+    def show_vllm(self, *, ready: bool, said: str, busy: bool) -> None:
+        """What there is of vLLM, in words; `busy` while it is being installed."""
+        self._form.show_vllm(ready=ready, said=said, busy=busy)
 
     def add_tasks(self, tasks: Sequence[TaskFile]) -> None:
         """Offers tasks that were read since it opened."""
