@@ -41,7 +41,7 @@ def test_that_a_sweep_killed_between_rows_inside_a_row_and_while_it_measures_goe
 ) -> None:
     artifacts = surveyed.home / "artifacts"
 
-    # Between two rows.
+    # When a row is pressed and nothing of it measured yet.
     with surveyed.running(*sweep_of(tiny, text)) as running:
         running.until(lambda event: event["type"] == "row" and event["states"]["fp8-dynamic"] == "compressed")
         running.process.kill()
@@ -49,24 +49,24 @@ def test_that_a_sweep_killed_between_rows_inside_a_row_and_while_it_measures_goe
     (first,) = names(artifacts)
     before = state(artifacts / first)
 
-    # Inside the second row; the same command goes on by itself.
+    # While it measures; the same command goes on by itself.
     with surveyed.running(*sweep_of(tiny, text)) as running:
-        event = running.until(lambda event: event["type"] == "stage_started")
-        workers = running.workers()
-        running.process.kill()
-        running.wait()
-    assert event
-    assert gone(workers, 10.0)
-    assert [row["state"] for row in record(surveyed.home)["result"]["rows"]] == ["compressed", "waiting", "failed"]
-
-    # While it measures.
-    with surveyed.running("sweep", "--resume", "--json") as running:
         running.until(lambda event: event["type"] == "row" and event["sentence"].startswith("Measuring"))
         running.until(lambda event: event["type"] == "stage_started")
         workers = running.workers()
         running.process.kill()
         running.wait()
     assert gone(workers, 10.0)
+
+    # Inside the second row.
+    with surveyed.running("sweep", "--resume", "--json") as running:
+        running.until(lambda event: event["type"] == "row" and event["sentence"].startswith("2 of 3"))
+        running.until(lambda event: event["type"] == "stage_started")
+        workers = running.workers()
+        running.process.kill()
+        running.wait()
+    assert gone(workers, 10.0)
+    assert [row["state"] for row in record(surveyed.home)["result"]["rows"]] == ["measured", "waiting", "failed"]
 
     ended = surveyed("sweep", "--resume", 1, "--json")
     assert ended.status == 0, ended.stderr
