@@ -59,6 +59,8 @@ class CompressBinding:
     def _receive(self, thing: object) -> None:
         if isinstance(thing, LocalModel):
             self._page.select_model(thing.path)
+        elif isinstance(thing, tuple):
+            self._page.show_recipe(*thing)
         elif isinstance(thing, Run) and thing.kind in (RunKind.COMPRESS, RunKind.REHEARSE):
             self._page.show_recipe(Path(thing.models[0]), Recipe.model_validate(thing.settings["recipe"]))
 
