@@ -17,7 +17,7 @@ from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.jobs.sweep_plan import SweepPlan
 from core.jobs.sweep_store import SweepStore, released
-from core.measure.results import EvaluationResult, ModelBenchmark
+from core.measure.results import BenchFailure, EvaluationResult, ModelBenchmark
 from core.measure.sweep_summary import summarised, with_speeds
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.methods.catalogue import find
@@ -288,11 +288,24 @@ class _Sweep:
             if snapshot.reason is FinishReason.CANCELLED:
                 raise stopped(self._record.id)
             await self._take_measurements()
-            if snapshot.problem is None:
-                return
-            failed = todo[len((snapshot.result or {}).get("models", []))]
-            await self._note(failed, snapshot.problem)
-            todo = todo[todo.index(failed) + 1 :]
+            todo = await self._unmeasured(todo, snapshot)
+
+    async def _unmeasured(self, asked: list[LocalModel], snapshot: JobSnapshot) -> list[LocalModel]:
+        """Note what could not be measured; the models that are still to be asked.
+
+        A server's run goes on by itself and names what failed; transformers' ends with the first that fails.
+        """
+        result = snapshot.result if isinstance(snapshot.result, dict) else {}
+        if "failed" in result:
+            for one in (BenchFailure.model_validate(failure) for failure in result["failed"]):
+                model = next((model for model in asked if str(model.path) == one.path), self._original)
+                await self._note(model, one.problem)
+            return []
+        if snapshot.problem is None:
+            return []
+        place = len(result.get("models", ()))
+        await self._note(asked[place], snapshot.problem)
+        return asked[place + 1 :]
 
     async def _take_measurements(self) -> None:
         """What this sweep's evaluations and benchmarks have found, also one whose end nobody wrote down."""
