@@ -15,10 +15,12 @@ from app.cli import (
     compress,
     demo,
     deploy,
+    engine,
     gates,
     measure,
     models,
     presets,
+    report,
     runs,
     sensitivity,
     sweep,
@@ -58,11 +60,12 @@ app.command("sensitivity")(sensitivity.sensitivity)
 app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
-app.command("report")(runs.report)
+app.command("report")(report.report)
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 app.add_typer(calibration.app, name="calibration")
+app.add_typer(engine.commands, name="engine")
 app.add_typer(texts.commands, name="texts")
 
 

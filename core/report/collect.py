@@ -46,6 +46,9 @@ from core.report.summary import title_of, verdict_of
 from core.telemetry.sample import Sample
 from core.value import Json
 
+MIXED = "mixed"
+"""Id of the method whose schemes a map of sensitivity chose."""
+
 _Value = TypeVar("_Value", bound=BaseModel)
 _Item = TypeVar("_Item")
 
@@ -113,7 +116,7 @@ def collect(
     """Everything that a report on these compressions says.
 
     Every model is held against the `gate`; `sweep` and `sensitivity` bring their
-    chapters.
+    chapters; the map of sensitivity is found by itself where it was asked for by number, or where a run mixed schemes.
     A run that measured something stands for the compressions whose models it measured, and its figures are preferred
     to newer ones. Raises BitpressError `nothing-to-report`, `not-finished`, `different-originals`, `unknown-chapter`,
     and whatever the store says of an unknown run.
@@ -147,8 +150,18 @@ def collect(
         chapters=kept,
         warnings=_general_warnings(original, reports),
         sweep=sweep,
-        sensitivity=sensitivity,
+        sensitivity=sensitivity or _sensitivity(asked, compressions, store, preferred),
     )
+
+
+def _sensitivity(
+    asked: Sequence[Run], compressions: Sequence[Run], store: Runs, preferred: frozenset[int]
+) -> SensitivityResult | None:
+    """The map of sensitivity, where a run of this report measured it or was mixed after one."""
+    wanted = any(run.kind is RunKind.SENSITIVITY for run in asked) or any(run.method == MIXED for run in compressions)
+    if not wanted:
+        return None
+    return measured.sensitivity(store.runs(kind=RunKind.SENSITIVITY), compressions[0].models[0], preferred)
 
 
 def chapters_named(names: Sequence[str] | None) -> tuple[Chapter, ...]:

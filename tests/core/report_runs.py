@@ -450,8 +450,24 @@ def judge(found: Fidelity, original: int | None, compressed: int | None) -> Judg
         sentence=f"{'Close to' if within else 'Clearly worse than'} the original (test data), at "
         f"{(compressed or 0) / (original or 1):.0%} of its size.",
         limits=(
-            LimitKept(title="Perplexity over the original's", limit=1.1, standing="within"),
-            LimitKept(title="KL divergence, nats per token", limit=0.1, standing="within" if within else "beyond"),
+            LimitKept(
+                title="Perplexity over the original's",
+                limit=1.1,
+                standing="within",
+                figure="perplexity_ratio",
+                measured=found.perplexity_ratio.value,
+                value=found.perplexity_ratio,
+                bound=found.perplexity_ratio.at_most,
+            ),
+            LimitKept(
+                title="KL divergence, nats per token",
+                limit=0.1,
+                standing="within" if within else "beyond",
+                figure="kl",
+                measured=found.kl_interval.value,
+                value=found.kl_interval,
+                bound=found.kl_interval.at_most,
+            ),
         ),
     )
 

@@ -82,7 +82,7 @@ def _table(rows: list[tuple[Cell, ...]], caption: str) -> Table:
             Column(title="Model", share=1.3),
             Column(title="Figure", share=2.0),
             Column(title="Measured", figures=True, share=1.2),
-            Column(title="Bound, 95 %", figures=True, share=0.9),
+            Column(title=f"Bound, 95{NO_BREAK}%", figures=True, share=0.9),
             Column(title="Limit", figures=True, share=1.1),
             Column(title="Result", share=0.8),
         ),

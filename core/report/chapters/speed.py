@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from core.measure.results import BenchCase, ModelBenchmark
@@ -79,7 +80,8 @@ def _notes(runs: tuple[Numbered, ...], benches: list[Bench]) -> list[Block]:
         told = "An engine with kernels for the format, such as vLLM, shows other figures."
         lines = (told,) if len(engines) == 1 else (SERVING,)
         made.append(Callout(level=Level.NEUTRAL, title=NOT_SERVING, lines=lines))
-    said = _against_original(runs)
+    served = engines - {"transformers"}
+    said = _against_original(runs, served or engines)
     slower = tuple(sentence for sentence, behind in said if behind)
     if slower:
         made.append(Callout(level=Level.ATTENTION, title="Slower than the original", lines=slower))
@@ -96,12 +98,12 @@ def _notes(runs: tuple[Numbered, ...], benches: list[Bench]) -> list[Block]:
     return made
 
 
-def _against_original(runs: tuple[Numbered, ...]) -> list[tuple[str, bool]]:
-    """A sentence on every model in every engine, and whether it falls behind from some batch on."""
+def _against_original(runs: tuple[Numbered, ...], engines: Collection[str]) -> list[tuple[str, bool]]:
+    """A sentence on every model in these engines, and whether it falls behind from some batch on."""
     found = []
     for _, run in runs:
         for speed in run.speeds:
-            if speed.original is not None:
+            if speed.original is not None and speed.compressed.conditions.engine in engines:
                 verdict = speed_verdict(speed.original, speed.compressed)
                 engine = speed.compressed.conditions.engine
                 found.append((f"{run.label} in {engine}: {verdict.sentence}", verdict.slower_from is not None))

@@ -64,19 +64,19 @@ def named(label: str, length: int = LABEL) -> str:
 def area(figure: Figure, *, above: float = 0.24, beside: float = 0.62, below: float = 0.4) -> Axes:
     """Axes that leave room for ticks and titles, in inches, whatever the figure's height."""
     height = figure.get_figheight()
-    return figure.add_axes((beside / WIDTH, below / height, 1 - (beside + 0.05) / WIDTH, 1 - (below + above) / height))
+    return figure.add_axes((beside / WIDTH, below / height, 1 - (beside + 0.1) / WIDTH, 1 - (below + above) / height))
 
 
 def panels(figure: Figure, count: int, *, above: float = 0.24, beside: float = 0.56, below: float = 0.4) -> list[Axes]:
     """Axes side by side, each with room for its ticks and title."""
     height = figure.get_figheight()
-    width = (WIDTH - 0.05) / count
+    width = (WIDTH - 0.06) / count
     return [
         figure.add_axes(
             (
                 (place * width + beside) / WIDTH,
                 below / height,
-                (width - beside - 0.05) / WIDTH,
+                (width - beside - 0.08) / WIDTH,
                 1 - (below + above) / height,
             )
         )

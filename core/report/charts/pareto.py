@@ -161,7 +161,8 @@ class _Labels:
         spots = [self._spot(point.cost, point.kl.value) for point in self._points]
         for point, (x, y) in zip(self._points, spots, strict=True):
             low, high = self._spot(point.cost, point.kl.low)[1], self._spot(point.cost, point.kl.high)[1]
-            self._taken += [(x - 4, y - 4, x + 4, y + 4), (x - 1, low, x + 1, high)]
+            left, right = (self._spot(end, point.kl.value)[0] for end in point.cost_span or (point.cost, point.cost))
+            self._taken += [(x - 4, y - 4, x + 4, y + 4), (x - 1, low, x + 1, high), (left, y - 1, right, y + 1)]
         if plane.original:
             x = self._spot(plane.original, 1)[0]
             self._taken.append((x - 1, 0, x + 1, self._height))
