@@ -288,7 +288,12 @@ class _Sweep:
         if self._record.result.original_speed is None and todo:
             todo.insert(0, self._original)
         while todo:
-            run = await start_benchmark(self._engine, models=todo, suite=suite)
+            try:
+                run = await start_benchmark(self._engine, models=todo, suite=suite)
+            except BitpressError as error:
+                # An engine that is not there: what was pressed and measured is worth having all the same.
+                await self._note(self._original, error.problem)
+                return
             await self._keep(benchmarks=(*self._record.benchmarks, run.id))
             self._tell(f"Measuring the speed of {len(todo)} models")
             snapshot = await self._watch.run(run)

@@ -15,6 +15,7 @@ from app.cli import (
     compress,
     demo,
     deploy,
+    engine,
     gates,
     measure,
     models,
@@ -64,6 +65,7 @@ app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 app.add_typer(calibration.app, name="calibration")
+app.add_typer(engine.commands, name="engine")
 app.add_typer(texts.commands, name="texts")
 
 

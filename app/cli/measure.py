@@ -47,6 +47,7 @@ def evaluate(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
+        from app.cli.fidelity_words import fidelity_lines, room_line
         from app.measurement import start_evaluation
         from core.measure.gate_store import find_gate
 
@@ -61,15 +62,15 @@ def evaluate(
         )
         if suite.tasks:
             say_power(output, suite.tasks, items)
+        model = engine.model(original)
+        if (line := room_line(model, suite)) is not None:
+            output.say(line)
         run = await start_evaluation(
-            engine, original=engine.model(original), others=[engine.model(other) for other in others], suite=suite
+            engine, original=model, others=[engine.model(other) for other in others], suite=suite
         )
         result: dict[str, Any] = (await follow(engine, run, output)).result
-        for other in result["others"]:
-            output.say(
-                f"{other['name']}: perplexity {other['perplexity']:.3f} (x {other['perplexity_ratio']['value']:.4f}), "
-                f"mean KL {other['kl']['mean']:.4f}, same top-1 {100 * other['same_top1']['value']:.1f} %"
-            )
+        for line in fidelity_lines(EvaluationResult.model_validate(result)):
+            output.say(line)
         if suite.tasks:
             tell_tasks(output, result)
         passed = tell_gate(output, engine, wanted, result) if wanted else True
@@ -112,11 +113,29 @@ def texts_named(text: list[str], *, without: bool) -> tuple[str, ...]:
 
 def bench(
     *,
-    models: Annotated[list[str], typer.Argument(help="Models to measure, one after the other.")],
-    engine_name: Annotated[str, typer.Option("--engine", help="transformers.")] = "transformers",
-    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Batch sizes; may be given often.")] = None,
-    prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", min=1)] = _BENCHMARK.prompt_tokens,
-    output_tokens: Annotated[int, typer.Option("--output-tokens", min=2)] = _BENCHMARK.output_tokens,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models to measure, one after the other, the original first.")
+    ] = None,
+    engine_name: Annotated[
+        str, typer.Option("--engine", help="transformers, or vllm, which `bitpress engine install vllm` sets up.")
+    ] = "transformers",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", help="Measure an OpenAI-compatible server on this machine: http://127.0.0.1:8000/v1"
+        ),
+    ] = None,
+    served: Annotated[str, typer.Option("--model", help="The endpoint's name of the model.")] = "",
+    key_variable: Annotated[str, typer.Option("--api-key-env", help="Variable that holds the endpoint's key.")] = "",
+    batch: Annotated[
+        list[int] | None,
+        typer.Option("--batch", min=1, help="Batch sizes, in a server requests at once; may be given often."),
+    ] = None,
+    case: Annotated[
+        str, typer.Option("--use-case", help="Lengths of a published use case: chat, rag, summarisation ...")
+    ] = "",
+    prompt_tokens: Annotated[int | None, typer.Option("--prompt-tokens", min=1)] = None,
+    output_tokens: Annotated[int | None, typer.Option("--output-tokens", min=2)] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1)] = _BENCHMARK.repeats,
     as_json: Json = False,
 ) -> int:
@@ -124,39 +143,28 @@ def bench(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
+        from app.cli.speed import bench_suite, show_speed
+        from app.engines import api_key
         from app.measurement import start_benchmark
 
-        if engine_name != "transformers":
-            raise BitpressError(
-                "unknown-engine",
-                f"This version measures in transformers only; {engine_name} is not built in yet.",
-                "Leave --engine out.",
-            )
-        suite = BenchmarkSuite(
-            batches=tuple(batch or _BENCHMARK.batches),
-            prompt_tokens=prompt_tokens,
-            output_tokens=output_tokens,
-            repeats=repeats,
+        suite = bench_suite(
+            BenchmarkSuite(
+                batches=tuple(batch or _BENCHMARK.batches),
+                repeats=repeats,
+                engine="endpoint" if endpoint is not None else engine_name,
+                endpoint=endpoint,
+                served_model=served,
+            ),
+            case,
+            prompt_tokens,
+            output_tokens,
         )
-        run = await start_benchmark(engine, models=[engine.model(model) for model in models], suite=suite)
+        if not models and endpoint is None:
+            raise BitpressError("needs-model", "No model is named.", "Name a model, or an endpoint with --endpoint.")
+        found = [engine.model(model) for model in models or ()]
+        run = await start_benchmark(engine, models=found, suite=suite, api_key=api_key(key_variable))
         result: dict[str, Any] = (await follow(engine, run, output)).result
-        rows = []
-        for model in result["models"]:
-            conditions = model["conditions"]
-            rows.append(
-                {**model, "engine": conditions["engine"], "device": conditions["device"], "dtype": conditions["dtype"]}
-            )
-            for case in rows[-1]["cases"]:
-                for key in ("ttft_ms", "itl_ms", "tokens_per_second"):
-                    figure = case[key]
-                    output.say(
-                        f"{model['name']:<40} batch {case['batch']:<3} {key:<18} {figure['value']:.2f} "
-                        f"({figure['low']:.2f} to {figure['high']:.2f})"
-                    )
-            for note in conditions["notes"]:
-                output.say(f"  {note}")
-        output.result({"run": run.id, "models": rows})
-        return DONE
+        return show_speed(output, run.id, result)
 
     return serve(output, command)
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.measure import texts_named
 from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import followed, serve
+from app.cli.tasks import Items, Tasks, say_power, split_names
 from app.engine import Engine
 from core.errors import BitpressError
 from core.measure.results import BenchmarkSuite, EvaluationSuite
@@ -59,12 +61,16 @@ def sweep(
         ),
     ] = None,
     text: Annotated[
-        list[Path] | None, typer.Option("--text", help="Score these files instead of the built-in texts.")
+        list[str] | None,
+        typer.Option("--text", help="Score these instead: names from `bitpress texts`, files, or folders."),
     ] = None,
     tokens: Annotated[int, typer.Option("--tokens", min=64, help="Most tokens scored per text.")] = _EVALUATION.tokens,
-    tasks: Annotated[str, typer.Option("--tasks", help="Tasks to ask all models, with commas.")] = "",
+    tasks: Tasks = None,
+    items: Items = None,
     bench: Annotated[bool, typer.Option("--bench", help="Measure speed too.")] = False,
-    engine_name: Annotated[str, typer.Option("--engine", help="Where speed is measured.")] = "transformers",
+    engine_name: Annotated[
+        str, typer.Option("--engine", help="Where speed is measured: transformers or vllm.")
+    ] = "transformers",
     fix: Annotated[bool, typer.Option("--fix", help="Take over what mends each finding that blocks a method.")] = False,
     device: Device = None,
     resume: Resume = False,
@@ -106,7 +112,7 @@ def sweep(
             calibration=_calibration(calibration or [], samples, max_length, seed),
             seed=seed,
             gate=gate,
-            evaluation=_evaluation(text, tokens, tasks),
+            evaluation=_evaluation(output, text, tokens, tasks, items),
             benchmark=_benchmark(engine_name) if bench else None,
             fix=fix,
         )
@@ -171,13 +177,15 @@ def _calibration(sources: list[str], samples: int | None, max_length: int | None
     return CalibrationSpec.model_validate({"seed": seed, **found}) if found else None
 
 
-def _evaluation(texts: list[Path] | None, tokens: int, tasks: str) -> EvaluationSuite:
-    update: dict[str, Any] = {
-        "tokens": tokens,
-        "tasks": tuple(name.strip() for name in tasks.split(",") if name.strip()),
-    }
+def _evaluation(
+    output: Output, texts: list[str] | None, tokens: int, tasks: list[str] | None, items: int | None
+) -> EvaluationSuite:
+    named = split_names(tasks)
+    if named:
+        say_power(output, named, items)
+    update: dict[str, Any] = {"tokens": tokens, "tasks": named, "task_items": items}
     if texts:
-        update["texts"] = tuple(str(path.absolute()) for path in texts)
+        update["texts"] = texts_named(texts, without=False)
     return _EVALUATION.model_copy(update=update)
 
 
@@ -186,13 +194,9 @@ def _listed_names(text: str) -> tuple[str, ...]:
 
 
 def _benchmark(engine: str) -> BenchmarkSuite:
-    if engine == "transformers":
-        return _BENCHMARK
-    if "engine" not in BenchmarkSuite.model_fields:
-        raise BitpressError(
-            "unknown-engine", f"This version measures in transformers only, not in {engine}.", "Leave --engine out."
-        )
-    return BenchmarkSuite.model_validate({"engine": engine})
+    if engine not in ("transformers", "vllm"):
+        raise BitpressError("unknown-engine", f"A sweep cannot measure in {engine}.", "Use transformers or vllm.")
+    return _BENCHMARK.model_copy(update={"engine": engine})
 
 
 async def _carried_out(engine: Engine, output: Output, record: SweepRecord, *, retry: bool) -> int:

@@ -124,8 +124,8 @@ class Environment:
 
 
 @contextmanager
-def held(environment: Environment) -> Iterator[None]:
-    """Nobody else installs or removes meanwhile. Raises BitpressError `engine-busy`."""
+def held(environment: Environment) -> Iterator[int]:
+    """Nobody else installs or removes meanwhile; the lock's file descriptor. Raises BitpressError `engine-busy`."""
     import fcntl
 
     environment.lock.parent.mkdir(parents=True, exist_ok=True)
@@ -135,10 +135,10 @@ def held(environment: Environment) -> Iterator[None]:
         except OSError as error:
             raise BitpressError(
                 "engine-busy",
-                f"{environment.engine} is being installed, removed or measured by another Bitpress.",
+                f"{environment.engine} is being installed or removed by another Bitpress.",
                 "Wait until that is done.",
             ) from error
-        yield
+        yield lock.fileno()
 
 
 def remove(environment: Environment) -> bool:
@@ -147,5 +147,4 @@ def remove(environment: Environment) -> bool:
         there = environment.root.exists()
         environment.clear()
         environment.log.unlink(missing_ok=True)
-    environment.lock.unlink(missing_ok=True)
     return there

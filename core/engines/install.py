@@ -56,7 +56,7 @@ async def install(environment: Environment, offer: Offer, told: Told = lambda _s
 
     Raises BitpressError: `engine-busy`, `disk-too-small`, `no-python`, `install-failed`, `engine-broken`.
     """
-    with held(environment):
+    with held(environment) as lock:
         interpreter = system_python()
         await asyncio.to_thread(environment.clear)
         _check_room(environment, offer)
@@ -64,7 +64,7 @@ async def install(environment: Environment, offer: Offer, told: Told = lambda _s
         finished = False
         try:
             with environment.log.open("wb") as log:
-                steps = _Steps(log, told)
+                steps = _Steps(log, told, (lock,))
                 for title, command in commands(environment, offer, interpreter):
                     await steps.run(title, command)
                 imported = await import_engine(environment, offer.module, steps)
@@ -170,14 +170,15 @@ def _check_room(environment: Environment, offer: Offer) -> None:
 class _Steps:
     """Runs programs one after the other; what they say goes to the log and to whoever listens."""
 
-    def __init__(self, log: IO[bytes] | None, told: Told) -> None:
+    def __init__(self, log: IO[bytes] | None, told: Told, kept_open: tuple[int, ...] = ()) -> None:
         self._log = log
         self._told = told
+        self._kept_open = kept_open
 
     async def run(
         self, title: str, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> tuple[str, ...]:
-        """The last lines that it said. Raises BitpressError `install-failed`; cancelled, it kills the program's group."""
+        """The last lines that it said. Cancelled, it kills the program. Raises BitpressError `install-failed`."""
         self._told(title, "")
         self._write(f"--- {title}\n{' '.join(command[:8])}\n")
         process = await asyncio.create_subprocess_exec(
@@ -187,6 +188,8 @@ class _Steps:
             stderr=STDOUT,
             env={**passed(os.environ), "PYTHONUNBUFFERED": "1", "VLLM_NO_USAGE_STATS": "1", **(environment or {})},
             start_new_session=True,
+            # The lock lives as long as any of them: pip goes on where this process is killed.
+            pass_fds=self._kept_open,
             limit=1 << 20,
         )
         lines: list[str] = []

@@ -173,6 +173,9 @@ class GuardedServer:
 
     def died(self) -> BitpressError:
         """What to raise when it is gone too early: the reason as its log tells it."""
+        if self._listening is not None:
+            # How it ended is told last.
+            self._listening.join(timeout=2.0)
         reason = cause(log_text(self.log))
         ended = _ending(self.status)
         return BitpressError(

@@ -230,6 +230,8 @@ class MeasureSensitivity(Value):
     job: str
     model: str
     schemes: tuple[Scheme, ...]
+    group_size: int | str | None = None
+    """What the schemes were made with; it stays with the result."""
     ignore: tuple[str, ...] = ()
     calibration: CalibrationSpec = CalibrationSpec()
     """The text that is scored: of a chat that ends with an answer, the answer alone."""

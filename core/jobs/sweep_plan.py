@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 from core.calibration.spec import CalibrationSpec
@@ -74,6 +74,18 @@ def entries_of(methods: Sequence[str], grid: Sequence[str]) -> tuple[SweepEntry,
     return found
 
 
+def entry_of(method: Method, parameters: Mapping[str, Json]) -> SweepEntry:
+    """A method with what is set for it as an entry; the defaults stay open until the model is known."""
+    words = [setting_text(name, value) for name, value in parameters.items()]
+    return SweepEntry(
+        key=":".join([method.id, *words]),
+        label=", ".join([method.title, *(word.replace("_", " ").replace("=", " ") for word in words)]),
+        method=method.id,
+        title=method.title,
+        parameters=dict(parameters),
+    )
+
+
 def _add_axis(item: str, axes: dict[str, dict[str, list[Json]]]) -> None:
     left, separator, right = item.partition("=")
     named, _, name = left.rpartition(":")
@@ -122,17 +134,4 @@ def _values(method: Method, name: str, texts: Sequence[str]) -> list[Json]:
 
 
 def _combined(method: Method, axes: dict[str, list[Json]]) -> list[SweepEntry]:
-    entries = []
-    for values in product(*axes.values()):
-        parameters = dict(zip(axes, values, strict=True))
-        words = [setting_text(name, value) for name, value in parameters.items()]
-        entries.append(
-            SweepEntry(
-                key=":".join([method.id, *words]),
-                label=", ".join([method.title, *(word.replace("_", " ").replace("=", " ") for word in words)]),
-                method=method.id,
-                title=method.title,
-                parameters=parameters,
-            )
-        )
-    return entries
+    return [entry_of(method, dict(zip(axes, values, strict=True))) for values in product(*axes.values())]

@@ -105,7 +105,7 @@ def require_room(budget: int, least: int) -> None:
 
 
 def assign(parts: Sequence[Part], cells: Sequence[Sensitivity], budget: int) -> Assignment:
-    """The schemes with the smallest summed divergence within `budget` bytes; a part may also stay unquantized.
+    """The schemes with the smallest summed divergence above noise within `budget` bytes; a part may stay unquantized.
 
     Exact: an integer program with a binary variable for each part and scheme. Raises BitpressError `budget-too-small`,
     `nothing-measured` where a part has no cell and no size of its own, and `no-assignment` where the solver gives up.
@@ -127,7 +127,7 @@ def _choices(parts: Sequence[Part], cells: Sequence[Sensitivity]) -> dict[str, d
     """(bytes, divergence) by part and scheme."""
     found: dict[str, dict[str, tuple[int, float]]] = {part.key: {} for part in parts}
     for cell in cells:
-        found[cell.part][cell.scheme] = (cell.bytes, max(0.0, cell.kl.value))
+        found[cell.part][cell.scheme] = (cell.bytes, cell.excess)
     for part in parts:
         if part.bytes:
             found[part.key][UNQUANTIZED] = (part.bytes, 0.0)

@@ -41,6 +41,8 @@ _PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "
 class TaskFile:
     """A checked task. `config` names no file: its items stand in `data`, by split."""
 
+    source: str
+    """What an evaluation's suite calls it: a built-in name, or the path of its YAML file."""
     name: str
     title: str
     kind: str
@@ -119,6 +121,7 @@ def read_task(path: Path, *, built_in: bool = False) -> TaskFile:
     metadata = config.get("metadata") or {}
     filters = config.get("filter_list")
     return TaskFile(
+        source=config["task"] if built_in else str(path.absolute()),
         name=config["task"],
         title=config.get("task_alias") or config["task"],
         kind=config["output_type"],

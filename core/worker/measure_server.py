@@ -41,9 +41,10 @@ LOOP = (
 )
 MEMORY_CPU = "Memory is the largest sum over the server's processes, with {kv} of KV cache that it sets aside at once."
 MEMORY_GPU = "Memory is what the server's processes hold on the GPU, with the KV cache that this suite fills."
-EAGER = "The CPU build runs without graph compilation (enforce_eager)."
+EAGER = "The CPU build runs without graph compilation (enforce_eager), and its threads do not spin while they wait."
 GRAPHS = "Graphs as vLLM makes them by default."
 ENERGY = "Energy is the power of the whole board over the rounds, its idle share included."
+BUSY_PERCENT, BUSY_SECONDS = 40.0, 0.5
 _DTYPE = re.compile(r"\bdtype=torch\.(\w+)")
 
 
@@ -76,12 +77,13 @@ def run(command: MeasureServer, report: Reporter) -> Json:
     )
     report.plan((first, WARM_UP, *stages))
     model = None if command.model is None else inspect(Path(command.model))
+    others = _busy(report)
     with _opened(command, model, report) as served, Readings(served.pid, gpus=_gpus(command)) as readings:
         try:
             cases, notes = asyncio.run(_measured(served, suite, stages, readings, report))
         except BitpressError as error:
             raise served.explain(error) from error
-    return _benchmark(model, served, readings, cases, notes).model_dump(mode="json")
+    return _benchmark(model, served, readings, cases, (*notes, *others)).model_dump(mode="json")
 
 
 @contextmanager
@@ -219,6 +221,21 @@ def _benchmark(
         cases=tuple(cases),
         conditions=conditions.model_copy(update={"notes": (*conditions.notes, *notes)}),
     )
+
+
+def _busy(report: Reporter) -> tuple[str, ...]:
+    """A note, also told as a warning, where other programs keep the processor busy before anything of ours runs."""
+    import psutil
+
+    share = psutil.cpu_percent(interval=BUSY_SECONDS)
+    if share < BUSY_PERCENT:
+        return ()
+    note = (
+        f"Other programs took {share:.0f} % of the processor when this began: these figures are lower and less certain "
+        "than on a quiet machine, and models measured at different times saw different disturbance."
+    )
+    report.warn("busy-machine", note)
+    return (note,)
 
 
 def _asking(name: str, suite: BenchmarkSuite, ids: Sequence[int]) -> Asking:

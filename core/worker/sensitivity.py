@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from core.jobs.protocol import MeasureSensitivity, Stage
 from core.measure.parts import parts_of, sizes_of
 from core.measure.passages import Row, batches, digest, even_shares
 from core.measure.sensitivity_values import Part, Sensitivity, SensitivityResult
-from core.measure.statistics import mean_interval, resample_counts
+from core.measure.statistics import mean_estimate, resampled
 from core.methods.scheme import Scheme
 from core.models.survey_store import weights_identity
 from core.value import Estimate, Json
@@ -83,18 +84,19 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
     cells: list[Sensitivity] = []
     wanted = [(part, scheme) for part in parts for scheme in command.schemes if (part.key, scheme.name) in sizes]
     with report.stage(REFERENCE.id):
-        if any(kept.get(part, scheme) is None for part, scheme in wanted):
+        names = {(_modules(part), _exactly(scheme)) for part, scheme in wanted}
+        names |= {_noise(measured.layer_of(part)) for part, _ in wanted}
+        if not kept.has(names):
             measured.run_original(REFERENCE.id)
     with report.stage(MEASURE.id):
         for done, (part, scheme) in enumerate(wanted):
             report.progress(MEASURE.id, done, len(wanted), f"{part.key} {scheme.name}")
-            found = kept.get(part, scheme)
-            if found is None:
-                found = measured.divergence(part, scheme)
-                kept.keep(part, scheme, found)
+            layer = measured.layer_of(part)
+            noise = kept.get(*_noise(layer), partial(measured.noise, layer))
+            found = kept.get(_modules(part), _exactly(scheme), partial(measured.divergence, part, scheme))
             report.metric(METRIC, found.value, unit="nats per token", layer=part.key)
             size = sizes[part.key, scheme.name]
-            cells.append(Sensitivity(part=part.key, scheme=scheme.name, bytes=size, kl=found))
+            cells.append(Sensitivity(part=part.key, scheme=scheme.name, bytes=size, kl=found, noise=noise.value))
         report.progress(MEASURE.id, len(wanted), len(wanted))
     return SensitivityResult(
         model=command.model,
@@ -104,6 +106,7 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
         tokens=sum(row.scored for row in rows),
         sha256=digest(rows),
         seconds=time.perf_counter() - began,
+        group_size=command.group_size,
     ).model_dump(mode="json")
 
 
@@ -121,7 +124,7 @@ class _Measured:
             self._inputs.forget()
         # One order of documents for all cells, so that their intervals differ by what was measured and nothing else.
         self._weights = np.array([row.scored for row in rows], dtype=np.float64)
-        self._counts = resample_counts(np.zeros(len(rows), dtype=np.int64), seed=0)
+        self._drawn = resampled(np.zeros(len(rows), dtype=np.int64), seed=0)
 
     @torch.no_grad()
     def run_original(self, stage: str) -> None:
@@ -143,26 +146,40 @@ class _Measured:
     @torch.no_grad()
     def divergence(self, part: Part, scheme: Scheme) -> Estimate:
         """Mean KL(original || original with this part in this scheme), with its interval over documents."""
-        sums = np.zeros(len(self._rows), dtype=np.float64)
-        layer = self._inputs.layer_of(part.modules)
+        layer = self.layer_of(part)
         with compressed(self._loaded.model, part.modules, scheme):
-            for number, batch in enumerate(self._batches):
-                self._report.check()
-                with self._inputs.beginning_at(layer, number):
-                    logits = self._logits(batch)
-                start = 0
-                for index, ours in zip(batch, logits, strict=True):
-                    theirs = self._reference[number][start : start + len(ours)]
-                    sums[index] = _divergence(theirs, ours)
-                    start += len(ours)
+            return self._changed(layer, f"{part.key} in {scheme.name}")
+
+    @torch.no_grad()
+    def noise(self, layer: int) -> Estimate:
+        """Mean KL(original || original with the layer's input moved by what its dtype rounds away)."""
+        generator = torch.Generator(device=self._loaded.device).manual_seed(layer)
+        with self._inputs.disturbed(layer, generator):
+            return self._changed(layer, f"layer {layer}")
+
+    def layer_of(self, part: Part) -> int:
+        """The decoder layer in which a change of the part begins to show."""
+        return self._inputs.layer_of(part.modules)
+
+    def _changed(self, layer: int, what: str) -> Estimate:
+        """Mean divergence of the model as it is now, where nothing changed before `layer`."""
+        sums = np.zeros(len(self._rows), dtype=np.float64)
+        for number, batch in enumerate(self._batches):
+            self._report.check()
+            with self._inputs.beginning_at(layer, number):
+                logits = self._logits(batch)
+            start = 0
+            for index, ours in zip(batch, logits, strict=True):
+                theirs = self._reference[number][start : start + len(ours)]
+                sums[index] = _divergence(theirs, ours)
+                start += len(ours)
         if not np.isfinite(sums).all():
             raise BitpressError(
                 "not-a-number",
-                f"{part.key} in {scheme.name} gives probabilities that are not numbers.",
+                f"{what} gives probabilities that are not numbers.",
                 "The weights may be damaged; look at the original.",
             )
-        mean, low, high = mean_interval(sums, self._weights, self._counts)
-        return Estimate(value=mean, low=low, high=high)
+        return mean_estimate(sums, self._weights, self._drawn, positive=True)
 
     def _logits(self, batch: Sequence[int]) -> list[torch.Tensor]:
         """(scored tokens, vocabulary) of each row of the batch, in the model's own dtype."""
@@ -258,21 +275,27 @@ class _Cells:
         self._file = Path(command.cache) / f"{key}.jsonl"
         self._read()
 
-    def get(self, part: Part, scheme: Scheme) -> Estimate | None:
-        """The kept figure of this part in this very scheme."""
-        return self._found.get((_modules(part), _exactly(scheme)))
+    def has(self, names: Iterable[tuple[str, str]]) -> bool:
+        """Whether all figures of these names (modules, scheme) are kept."""
+        return all(name in self._found for name in names)
 
-    def keep(self, part: Part, scheme: Scheme, kl: Estimate) -> None:
-        """Keep a figure at once; a full disk costs the figure's place in the cache and nothing else."""
-        if self._file is None:
-            return
-        line = {"modules": _modules(part), "scheme": _exactly(scheme), "kl": kl.model_dump(mode="json")}
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-        except OSError:
-            self._file = None
+    def get(self, modules: str, scheme: str, measure: Callable[[], Estimate]) -> Estimate:
+        """The kept figure, or a new one, which is kept at once.
+
+        A disk that is full costs the figure's place in the cache and nothing else.
+        """
+        if (modules, scheme) in self._found:
+            return self._found[modules, scheme]
+        kl = self._found[modules, scheme] = measure()
+        if self._file is not None:
+            line = {"modules": modules, "scheme": scheme, "kl": kl.model_dump(mode="json")}
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                with self._file.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(line) + "\n")
+            except OSError:
+                self._file = None
+        return kl
 
     def _read(self) -> None:
         if self._file is None or not self._file.is_file():
@@ -288,6 +311,10 @@ class _Cells:
         if content and not content.endswith(b"\n"):
             with self._file.open("ab") as stream:
                 stream.write(b"\n")
+
+
+def _noise(layer: int) -> tuple[str, str]:
+    return f"layer {layer}", "noise"
 
 
 def _modules(part: Part) -> str:

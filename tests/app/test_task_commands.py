@@ -42,9 +42,9 @@ def test_that_names_come_with_commas_or_often_and_paths_become_absolute(
 
 
 def test_that_no_text_leaves_tasks_alone_and_nothing_without_them(home: Home):
-    assert texts_named([Path("none")], without=True) == ()
+    assert texts_named(["none"], without=True) == ()
     with pytest.raises(BitpressError) as refused:
-        texts_named([Path("none")], without=False)
+        texts_named(["none"], without=False)
     assert refused.value.problem.code == "wrong-usage"
     assert run(["evaluate", "a", "b", "--text", "none"]) == WRONG_USAGE
 

@@ -10,7 +10,7 @@ from test_parts import experts, linear, survey
 
 from core.measure.mix_recipe import mix_document, patterns
 from core.measure.parts import parts_of
-from core.measure.sensitivity_values import UNQUANTIZED, Assignment, Part
+from core.measure.sensitivity_values import UNQUANTIZED, Assignment, Part, SensitivityResult
 from core.methods.catalogue import find
 from core.methods.recipe_document import RecipeDocument, document_text, read_document
 from core.methods.resolve_recipe import resolve_recipe
@@ -22,6 +22,24 @@ def choice(parts: tuple[Part, ...], *schemes: str, seed: int = 0) -> Assignment:
     draw = random.Random(seed)
     chosen = {part.key: draw.choice(schemes) for part in parts}
     return Assignment(budget_bytes=0, bytes=0, schemes=chosen, predicted_kl=0.0, uniform={})
+
+
+def mixed(chosen: Assignment, parts: tuple[Part, ...], model: Survey, group_size: int) -> RecipeDocument:
+    result = SensitivityResult(
+        model="",
+        parts=parts,
+        schemes=(),
+        cells=(),
+        tokens=0,
+        sha256="",
+        seconds=0.0,
+        assignment=chosen,
+        group_size=group_size,
+    )
+    found = mix_document(result, model)
+    assert found is not None
+    assert mix_document(result.model_copy(update={"assignment": None}), model) is None
+    return found
 
 
 def pressed(found: RecipeDocument, model: Survey) -> dict[str, str]:
@@ -36,7 +54,7 @@ def test_that_every_layer_gets_the_scheme_of_its_part(seed: int) -> None:
     model = llama_survey()
     parts = parts_of(model, ("lm_head",))
     chosen = choice(parts, "W4A16", "W8A16", UNQUANTIZED, seed=seed)
-    found = pressed(mix_document(chosen, parts, model, 64), model)
+    found = pressed(mixed(chosen, parts, model, 64), model)
     wanted = {name: chosen.schemes[part.key] for part in parts for name in part.modules}
     assert found == {name: scheme for name, scheme in wanted.items() if scheme != UNQUANTIZED}
 
@@ -44,7 +62,7 @@ def test_that_every_layer_gets_the_scheme_of_its_part(seed: int) -> None:
 def test_that_the_recipe_passes_its_own_checks_and_reads_back_from_its_document() -> None:
     model = llama_survey()
     parts = parts_of(model, ("lm_head",))
-    document = mix_document(choice(parts, "W4A16", "W8A16"), parts, model, 64)
+    document = mixed(choice(parts, "W4A16", "W8A16"), parts, model, 64)
     recipe = resolve_recipe(document.method, document.parameters, None, model)
     findings = find("mixed").checks(model, recipe.parameters)
     assert {finding.code for finding in findings} <= {"group-size-chosen"}
@@ -57,10 +75,10 @@ def test_that_the_recipe_passes_its_own_checks_and_reads_back_from_its_document(
 def test_that_no_layer_is_named_by_its_class_and_rules_are_few() -> None:
     model = llama_survey()
     parts = parts_of(model, ("lm_head",))
-    rules = mix_document(choice(parts, "W4A16", "W8A16"), parts, model, 64).parameters["rules"]
+    rules = mixed(choice(parts, "W4A16", "W8A16"), parts, model, 64).parameters["rules"]
     assert all(pattern.startswith("re:") for pattern in rules)
     assert len(rules) <= 8
-    uniform = mix_document(choice(parts, "W4A16"), parts, model, 64).parameters["rules"]
+    uniform = mixed(choice(parts, "W4A16"), parts, model, 64).parameters["rules"]
     assert set(uniform) == {
         r"re:.*layers\.\d+\.self_attn\.(q_proj|k_proj|v_proj)$",
         r"re:.*layers\.\d+\.self_attn\.o_proj$",
@@ -86,7 +104,7 @@ def test_that_a_second_tower_of_the_same_names_is_not_named_along() -> None:
         predicted_kl=0.0,
         uniform={},
     )
-    found = pressed(mix_document(chosen, parts, model, 64), model)
+    found = pressed(mixed(chosen, parts, model, 64), model)
     assert found["model.audio.layers.0.mlp.down_proj"] == "W8A16"
     assert found["model.text.layers.0.mlp.down_proj"] == "W4A16"
 
@@ -102,7 +120,7 @@ def test_that_experts_are_named_by_their_block() -> None:
         predicted_kl=0.0,
         uniform={},
     )
-    found = pressed(mix_document(chosen, parts, model, 32), model)
+    found = pressed(mixed(chosen, parts, model, 32), model)
     assert {scheme for name, scheme in found.items() if ".0.mlp" in name} == {"W4A16"}
     assert {scheme for name, scheme in found.items() if ".1.mlp" in name} == {"W8A16"}
 

@@ -5,7 +5,8 @@ from PySide6.QtWidgets import QCheckBox, QDialog, QLabel, QLineEdit, QPushButton
 from pytestqt.qtbot import QtBot
 
 from core.measure.results import BenchmarkSuite, EvaluationSuite
-from ui.forms.suite_form import SuiteForm, read_batches
+from ui.forms.speed_form import read_batches
+from ui.forms.suite_form import SuiteForm
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
 from ui.tone import Tone

@@ -26,7 +26,7 @@ from core.worker.reporter import JobCancelledError
 
 pytestmark = pytest.mark.model
 
-SUITE = EvaluationSuite(texts=("prose",), window=48, tokens=1500)
+SUITE = EvaluationSuite(texts=("prose",), window=48, tokens=1500, noise_floor=False)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_that_figures_equal_an_independent_computation_in_double_precision(origi
 
 
 def test_that_chat_scores_the_originals_own_greedy_answers_alone(original: Path, perturbed: Path) -> None:
-    suite = EvaluationSuite(texts=("chat",), chat_prompts=3, chat_tokens=6)
+    suite = EvaluationSuite(texts=("chat",), chat_prompts=3, chat_tokens=6, noise_floor=False)
     found = evaluated(original, perturbed, suite=suite)
     tokenizer = AutoTokenizer.from_pretrained(original)
     model = AutoModelForCausalLM.from_pretrained(original)
@@ -131,7 +131,7 @@ def test_that_answers_are_kept_for_the_same_model_and_asked_again_for_a_changed_
     starter: Path, tmp_path: Path
 ) -> None:
     model = write_tiny_llama(tmp_path / "model", starter)
-    suite = EvaluationSuite(texts=("chat",), chat_prompts=2, chat_tokens=4)
+    suite = EvaluationSuite(texts=("chat",), chat_prompts=2, chat_tokens=4, noise_floor=False)
     cache = tmp_path / "cache"
     first = evaluated(model, model, suite=suite, cache=cache)
     (kept,) = cache.glob("*.json")
@@ -168,7 +168,6 @@ def test_that_several_texts_are_reported_one_by_one_and_together(
         "load",
         "answers",
         "reference",
-        "noise",
         "score",
     ]
     last = [event for event in memory.events if isinstance(event, Progress) and event.stage == "score"][-1]

@@ -180,9 +180,10 @@ def test_that_a_run_goes_on_where_it_was_stopped(original: Path, text: Path, tmp
     lines = kept.read_text().splitlines()
     assert 5 <= len(lines) < 16
     # A kill may tear the last line; and a figure that was kept is taken as it is.
-    first = json.loads(lines[0])
+    noise, first = (json.loads(line) for line in lines[:2])
+    assert noise["scheme"] == "noise"
     first["kl"]["value"] = 7.0
-    kept.write_text("\n".join([json.dumps(first), *lines[1:]]) + '\n{"modules": "mo')
+    kept.write_text("\n".join([lines[0], json.dumps(first), *lines[2:]]) + '\n{"modules": "mo')
     found = measured(asked)
     assert found.cells[0].kl.value == 7.0
     fresh = measured(command(original, text))
@@ -200,6 +201,19 @@ def test_that_cells_of_other_tokens_or_group_sizes_are_not_taken(original: Path,
     assert kl_of(first, DOWN, "W4A16") != kl_of(coarse, DOWN, "W4A16")
     assert kl_of(first, DOWN, "W4A16") != kl_of(fewer, DOWN, "W4A16")
     assert len(list(tmp_path.glob("*.jsonl"))) == 2
+
+
+def test_that_what_eight_bits_lose_is_told_from_what_bfloat16_rounds(starter: Path, text: Path, tmp_path: Path) -> None:
+    model = write_tiny_llama(tmp_path / "bf16", starter, dtype=torch.bfloat16)
+    rounded_16 = measured(command(model, text, None, "W8A16"))
+    exact = measured(command(write_tiny_llama(tmp_path / "f32", starter), text, None, "W8A16"))
+    assert all(cell.noise < 1e-6 for cell in exact.cells)
+    assert all(cell.noise > 1e-5 for cell in rounded_16.cells)
+    # What is above the noise is nearer to what single precision says than what was measured.
+    pairs = list(zip(rounded_16.cells, exact.cells, strict=True))
+    assert sum(abs(one.excess - other.kl.value) for one, other in pairs) < sum(
+        abs(one.kl.value - other.kl.value) for one, other in pairs
+    )
 
 
 def test_that_fused_experts_are_measured_as_one_part(original: Path, text: Path, tmp_path: Path) -> None:

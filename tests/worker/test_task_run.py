@@ -233,6 +233,24 @@ def test_that_lm_evaluation_harness_renders_templates_in_the_sandbox(model: Path
         lm_eval.utils.apply_template("{{ question.__class__.__mro__ }}", {"question": "x"})
 
 
+def test_that_worked_examples_come_first_and_in_order(model: Path, tmp_path: Path):
+    items = [{"question": f"What is {n} plus {n}?", "answer": str(2 * n)} for n in range(1, 6)]
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "shown.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items[:2]))
+    tasks = exact_task(
+        tmp_path / "task",
+        items[2:],
+        dataset_kwargs={"data_files": {"test": "items.jsonl", "dev": "shown.jsonl"}},
+        fewshot_split="dev",
+        num_fewshot=2,
+    )
+    _, answers = ask(model, tasks, tmp_path)
+    shown = "".join(f"{item['question']}\nAnswer: {item['answer']}\n\n" for item in items[:2])
+    plain = Plain(model)
+    expected = [plain.written(f"{shown}{item['question']}\nAnswer:", 8) for item in items[2:]]
+    assert [one.answer for one in answers["short"]] == expected
+
+
 def test_that_an_answer_longer_than_the_context_is_refused(model: Path, tmp_path: Path):
     items = [{"question": "How long?", "answer": "long"}]
     tasks = exact_task(tmp_path / "task", items, generation_kwargs={"until": ["\n"], "max_gen_toks": 600})

@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 from bitpress_process import Bitpress, gone, names, state
-from conftest import TEXT
 
 pytestmark = pytest.mark.model
+
+PROSE = """The harbour lies under fog in the morning, and the boats wait for the wind.
+A miller keeps his grain dry, or the whole winter's bread is lost to him.
+When two numbers are added, their order makes no difference to the sum.
+"""
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     """A text to score."""
     path = tmp_path / "text.txt"
-    path.write_text(TEXT * 4, encoding="utf-8")
+    path.write_text(PROSE * 4, encoding="utf-8")
     return path
 
 
