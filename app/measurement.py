@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from app.calibration import answers_folder, pinned
 from app.compression import survey_of
 from app.engine import Engine
+from app.engines import engine_place
 from core.calibration.spec import CalibrationSpec
+from core.engines.loopback import loopback_endpoint
+from core.engines.offered import VLLM
 from core.errors import BitpressError
-from core.jobs import work
+from core.jobs import serving, work
 from core.jobs.comparison import Contender, comparison
 from core.jobs.protocol import MeasureSensitivity, Prove
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.sensitivity import sensitivity
+from core.jobs.task_evaluation import task_evaluation
 from core.measure.assignment import budget_bytes, least_bytes, read_budget, require_room, uniform_bytes
+from core.measure.fetched_texts import place
 from core.measure.parts import parts_of, sizes_of, trial_scheme
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
+from core.measure.task_files import find_tasks
 from core.methods.catalogue import find
 from core.methods.divisibility import default_group
 from core.methods.method import Expected
@@ -38,25 +45,62 @@ LOADED_OVER_STORED = 2.5
 async def start_evaluation(
     engine: Engine, *, original: LocalModel, others: Sequence[LocalModel], suite: EvaluationSuite
 ) -> Run:
-    """Score the original and the others on the same tokens."""
+    """Score the original and the others on the same tokens, and let them answer the suite's tasks.
+
+    Raises BitpressError for a task that cannot be asked and a text that was not fetched, before anything runs.
+    """
+    cache = str(engine.home.root / "cache" / "evaluation")
+    paths = [str(model.path) for model in others]
+    asked = _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")})
+    suite = suite.model_copy(update={"texts": tuple(place(text, engine.home) for text in suite.texts)})
+    if suite.tasks:
+        tasks = await asyncio.to_thread(find_tasks, suite.tasks)
+        return await engine.queue.submit(
+            asked,
+            task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=engine.settings.device),
+        )
     return await engine.queue.submit(
-        _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")}),
-        work.evaluation(
-            str(original.path),
-            [str(model.path) for model in others],
-            suite,
-            cache=str(engine.home.root / "cache" / "evaluation"),
-            device=engine.settings.device,
-        ),
+        asked, work.evaluation(str(original.path), paths, suite, cache=cache, device=engine.settings.device)
     )
 
 
-async def start_benchmark(engine: Engine, *, models: Sequence[LocalModel], suite: BenchmarkSuite) -> Run:
-    """Measure speed and memory, one model after the other, each in a process of its own."""
+async def start_benchmark(
+    engine: Engine, *, models: Sequence[LocalModel], suite: BenchmarkSuite, api_key: str = ""
+) -> Run:
+    """Measure speed and memory in the suite's engine, one model after the other, each in a process of its own.
+
+    At an endpoint `models` may be empty, or the one that is served there. Raises BitpressError `unknown-engine`,
+    `engine-missing`, `engine-unfinished`, `bad-endpoint`, `endpoint-elsewhere`, `wrong-usage`.
+    """
+    if suite.engine == "endpoint":
+        return await _start_endpoint(engine, models, suite, api_key)
+    paths, device = [str(model.path) for model in models], engine.settings.device
+    if suite.engine == "transformers":
+        job = work.benchmark(paths, suite, device=device)
+    elif suite.engine == VLLM:
+        job = serving.serving(paths, suite, engine_place(engine.home, VLLM), device=device)
+    else:
+        raise BitpressError(
+            "unknown-engine", f"There is no engine {suite.engine!r}.", f"Engines are transformers, {VLLM} and endpoint."
+        )
     return await engine.queue.submit(
-        _asked(RunKind.BENCHMARK, "Benchmark", models, {"suite": suite.model_dump(mode="json")}),
-        work.benchmark([str(model.path) for model in models], suite, device=engine.settings.device),
+        _asked(RunKind.BENCHMARK, "Benchmark", models, {"suite": suite.model_dump(mode="json")}), job
     )
+
+
+async def _start_endpoint(engine: Engine, models: Sequence[LocalModel], suite: BenchmarkSuite, api_key: str) -> Run:
+    if len(models) > 1:
+        raise BitpressError("wrong-usage", "An endpoint serves one model at a time.", "Name one model, or none.")
+    address = loopback_endpoint(suite.endpoint or "")
+    asked = NewRun(
+        kind=RunKind.BENCHMARK,
+        title="Benchmark",
+        models=tuple(str(model.path) for model in models) or (address,),
+        model_name=models[0].name if models else suite.served_model or address,
+        settings={"suite": suite.model_dump(mode="json")},
+    )
+    path = str(models[0].path) if models else None
+    return await engine.queue.submit(asked, serving.endpoint(path, suite, api_key=api_key))
 
 
 async def start_sensitivity(
@@ -107,6 +151,7 @@ async def start_sensitivity(
                 job=context.job,
                 model=str(model.path),
                 schemes=tuple(wanted),
+                group_size=chosen,
                 ignore=ignore,
                 calibration=spec,
                 answers=str(answers_folder(engine, model)) if spec.has_self_chat else None,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.engine import Engine
 from app.tasks import Tasks
@@ -16,6 +17,9 @@ from core.jobs.snapshot import JobSnapshot
 from core.models.local_model import LocalModel
 from core.telemetry.sample import Sample
 from ui.main_window import MainWindow
+
+if TYPE_CHECKING:
+    from app.pages.sweeps import Sweeps
 
 Listener = Callable[[int, JobSnapshot, AnyEvent | None], None]
 
@@ -33,6 +37,8 @@ class Shell:
     on_runs: list[Callable[[tuple[Run, ...]], None]] = field(default_factory=list)
     on_event: list[Listener] = field(default_factory=list)
     on_sample: list[Callable[[Sample], None]] = field(default_factory=list)
+    sweeps: Sweeps | None = None
+    """Drives sweeps; made by `sweeps_of` when the first page asks."""
     going: dict[str, Callable[[object], None]] = field(default_factory=dict)
     """What a page does when another page sends the user there with something in hand."""
 

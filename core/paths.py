@@ -85,5 +85,15 @@ class Home:
         return self.root / "calibration"
 
     @property
+    def texts(self) -> Path:
+        """Evaluation texts that were fetched on request, one folder each."""
+        return self.root / "texts"
+
+    @property
+    def engines(self) -> Path:
+        """Environments of engines that are not part of the application, one folder each."""
+        return self.root / "engines"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"

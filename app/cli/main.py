@@ -9,7 +9,24 @@ from typing import Any
 
 import typer
 
-from app.cli import advise, calibration, compress, demo, deploy, measure, models, presets, runs, sensitivity
+from app.cli import (
+    advise,
+    calibration,
+    compress,
+    demo,
+    deploy,
+    engine,
+    gates,
+    measure,
+    models,
+    presets,
+    report,
+    runs,
+    sensitivity,
+    sweep,
+    tasks,
+    texts,
+)
 from app.cli.output import CANCELLED, DONE, WRONG_USAGE, Output
 from app.installed_version import installed_version
 from core.errors import Problem
@@ -36,16 +53,20 @@ app.command("compress")(compress.compress)
 app.command("prove")(compress.prove)
 app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)
+app.command("tasks")(tasks.list_tasks)
 app.command("generate")(measure.generate)
-app.command("sweep")(measure.sweep)
+app.command("sweep")(sweep.sweep)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
-app.command("report")(runs.report)
+app.command("report")(report.report)
+app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
 app.add_typer(calibration.app, name="calibration")
+app.add_typer(engine.commands, name="engine")
+app.add_typer(texts.commands, name="texts")
 
 
 @app.callback(invoke_without_command=True)

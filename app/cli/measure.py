@@ -1,21 +1,26 @@
-"""bitpress evaluate, bench, generate, sweep."""
+"""bitpress evaluate, bench, generate."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.output import BLOCKED, DONE, FAILED, Output
+from app.cli.output import BLOCKED, DONE, Output
 from app.cli.session import follow, serve
+from app.cli.tasks import Items, Tasks, say_power, split_names, tell_tasks
 from app.engine import Engine
 from core.errors import BitpressError
-from core.measure.results import BenchmarkSuite, EvaluationSuite, Fidelity, Sampling
+from core.measure.evaluation_texts import asked_name
+from core.measure.results import BenchmarkSuite, EvaluationResult, EvaluationSuite, Sampling
+
+if TYPE_CHECKING:
+    from core.measure.gates import Gate as GateValue
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 Gate = Annotated[
-    str | None, typer.Option("--gate", help="near-lossless, production or aggressive: exit status 3 if it is not met.")
+    str | None,
+    typer.Option("--gate", help="An entry of `bitpress gates`, or a YAML file: exit status 3 if it is not passed."),
 ]
 _EVALUATION = EvaluationSuite()
 _BENCHMARK = BenchmarkSuite()
@@ -26,50 +31,111 @@ def evaluate(
     original: Annotated[str, typer.Argument(help="The original model.")],
     others: Annotated[list[str], typer.Argument(help="Models to compare with it.")],
     text: Annotated[
-        list[Path] | None, typer.Option("--text", help="Score these files instead of the built-in texts.")
+        list[str] | None,
+        typer.Option(
+            "--text",
+            help="Score these instead: names from `bitpress texts`, files, or folders; `none` asks --tasks alone.",
+        ),
     ] = None,
     tokens: Annotated[int, typer.Option("--tokens", min=64, help="Most tokens scored per text.")] = _EVALUATION.tokens,
+    tasks: Tasks = None,
+    items: Items = None,
     gate: Gate = None,
     as_json: Json = False,
 ) -> int:
-    """Measure perplexity and KL divergence from the original on held-out text."""
+    """Measure perplexity and KL divergence from the original on held-out text, and answers to tasks."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
+        from app.cli.fidelity_words import fidelity_lines, room_line
         from app.measurement import start_evaluation
-        from core.measure.verdict import gate_named, gate_verdict
+        from core.measure.gate_store import find_gate
 
-        wanted = gate_named(gate) if gate else None
+        wanted = find_gate(engine.home, gate) if gate else None
         suite = _EVALUATION.model_copy(
-            update={"tokens": tokens, **({"texts": tuple(str(path.absolute()) for path in text)} if text else {})}
+            update={
+                "tokens": tokens,
+                "tasks": split_names(tasks),
+                "task_items": items,
+                **({"texts": texts_named(text, without=bool(tasks) and gate is None)} if text else {}),
+            }
         )
+        if suite.tasks:
+            say_power(output, suite.tasks, items)
+        model = engine.model(original)
+        if suite.texts and (line := room_line(model, suite)) is not None:
+            output.say(line)
         run = await start_evaluation(
-            engine, original=engine.model(original), others=[engine.model(other) for other in others], suite=suite
+            engine, original=model, others=[engine.model(other) for other in others], suite=suite
         )
         result: dict[str, Any] = (await follow(engine, run, output)).result
-        verdicts: list[str] = []
-        for other in result["others"]:
-            if wanted is not None:
-                verdicts.append(gate_verdict(Fidelity.model_validate(other), wanted))
-                other["gate"] = {"name": str(wanted.level), "verdict": verdicts[-1]}
-            output.say(
-                f"{other['name']}: perplexity {other['perplexity']:.3f} (x {other['perplexity_ratio']['value']:.4f}), "
-                f"mean KL {other['kl']['mean']:.4f}, same top-1 {100 * other['same_top1']['value']:.1f} %"
-                + (f", {wanted.level}: {verdicts[-1]}" if wanted else "")
-            )
+        for line in fidelity_lines(EvaluationResult.model_validate(result)):
+            output.say(line)
+        if suite.tasks:
+            tell_tasks(output, result)
+        passed = tell_gate(output, engine, wanted, result) if wanted else True
         output.result({"run": run.id, **result})
-        return BLOCKED if any(verdict != "pass" for verdict in verdicts) else DONE
+        return DONE if passed else BLOCKED
 
     return serve(output, command)
 
 
+def tell_gate(output: Output, engine: Engine, gate: GateValue, result: dict[str, Any]) -> bool:
+    """Judge every model of an evaluation, say it, and put it into the result; whether all passed."""
+    from core.measure.evidence import evidence_of
+    from core.measure.judgement import Outcome, judge
+
+    evaluation = EvaluationResult.model_validate(result)
+    original = engine.model(evaluation.original)
+    outcomes = []
+    for other in result["others"]:
+        model = engine.model(other["path"])
+        evidence = evidence_of(
+            other["path"], other["name"], evaluation, bytes=model.bytes, original_bytes=original.bytes
+        )
+        judged = judge(gate, evidence)
+        other["gate"] = {"name": gate.name, "verdict": str(judged.outcome), **judged.model_dump(mode="json")}
+        output.say(f"{other['name']}: {judged.sentence}")
+        outcomes.append(judged.outcome)
+    return all(outcome is Outcome.PASS for outcome in outcomes)
+
+
+def texts_named(text: list[str], *, without: bool) -> tuple[str, ...]:
+    """The files to score; none of them for `--text none`, which leaves something to do only where there are tasks."""
+    if text == ["none"]:
+        if not without:
+            raise BitpressError(
+                "wrong-usage", "--text none leaves nothing to judge.", "Add --tasks, and leave --gate out."
+            )
+        return ()
+    return tuple(asked_name(one) for one in text)
+
+
 def bench(
     *,
-    models: Annotated[list[str], typer.Argument(help="Models to measure, one after the other.")],
-    engine_name: Annotated[str, typer.Option("--engine", help="transformers.")] = "transformers",
-    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, help="Batch sizes; may be given often.")] = None,
-    prompt_tokens: Annotated[int, typer.Option("--prompt-tokens", min=1)] = _BENCHMARK.prompt_tokens,
-    output_tokens: Annotated[int, typer.Option("--output-tokens", min=2)] = _BENCHMARK.output_tokens,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models to measure, one after the other, the original first.")
+    ] = None,
+    engine_name: Annotated[
+        str, typer.Option("--engine", help="transformers, or vllm, which `bitpress engine install vllm` sets up.")
+    ] = "transformers",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", help="Measure an OpenAI-compatible server on this machine: http://127.0.0.1:8000/v1"
+        ),
+    ] = None,
+    served: Annotated[str, typer.Option("--model", help="The endpoint's name of the model.")] = "",
+    key_variable: Annotated[str, typer.Option("--api-key-env", help="Variable that holds the endpoint's key.")] = "",
+    batch: Annotated[
+        list[int] | None,
+        typer.Option("--batch", min=1, help="Batch sizes, in a server requests at once; may be given often."),
+    ] = None,
+    case: Annotated[
+        str, typer.Option("--use-case", help="Lengths of a published use case: chat, rag, summarisation ...")
+    ] = "",
+    prompt_tokens: Annotated[int | None, typer.Option("--prompt-tokens", min=1)] = None,
+    output_tokens: Annotated[int | None, typer.Option("--output-tokens", min=2)] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1)] = _BENCHMARK.repeats,
     as_json: Json = False,
 ) -> int:
@@ -77,39 +143,28 @@ def bench(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
+        from app.cli.speed import bench_suite, show_speed
+        from app.engines import api_key
         from app.measurement import start_benchmark
 
-        if engine_name != "transformers":
-            raise BitpressError(
-                "unknown-engine",
-                f"This version measures in transformers only; {engine_name} is not built in yet.",
-                "Leave --engine out.",
-            )
-        suite = BenchmarkSuite(
-            batches=tuple(batch or _BENCHMARK.batches),
-            prompt_tokens=prompt_tokens,
-            output_tokens=output_tokens,
-            repeats=repeats,
+        suite = bench_suite(
+            BenchmarkSuite(
+                batches=tuple(batch or _BENCHMARK.batches),
+                repeats=repeats,
+                engine="endpoint" if endpoint is not None else engine_name,
+                endpoint=endpoint,
+                served_model=served,
+            ),
+            case,
+            prompt_tokens,
+            output_tokens,
         )
-        run = await start_benchmark(engine, models=[engine.model(model) for model in models], suite=suite)
+        if not models and endpoint is None:
+            raise BitpressError("needs-model", "No model is named.", "Name a model, or an endpoint with --endpoint.")
+        found = [engine.model(model) for model in models or ()]
+        run = await start_benchmark(engine, models=found, suite=suite, api_key=api_key(key_variable))
         result: dict[str, Any] = (await follow(engine, run, output)).result
-        rows = []
-        for model in result["models"]:
-            conditions = model["conditions"]
-            rows.append(
-                {**model, "engine": conditions["engine"], "device": conditions["device"], "dtype": conditions["dtype"]}
-            )
-            for case in rows[-1]["cases"]:
-                for key in ("ttft_ms", "itl_ms", "tokens_per_second"):
-                    figure = case[key]
-                    output.say(
-                        f"{model['name']:<40} batch {case['batch']:<3} {key:<18} {figure['value']:.2f} "
-                        f"({figure['low']:.2f} to {figure['high']:.2f})"
-                    )
-            for note in conditions["notes"]:
-                output.say(f"  {note}")
-        output.result({"run": run.id, "models": rows})
-        return DONE
+        return show_speed(output, run.id, result)
 
     return serve(output, command)
 
@@ -152,34 +207,5 @@ def generate(
             }
         )
         return DONE
-
-    return serve(output, command)
-
-
-def sweep(
-    model: Annotated[str, typer.Argument(help="The model to compress by every method.")],
-    methods: Annotated[str, typer.Option("--methods", help="Entries of `bitpress methods`, with commas.")],
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Calibration samples.")] = 128,
-    gate: Gate = None,
-    as_json: Json = False,
-) -> int:
-    """Compress one model by several methods, measure all of them on the same text, and print the table."""
-    output = Output(as_json)
-
-    async def command(engine: Engine) -> int:
-        from app.sweep import run_sweep
-
-        rows = await run_sweep(
-            engine,
-            output,
-            model=model,
-            methods=[name.strip() for name in methods.split(",") if name.strip()],
-            samples=samples,
-            gate=gate,
-        )
-        output.result({"rows": rows})
-        if all(row["output"] is None for row in rows):
-            return FAILED
-        return BLOCKED if gate and any(row.get("gate", {}).get("verdict") != "pass" for row in rows) else DONE
 
     return serve(output, command)

@@ -26,7 +26,7 @@ DONE, FAILED, WRONG_USAGE, BLOCKED, CANCELLED = 0, 1, 2, 3, 130
 """Exit statuses."""
 FAULTS = frozenset({"unexpected", "worker-died"})
 """Problems whose details are worth printing: nobody foresaw them."""
-PLACED = frozenset({"bad-recipe"})
+PLACED = frozenset({"bad-recipe", "bad-gate"})
 """Problems whose message is one `FILE:LINE:COLUMN: ...` a line."""
 _HARMLESS = "\n\t\u200c\u200d"
 """Beside line ends the joiners, without which Persian and many emoji fall apart."""

@@ -73,27 +73,6 @@ def show(
     return serve(output, command)
 
 
-def report(
-    runs: Annotated[list[int], typer.Argument(help="Runs that the report covers.")],
-    output_file: Annotated[Path, typer.Option("--output", help="FILE.pdf, .html, .json, .csv or .md")],
-    as_json: Json = False,
-) -> int:
-    """Write a report over compression runs and everything measured of their artifacts."""
-    output = Output(as_json)
-
-    async def command(engine: Engine) -> int:
-        from core.report.collect import collect
-        from core.report.export import export, writer
-
-        writer(output_file)
-        export(collect(runs, engine.store, engine.home), output_file.absolute())
-        output.result({"output": str(output_file.absolute())})
-        output.say(str(output_file.absolute()))
-        return DONE
-
-    return serve(output, command)
-
-
 def _script(run: Run, folder: Path) -> str:
     from core.report.reproduce import python_script
 

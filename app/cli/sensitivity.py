@@ -60,6 +60,7 @@ def sensitivity(
         from app.compression import survey_of
         from app.measurement import DEFAULT_SCHEMES, start_sensitivity
         from app.starter import ensure_starter
+        from core.measure.mix_recipe import mix_document
         from core.measure.sensitivity_values import SensitivityResult
 
         if device is not None:
@@ -86,11 +87,8 @@ def sensitivity(
         result = SensitivityResult.model_validate(raw)
         told: dict[str, Any] = {"run": run.id, **raw}
         survey = await survey_of(engine, found)
-        document = None
-        if result.assignment is not None and survey is not None:
-            from core.measure.mix_recipe import mix_document
-
-            document = mix_document(result.assignment, result.parts, survey, run.settings["group_size"])
+        document = mix_document(result, survey) if survey is not None else None
+        if document is not None:
             told |= {"recipe": document.model_dump(mode="json", exclude_none=True)}
             told |= {"command": _command(model, document, write_recipe)}
             if write_recipe is not None:
@@ -152,9 +150,15 @@ def _say(output: Output, result: SensitivityResult) -> None:
         key=lambda kind: (_ORDER_OF_KINDS.index(kind) if kind in _ORDER_OF_KINDS else len(_ORDER_OF_KINDS), kind),
     )
     for scheme in result.schemes:
-        output.say(f"\nMean KL divergence with one part alone in {scheme}, in thousandths of a nat per token")
+        output.say(
+            f"\nMean KL divergence with one part alone in {scheme}, above rounding noise, in nats / 1000 per token"
+        )
         _say_map(output, result, scheme, kinds)
-    output.say(f"Scored {result.tokens:,} tokens in {result.seconds:.0f} s.")
+    noise = max((cell.noise for cell in result.cells), default=0.0)
+    output.say(
+        f"Scored {result.tokens:,} tokens in {result.seconds:.0f} s. Rounding noise is {1000 * noise:.3f} at most: a "
+        "change of no meaning makes as much, and it is taken off."
+    )
     mix = result.assignment
     if mix is None:
         return
@@ -168,7 +172,10 @@ def _say(output: Output, result: SensitivityResult) -> None:
                 if layers:
                     output.say(f"    {kind:<10} of layer {', '.join(layers)}")
     output.say(f"  sum of its parts' divergences: {mix.predicted_kl:.4f} nats per token")
-    sums = {scheme: sum(cell.kl.value for cell in result.cells if cell.scheme == scheme) for scheme in result.schemes}
+    sums = {
+        scheme: sum(max(0.0, cell.kl.value) for cell in result.cells if cell.scheme == scheme)
+        for scheme in result.schemes
+    }
     for scheme, size in mix.uniform.items():
         divergence = f", sum {sums[scheme]:.4f}" if scheme in sums else ""
         output.say(f"  all in {scheme:<12} {size:>14,} bytes{divergence}")
@@ -176,7 +183,7 @@ def _say(output: Output, result: SensitivityResult) -> None:
 
 def _say_map(output: Output, result: SensitivityResult, scheme: str, kinds: list[str]) -> None:
     """Layers down, kinds across; a star where the mix chose this scheme. In colour on a terminal alone."""
-    figures = {cell.part: cell.kl.value for cell in result.cells if cell.scheme == scheme}
+    figures = {cell.part: max(0.0, cell.kl.value) for cell in result.cells if cell.scheme == scheme}
     places = {(part.layer, part.kind): part.key for part in result.parts}
     chosen = result.assignment.schemes if result.assignment is not None else {}
     largest = max(figures.values(), default=0.0)

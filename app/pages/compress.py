@@ -10,6 +10,7 @@ from app.compression import Inside, look_inside, plan_compression, start_compres
 from app.engine import free_name
 from app.mending import mended_compression
 from app.pages.presets import PresetBinding
+from app.pages.sweeps import ask_sweep, show_sweeps, sweeps_of
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from app.starter import ensure_starter
@@ -36,6 +37,10 @@ class CompressBinding:
         page.choice_changed.connect(lambda choice: shell.tasks.replace("plan", self._planned(choice)))
         page.run_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=True)))
         page.queue_requested.connect(lambda choice: shell.tasks.start("compress", self._started(choice, show=False)))
+        page.sweep_requested.connect(lambda choice: shell.tasks.start("ask-sweep", self._asked_sweep(choice)))
+        page.last_sweep_requested.connect(lambda: show_sweeps(page, shell))
+        sweeps_of(shell).listeners.append(lambda result: page.show_swept(result is not None))
+        sweeps_of(shell).refresh()
         page.mend_requested.connect(lambda choice: shell.tasks.replace("mend", self._mended(choice)))
         self._refused: tuple[str, Inside] | None = None
         self._presets = PresetBinding(page, shell)
@@ -54,6 +59,8 @@ class CompressBinding:
     def _receive(self, thing: object) -> None:
         if isinstance(thing, LocalModel):
             self._page.select_model(thing.path)
+        elif isinstance(thing, tuple):
+            self._page.show_recipe(*thing)
         elif isinstance(thing, Run) and thing.kind in (RunKind.COMPRESS, RunKind.REHEARSE):
             self._page.show_recipe(Path(thing.models[0]), Recipe.model_validate(thing.settings["recipe"]))
 
@@ -155,6 +162,11 @@ class CompressBinding:
         await self._shell.read_runs()
         if first is not None and show:
             self._shell.go("runs", first.id)
+
+    async def _asked_sweep(self, choice: CompressChoice) -> None:
+        model = await self._model(choice)
+        if model is not None:
+            await ask_sweep(self._page, self._shell, model, choice)
 
     async def _rehearsed(self, choice: CompressChoice) -> None:
         """Rehearse the current method; it takes its turn in the queue like every job."""

@@ -82,13 +82,17 @@ def overlap(samples: Iterable[CalibrationSample], texts: Mapping[str, str], word
 
 
 def evaluation_texts() -> dict[str, str]:
-    """The built-in texts and prompts that models are judged by, by the name of their file or kind."""
+    """The built-in texts, prompts and task items that models are judged by, by the name of their file or kind."""
     folder = files("resources")
     entries = sorted(folder.joinpath("texts").iterdir(), key=lambda entry: entry.name)
     texts = {entry.name: entry.read_text(encoding="utf-8") for entry in entries if entry.name.endswith(".txt")}
     lines = folder.joinpath("prompts/evaluation.jsonl").read_text(encoding="utf-8").splitlines()
     for number, messages in enumerate((json.loads(line)["messages"] for line in lines if line.strip()), 1):
         texts[f"evaluation prompt {number}"] = "\n".join(message["content"] for message in messages)
+    for entry in sorted(folder.joinpath("tasks").iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".jsonl"):
+            items = [json.loads(line) for line in entry.read_text(encoding="utf-8").splitlines() if line.strip()]
+            texts[entry.name] = "\n".join(item["question"] for item in items)
     proof = json.loads(folder.joinpath("prompts/proof.json").read_text(encoding="utf-8"))["prompts"]
     return texts | {f"proof prompt {number}": prompt for number, prompt in enumerate(proof, 1)}
 

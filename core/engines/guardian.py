@@ -40,8 +40,13 @@ def main(arguments: list[str]) -> int:
     # Orphans among the server's children become ours, and are found whatever session they moved to.
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
-        server = subprocess.Popen(  # noqa: PLW1509 - there is one thread only
-            command, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True, preexec_fn=_die_with_guardian
+        # There is one thread yet, so that Python may run in the child before it becomes the server.
+        server = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            start_new_session=True,
+            preexec_fn=_die_with_guardian,  # noqa: PLW1509
         )
     except OSError as error:
         _say({"failed": str(error)})

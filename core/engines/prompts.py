@@ -10,14 +10,13 @@ from pathlib import Path
 from core.errors import BitpressError
 from core.models.local_files import inside, read_json
 
-WORDS = tuple(
-    """
-    river stone table winter garden letter morning bridge paper window engine market silver forest mountain harbour
-    kitchen summer village orange station pencil island evening carpet bottle ladder meadow copper pocket blanket
-    candle corner doctor feather guitar hammer jacket kettle lantern mirror needle ocean parcel quarter ribbon
-    saddle thunder umbrella valley wagon yellow anchor basket cotton dragon
-    """.split()
-)
+_TEXT = """
+river stone table winter garden letter morning bridge paper window engine market silver forest mountain harbour
+kitchen summer village orange station pencil island evening carpet bottle ladder meadow copper pocket blanket candle
+corner doctor feather guitar hammer jacket kettle lantern mirror needle ocean parcel quarter ribbon saddle thunder
+umbrella valley wagon yellow anchor basket cotton dragon
+"""
+WORDS = tuple(_TEXT.split())
 
 
 def plain_ids(folder: Path) -> tuple[int, ...]:

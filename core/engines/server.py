@@ -145,15 +145,19 @@ class GuardedServer:
         self._forget()
 
     def wait_until_ready(
-        self, healthy: Callable[[], bool], *, seconds: float = READY_SECONDS, check: Callable[[], None] = lambda: None
+        self,
+        healthy: Callable[[], bool],
+        *,
+        seconds: float = READY_SECONDS,
+        beat: Callable[[float], None] = lambda _seconds: None,
     ) -> float:
-        """Seconds until `healthy`; `check` is called meanwhile, and may raise.
+        """Seconds until `healthy`; `beat` is called with the seconds so far meanwhile, and may raise.
 
         Raises BitpressError `server-died` and `server-not-ready`, with the end of its log as details.
         """
         started = time.monotonic()
         while True:
-            check()
+            beat(time.monotonic() - started)
             if not self.alive:
                 raise self.died()
             if healthy():
@@ -163,20 +167,22 @@ class GuardedServer:
                     "server-not-ready",
                     f"The server did not get ready within {seconds:.0f} seconds.",
                     f"The details hold the end of its log; the whole log is {self.log}.",
-                    last_lines(self.log),
+                    _end(self.log),
                 )
             time.sleep(POLL_SECONDS)
 
     def died(self) -> BitpressError:
         """What to raise when it is gone too early: the reason as its log tells it."""
-        text = last_lines(self.log, LOG_LINES * 10)
-        reason = cause(text)
+        if self._listening is not None:
+            # How it ended is told last.
+            self._listening.join(timeout=2.0)
+        reason = cause(log_text(self.log))
         ended = _ending(self.status)
         return BitpressError(
             "server-died",
             f"The server {ended} before the measuring was done" + (f": {reason}" if reason else "."),
             advice(reason) or f"The details hold the end of its log; the whole log is {self.log}.",
-            last_lines(self.log),
+            _end(self.log),
         )
 
     def _listen(self, held: subprocess.Popen[str]) -> None:
@@ -200,13 +206,13 @@ def end_session(leader: int) -> None:
                 process.send_signal(signal.SIGKILL)
 
 
-def last_lines(log: Path, lines: int = LOG_LINES) -> str:
-    """The end of a log; empty where it cannot be read."""
+def log_text(log: Path) -> str:
+    """The last 256 KiB of a log; empty where it cannot be read."""
     try:
         with log.open("rb") as stream:
-            size = stream.seek(0, 2)
+            size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - LOG_BYTES))
-            return "\n".join(stream.read().decode(errors="replace").splitlines()[-lines:])
+            return stream.read().decode(errors="replace")
     except OSError:
         return ""
 
@@ -224,14 +230,16 @@ def advice(reason: str) -> str:
     """What a person can do about a known reason; empty for any other."""
     lowered = reason.lower()
     if "failed to find a kernel" in lowered or "not supported" in lowered or "unsupported" in lowered:
-        return (
-            "The engine cannot run the model's format on this machine. Measure another artifact, or elsewhere."
-        )
+        return "The engine cannot run the model's format on this machine. Measure another artifact, or elsewhere."
     if "memory" in lowered:
         return "Close other programs, ask for shorter lengths or fewer requests at once, or measure a smaller model."
     if "max_model_len" in lowered or "max_position" in lowered:
         return "Ask for a shorter prompt or a shorter output."
     return ""
+
+
+def _end(log: Path) -> str:
+    return "\n".join(log_text(log).splitlines()[-LOG_LINES:])
 
 
 def _ending(status: int | None) -> str:

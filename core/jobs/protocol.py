@@ -230,6 +230,8 @@ class MeasureSensitivity(Value):
     job: str
     model: str
     schemes: tuple[Scheme, ...]
+    group_size: int | str | None = None
+    """What the schemes were made with; it stays with the result."""
     ignore: tuple[str, ...] = ()
     calibration: CalibrationSpec = CalibrationSpec()
     """The text that is scored: of a chat that ends with an answer, the answer alone."""
@@ -237,6 +239,34 @@ class MeasureSensitivity(Value):
     tokens: int = 2048
     """Most tokens scored."""
     cache: str | None = None
+    device: str = "auto"
+
+
+class EnginePlace(Value):
+    """An engine's environment: its interpreter, its own home folder, and which build of the engine it holds."""
+
+    interpreter: str
+    home: str
+    version: str
+    cpu: bool
+
+
+class MeasureServer(Value):
+    """Measure a server over HTTP: one of ours, started for `model` and ended after, or the suite's endpoint.
+
+    The result is a ModelBenchmark. No heavy library is loaded.
+    """
+
+    type: Literal["measure_server"] = "measure_server"
+    job: str
+    model: str | None
+    """Folder; of an endpoint it gives the tokenizer and the size, and may be None."""
+    suite: BenchmarkSuite
+    place: EnginePlace | None = None
+    """Environment of the engine; None for an endpoint."""
+    log: str
+    """File for the server's log."""
+    api_key: str = Field(default="", repr=False)
     device: str = "auto"
 
 
@@ -269,6 +299,7 @@ Command = Annotated[
     | RunTasks
     | Benchmark
     | MeasureSensitivity
+    | MeasureServer
     | Cancel
     | Shutdown,
     Field(discriminator="type"),

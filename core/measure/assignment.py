@@ -105,7 +105,7 @@ def require_room(budget: int, least: int) -> None:
 
 
 def assign(parts: Sequence[Part], cells: Sequence[Sensitivity], budget: int) -> Assignment:
-    """The schemes with the smallest summed divergence within `budget` bytes; a part may also stay unquantized.
+    """The schemes with the smallest summed divergence above noise within `budget` bytes; a part may stay unquantized.
 
     Exact: an integer program with a binary variable for each part and scheme. Raises BitpressError `budget-too-small`,
     `nothing-measured` where a part has no cell and no size of its own, and `no-assignment` where the solver gives up.

@@ -12,12 +12,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.errors import BitpressError
+from core.measure.fetched_texts import FETCHABLE, find, not_fetched
 from core.value import Received
 
 CHAT = "chat"
 """The name of the text that the original writes itself; it has prompts instead of documents."""
 
-BUILT_IN = ("prose", "technical")
+BUILT_IN = ("prose", "technical", "code", "languages")
 """Names of the texts that ship with the application."""
 
 SUFFIXES = (".txt", ".md")
@@ -32,10 +33,48 @@ class EvaluationPrompt(Received):
     messages: tuple[dict[str, str], ...]
 
 
+class TextRecord(Received):
+    """What is known of one file in `resources/texts`.
+
+    `words` are parted by white space; of Chinese and Japanese they are characters. `language` is that of the prose,
+    by its ISO 639-1 code; `kind` says what kind of document or which programming language it is.
+    """
+
+    file: str
+    domain: str
+    kind: str
+    language: str
+    words: int
+    licence: str
+    author: str
+    sha256: str
+
+
+def provenance() -> tuple[TextRecord, ...]:
+    """The record of every text that ships. Raises BitpressError `broken-texts` where the file is damaged."""
+    content = (files("resources") / "texts" / "PROVENANCE.json").read_text(encoding="utf-8")
+    try:
+        return tuple(TextRecord.model_validate(entry) for entry in json.loads(content))
+    except (ValueError, ValidationError) as error:
+        raise BitpressError(
+            "broken-texts",
+            f"The list of the texts that ship with the application cannot be read: {error}",
+            "Install the application again.",
+        ) from error
+
+
+def asked_name(text: str) -> str:
+    """What a person typed as a text, as an evaluation keeps it: a known name as it is, a path made absolute."""
+    if text in (CHAT, *BUILT_IN) or find(text) is not None:
+        return text
+    return str(Path(text).expanduser().absolute())
+
+
 def documents(name: str) -> tuple[tuple[str, str], ...]:
     """(document name, text) of a built-in text or of the user's file, or of every text file under a folder.
 
-    Raises BitpressError: no-such-text, unsupported-text, wrong-encoding, empty-text.
+    Fetched texts are named by their folder, see `fetched_texts.place`. Raises BitpressError: no-such-text,
+    text-not-fetched, unsupported-text, wrong-encoding, empty-text.
     """
     if name in BUILT_IN:
         folder = files("resources") / "texts"
@@ -44,6 +83,8 @@ def documents(name: str) -> tuple[tuple[str, str], ...]:
             key=lambda entry: entry.name,
         )
         return tuple((entry.name.removesuffix(".txt"), entry.read_text(encoding="utf-8")) for entry in found)
+    if find(name) is not None:
+        raise not_fetched(name)
     path = Path(name).expanduser()
     if path.is_dir():
         paths = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
@@ -53,9 +94,10 @@ def documents(name: str) -> tuple[tuple[str, str], ...]:
             )
         return tuple((str(entry.relative_to(path)), _read(entry)) for entry in paths)
     if not path.is_file():
+        known = (CHAT, *BUILT_IN, *(text.name for text in FETCHABLE))
         raise BitpressError(
             "no-such-text",
-            f"There is no text {name}: it is neither a file nor one of {', '.join((CHAT, *BUILT_IN))}.",
+            f"There is no text {name}: it is neither a file nor one of {', '.join(known)}.",
             "Name a .txt or .md file, a folder of them, or a built-in text.",
         )
     if path.suffix.lower() not in SUFFIXES:

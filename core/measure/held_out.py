@@ -6,12 +6,14 @@ import json
 from importlib.abc import Traversable
 from importlib.resources import files
 
+DOCUMENTS = ("import-check", "prose-06-review-guidebook", "prose-12-surveyor", "prose-18-vacant-lot")
+"""The documents of every proof. They are named, so that proofs stay comparable when evaluation texts are added."""
+
 
 def held_out_documents(resources: Traversable | None = None) -> tuple[tuple[str, str], ...]:
-    """(name, text) of every document in `resources/texts`, by name."""
+    """(name, text) of the proof's documents in `resources/texts`."""
     folder = (resources or files("resources")) / "texts"
-    found = sorted((item for item in folder.iterdir() if item.name.endswith(".txt")), key=lambda item: item.name)
-    return tuple((item.name.removesuffix(".txt"), item.read_text(encoding="utf-8")) for item in found)
+    return tuple((name, (folder / f"{name}.txt").read_text(encoding="utf-8")) for name in DOCUMENTS)
 
 
 def proof_prompts(resources: Traversable | None = None) -> tuple[str, ...]:

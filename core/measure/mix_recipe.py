@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from core.measure.parts import layer_of
-from core.measure.sensitivity_values import UNQUANTIZED, Assignment, Part
+from core.measure.sensitivity_values import UNQUANTIZED, Assignment, Part, SensitivityResult
+from core.methods.divisibility import default_group
 from core.methods.parameters import default_ignore
 from core.methods.recipe_document import RecipeDocument
 from core.methods.targets import REGULAR, linears_of, matches
@@ -44,11 +45,13 @@ def mixed_parameters(
     }
 
 
-def mix_document(
-    assignment: Assignment, parts: Sequence[Part], survey: Survey, group_size: int | str
-) -> RecipeDocument:
-    """The recipe document that presses the mix; its calibration is the method's default."""
-    return RecipeDocument(method=METHOD, parameters=mixed_parameters(assignment, parts, survey, group_size))
+def mix_document(result: SensitivityResult, survey: Survey) -> RecipeDocument | None:
+    """The recipe document that presses the mix, its calibration the method's default; None where none was chosen."""
+    mix = result.assignment
+    if mix is None:
+        return None
+    group = result.group_size or default_group(survey, [str(pattern) for pattern in default_ignore(survey)])
+    return RecipeDocument(method=METHOD, parameters=mixed_parameters(mix, result.parts, survey, group))
 
 
 def patterns(parts: Sequence[Part], every: Sequence[SurveyedModule], *, ignore: Iterable[str] = ()) -> tuple[str, ...]:

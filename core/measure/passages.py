@@ -83,6 +83,15 @@ def batches(rows: Sequence[Row], tokens: int) -> tuple[tuple[int, ...], ...]:
     return (*found, tuple(batch)) if batch else tuple(found)
 
 
+def reference_bytes(tokens: int, hidden: int, item: int) -> int:
+    """Bytes that keeping what an original computes takes: one hidden state a scored token.
+
+    `hidden` is the model's width, `item` the bytes of one of its numbers (2 in bfloat16). The log-probabilities
+    themselves would take vocabulary / hidden times as many.
+    """
+    return tokens * hidden * item
+
+
 def digest(rows: Sequence[Row]) -> str:
     """SHA-256 over the scored token ids in order, each as four bytes, little-endian."""
     found = hashlib.sha256()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.errors import Problem
+from core.measure.evaluation_texts import BUILT_IN, CHAT
 from core.measure.task_results import TaskResult
 from core.value import Estimate, Json, Range, Received
 
@@ -308,10 +309,12 @@ class BenchmarkSuite(Received):
 class EvaluationSuite(Received):
     """What an evaluation scores: built-in text names (`chat`, `prose`) or files; lengths in tokens."""
 
-    texts: tuple[str, ...] = ("chat", "prose")
+    texts: tuple[str, ...] = (CHAT, *BUILT_IN)
+    """All that ship by default: one text alone crowns the method that was made for its domain."""
     window: int = 512
-    tokens: int = 8192
-    """Most tokens scored per text."""
+    tokens: int = 4096
+    """Most tokens scored per text. Five texts then make 20,000, which a model of 135 million parameters on two cores
+    reads in a minute or so, and the original three times as often; the interval of mean KL is then some 5 to 10 %."""
     chat_prompts: int = 24
     """Held-out prompts whose greedy answers by the original make the text `chat`."""
     chat_tokens: int = 128

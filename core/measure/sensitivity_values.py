@@ -20,13 +20,22 @@ class Part(Received):
 
 
 class Sensitivity(Received):
-    """Mean KL(original || original with only this part in this scheme), nats per token."""
+    """What a scheme costs in one part, and what the part weighs in it."""
 
     part: str
     scheme: str
     bytes: int
     """The part's bytes on disk in that scheme, scales included."""
     kl: Estimate
+    """Mean KL(original || original with only this part in this scheme) less the noise, nats per token.
+
+    The interval is of the paired difference over documents; it reaches below zero where nothing can be measured.
+    """
+    noise: float = 0.0
+    """The divergence that a change of no meaning makes at the same layer: its input moved by a rounding here and there.
+
+    In bfloat16 any change rounds all that follows otherwise, which is far more than eight bits lose.
+    """
 
 
 UNQUANTIZED = "UNQUANTIZED"
@@ -41,7 +50,7 @@ class Assignment(Received):
     schemes: dict[str, str]
     """Scheme by part key."""
     predicted_kl: float
-    """Sum of the parts' sensitivities: an upper-side guess that ignores how errors meet."""
+    """Sum of the parts' divergences above the noise: a guess from the upper side that ignores how errors meet."""
     uniform: dict[str, int]
     """Bytes of the same parts in each single scheme."""
 
@@ -58,3 +67,5 @@ class SensitivityResult(Received):
     """Over the token ids scored."""
     seconds: float
     assignment: Assignment | None = None
+    group_size: int | str | None = None
+    """Of the schemes whose groups are free, as the method `mixed` takes it."""

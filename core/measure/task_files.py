@@ -34,12 +34,15 @@ CHOICE, GENERATE = "multiple_choice", "generate_until"
 
 _SUFFIXES = (".yaml", ".yml")
 _MOST_CHOICES = 64
+_PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map"))
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFile:
     """A checked task. `config` names no file: its items stand in `data`, by split."""
 
+    source: str
+    """What an evaluation's suite calls it: a built-in name, or the path of its YAML file."""
     name: str
     title: str
     kind: str
@@ -118,6 +121,7 @@ def read_task(path: Path, *, built_in: bool = False) -> TaskFile:
     metadata = config.get("metadata") or {}
     filters = config.get("filter_list")
     return TaskFile(
+        source=config["task"] if built_in else str(path.absolute()),
         name=config["task"],
         title=config.get("task_alias") or config["task"],
         kind=config["output_type"],
@@ -166,7 +170,9 @@ def _plain(path: Path) -> dict[str, Json]:
         _refuse_tags(path.name, text.root)
         plain: dict[str, Json] = text.plain(text.root)
     except NotYamlError as error:
-        raise _bad(path.name, f"line {error.place.line}: {error.message.rstrip('.')}", error.hint) from error
+        raise _bad(
+            path.name, f"line {error.place.line}: {error.message.rstrip('.')}", error.hint or "Correct it there."
+        ) from error
     except NotPlainError as error:
         line = error.node.start_mark.line + 1
         raise _bad(path.name, f"line {line} holds no plain value", "Write it as text in quotes.") from error
@@ -178,7 +184,7 @@ def _plain(path: Path) -> dict[str, Json]:
 
 
 def _refuse_tags(name: str, node: yaml.Node) -> None:
-    if not node.tag.startswith("tag:yaml.org,2002:"):
+    if node.tag not in _PLAIN_TAGS:
         raise BitpressError(
             "unsafe-task",
             f"{name}, line {node.start_mark.line + 1}: {node.tag} would run Python code of the task's author.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from core.report import card_evaluation
+from core.report.card_text import text as _text
 from core.report.data import ReportData, RunReport
 from core.report.summary import NOT_SERVING
 from core.report.wording import (
@@ -12,7 +14,6 @@ from core.report.wording import (
     interval,
     milliseconds,
     nats,
-    one_line,
     percent,
     rate,
     seconds,
@@ -63,10 +64,13 @@ def _run(data: ReportData, run: RunReport) -> Iterator[str]:
     for title, before, after in _rows(data, run):
         yield f"| {title} | {before} | {after} |"
     yield ""
+    yield "### Evaluation"
+    yield ""
     if run.quality is None:
         yield "Quality was not measured."
     else:
         quality = run.quality
+        yield from card_evaluation.rows(run, quality)
         yield (
             f"Quality over {whole(quality.tokens)} held-out tokens in {whole(quality.documents)} documents, "
             f"{_text(quality.conditions.engine)} on {_text(quality.conditions.device)}. Intervals are 95 %."
@@ -130,12 +134,6 @@ def _making(run: RunReport) -> Iterator[str]:
     for digest in run.hashes:
         yield f"- SHA-256 of {_text(digest.name)}: `{re.sub('[^0-9a-f]', '', digest.sha256)}`"
     yield ""
-
-
-def _text(text: str) -> str:
-    """Foreign text on one line, with everything that Markdown or HTML would read as markup escaped."""
-    plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", plain).replace("://", ":&#47;&#47;").replace("@", "&#64;")
 
 
 def _fenced(text: str, language: str) -> str:

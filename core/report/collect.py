@@ -17,10 +17,10 @@ from core.errors import BitpressError
 from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
+from core.measure.gates import Gate
 from core.measure.results import Fidelity, ProofResult
 from core.measure.sensitivity_values import SensitivityResult
 from core.measure.sweep_values import SweepResult
-from core.measure.task_results import TaskOther
 from core.methods.method import Method, ModifierSpec
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
@@ -30,8 +30,8 @@ from core.plan.hardware import where_it_runs
 from core.plan.predicted import estimates_of, predicted
 from core.report import measured, timeline
 from core.report.data import (
+    MIXED,
     Chapter,
-    GateFacts,
     Hash,
     Judgement,
     MethodFacts,
@@ -78,8 +78,6 @@ class Sources:
     python_script: Callable[[Run, Path], str]
     """Of a run and its folder, where the calibration tokens lie."""
     serve_command: Callable[[Run], str]
-    gate: Callable[[str, Fidelity, tuple[TaskOther, ...]], GateFacts] = gate_of
-    """Of a gate's name, a fidelity and the answers to tasks. Raises BitpressError for an unknown name."""
 
     @classmethod
     def real(cls) -> Sources:
@@ -107,7 +105,7 @@ def collect(
     home: Home,
     chapters: Sequence[str] | None = None,
     *,
-    gate: str | None = None,
+    gate: Gate | None = None,
     sweep: SweepResult | None = None,
     sensitivity: SensitivityResult | None = None,
     sources: Sources | None = None,
@@ -115,11 +113,11 @@ def collect(
 ) -> ReportData:
     """Everything that a report on these compressions says.
 
-    `gate` names a set of limits that every measured model is held against; `sweep` and `sensitivity` bring their
-    chapters.
+    Every model is held against the `gate`; `sweep` and `sensitivity` bring their
+    chapters; the map of sensitivity is found by itself where it was asked for by number, or where a run mixed schemes.
     A run that measured something stands for the compressions whose models it measured, and its figures are preferred
     to newer ones. Raises BitpressError `nothing-to-report`, `not-finished`, `different-originals`, `unknown-chapter`,
-    `unknown-gate`, and whatever the store says of an unknown run.
+    and whatever the store says of an unknown run.
     """
     facts = sources or Sources.real()
     moment = now or datetime.now(UTC).astimezone()
@@ -130,9 +128,11 @@ def collect(
     preferred = frozenset(run.id for run in asked if run.kind is not RunKind.COMPRESS)
     labels = _labels(compressions, facts)
     original = _model(original_path, facts, compressions[0].model_name)
-    around = _Surroundings(store, home, facts, preferred, moment, gate)
+    around = _Surroundings(store, home, facts, preferred, moment)
     made = tuple(_run_report(run, label, around) for run, label in zip(compressions, labels, strict=True))
     reports = measured.in_one_engine(made, preferred)
+    if gate:
+        reports = tuple(run.model_copy(update={"gate": gate_of(gate, run, original_path)}) for run in reports)
     if original.bytes is None:
         known = next((report.original_bytes for report in reports if report.original_bytes), None)
         original = original.model_copy(update={"bytes": known})
@@ -148,8 +148,18 @@ def collect(
         chapters=kept,
         warnings=_general_warnings(original, reports),
         sweep=sweep,
-        sensitivity=sensitivity,
+        sensitivity=sensitivity or _sensitivity(asked, compressions, store, preferred),
     )
+
+
+def _sensitivity(
+    asked: Sequence[Run], compressions: Sequence[Run], store: Runs, preferred: frozenset[int]
+) -> SensitivityResult | None:
+    """The map of sensitivity, where a run of this report measured it or was mixed after one."""
+    wanted = any(run.kind is RunKind.SENSITIVITY for run in asked) or any(run.method == MIXED for run in compressions)
+    if not wanted:
+        return None
+    return measured.sensitivity(store.runs(kind=RunKind.SENSITIVITY), compressions[0].models[0], preferred)
 
 
 def chapters_named(names: Sequence[str] | None) -> tuple[Chapter, ...]:
@@ -218,8 +228,6 @@ class _Surroundings:
     preferred: frozenset[int]
     """Measurement runs that were asked for by number."""
     now: datetime
-    gate: str | None = None
-    """Name of the gate that was asked for."""
 
 
 def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
@@ -235,7 +243,6 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
     found = _judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run)
     speeds = measured.speeds(measurements, run.models[0], output, preferred, moment)
     tasks = measured.tasks(measurements, run.models[0], output, preferred, moment, folder_of=around.home.run_folder)
-    answers = tuple(task.other for task in tasks)
     return RunReport(
         id=run.id,
         label=label,
@@ -258,7 +265,6 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         speed=speeds[0] if speeds else None,
         speeds=speeds,
         tasks=tasks,
-        gate=facts.gate(around.gate, found.fidelity, answers) if around.gate and found else None,
         telemetry=timeline.timeline(samples, events),
         layer_errors=timeline.layer_errors(events),
         versions={**run.versions, **_versions(result.get("versions"))},

@@ -24,6 +24,10 @@ SCHEMA_VERSION = 1
 """Of the JSON export; raised when a field is removed or renamed, not when one is added."""
 
 
+MIXED = "mixed"
+"""Id of the method whose schemes a map of sensitivity chose."""
+
+
 class Chapter(StrEnum):
     """The chapters, in the order of the page. One that has nothing to say is left out of the page."""
 
@@ -135,11 +139,17 @@ class LimitKept(Received):
     """within, beyond or inconclusive."""
     figure: str = ""
     """Id of the figure: perplexity_ratio, kl, same_top1 ..."""
+    measured: float | None = None
+    """None where it was not measured."""
     value: Range | None = None
+    """The figure with its interval, where it has one."""
     bound: float | None = None
-    """The one-sided 95 % bound that was held against the limit."""
+    """The one-sided 95 % bound that was held against the limit; None for a figure without an interval."""
     least: bool = False
     """Whether the limit is the least that is asked for, and not the most that is allowed."""
+    guard: bool = False
+    """Fails the gate where it is surely missed, and never holds it up otherwise."""
+    sentence: str = ""
 
 
 class Judgement(Received):
@@ -155,6 +165,7 @@ class GateFacts(Received):
     """The model against one named set of limits."""
 
     name: str
+    title: str = ""
     verdict: str
     """pass, fail or inconclusive."""
     sentence: str = ""

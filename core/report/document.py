@@ -55,6 +55,11 @@ WORDS = (
     ("Perplexity", "How surprised a model is by a text: the lower, the better it expects it."),
     ("Time to first token", "From sending the prompt to the first token of the answer."),
     ("Inter-token latency", "Mean time between two tokens of the answer after the first."),
+    (
+        "Noise floor",
+        "What the original shows against itself under changes that mean nothing. Under it nothing can be measured.",
+    ),
+    ("Pareto front", "Those of which none other is better both in cost and in closeness to the original."),
     ("Interval", "Where the true figure lies in 95 of 100 repetitions with other texts of the same kind."),
     ("Calibration", "Text that a method runs through the model to see which weights matter."),
     ("Proof", "The saved files opened again in a fresh process, checked, and made to generate."),

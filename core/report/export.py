@@ -36,6 +36,12 @@ def _csv(data: ReportData) -> bytes:
     return as_csv(data).encode("utf-8")
 
 
+def _model_csv(data: ReportData) -> bytes:
+    from core.report.tables import as_model_csv
+
+    return as_model_csv(data).encode("utf-8")
+
+
 def _card(data: ReportData) -> bytes:
     from core.report.card import card
 
@@ -47,14 +53,17 @@ FORMATS: dict[str, Callable[[ReportData], bytes]] = {
     ".html": _html,
     ".json": _json,
     ".csv": _csv,
+    ".models.csv": _model_csv,
     ".md": _card,
 }
-"""What writes a file, by its suffix."""
+"""What writes a file, by what its name ends with; `.csv` has a row for each figure, `.models.csv` for each model."""
 
 
 def writer(path: Path) -> Callable[[ReportData], bytes]:
     """What writes a file of this name. Raises BitpressError `unknown-format` for a suffix that FORMATS has not."""
-    write = FORMATS.get(path.suffix.lower())
+    name = path.name.lower()
+    endings = [one for one in FORMATS if name.endswith(one) and len(name) > len(one)]
+    write = FORMATS[max(endings, key=len)] if endings else None
     if write is None:
         raise BitpressError(
             "unknown-format",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.jobs.run import Run, RunKind
 from core.measure.results import Comparison, EvaluationResult, Generation, ModelBenchmark
+from core.measure.sensitivity_values import SensitivityResult
 from core.report.data import Quality, RunReport, SideBySide, SideText, Speed, TaskFound, TextQuality
 from core.value import Json, Received
 
@@ -149,6 +150,15 @@ def in_one_engine(runs: Sequence[RunReport], preferred: frozenset[int]) -> tuple
         )
         for run in runs
     )
+
+
+def sensitivity(runs: Sequence[Run], original: str, preferred: frozenset[int]) -> SensitivityResult | None:
+    """The map of the original's sensitivity that was asked for by number, else the newest; None where there is none."""
+    for run in _newest(runs, RunKind.SENSITIVITY, preferred):
+        result = _read(SensitivityResult, run.result)
+        if result is not None and _same(result.model, original):
+            return result
+    return None
 
 
 def _kind_of(speed: Speed) -> tuple[object, ...]:

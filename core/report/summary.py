@@ -55,12 +55,17 @@ def level_of(run: RunReport) -> Level:
     return Level.DONE
 
 
+def gate_words(gate: GateFacts) -> str:
+    """`Production: passed`."""
+    said = {"pass": "passed", "fail": "not passed", "inconclusive": "cannot be told yet"}
+    return f"{gate.title or gate.name}: {said.get(gate.verdict, gate.verdict)}"
+
+
 def gate_sentence(gate: GateFacts) -> str:
     """What the gate says, in the gate's own words where it has some."""
     if gate.sentence:
         return gate.sentence
-    said = {"pass": "passes", "fail": "does not pass", "inconclusive": "can neither pass nor fail"}
-    return f"{said.get(gate.verdict, gate.verdict)} the gate {gate.name}"
+    return f"{gate_words(gate)}."
 
 
 def _failed(run: RunReport) -> bool:
@@ -100,7 +105,7 @@ def _sentences(original: ModelFacts, run: RunReport) -> list[str]:
         said.append(f"{run.label} {_smaller(run)}: {size(run.bytes)} on disk instead of {size(run.original_bytes)}.")
     said.append(_quality(run.quality) if run.quality else _unmeasured(run))
     if run.gate:
-        said.append(_gated(run, run.gate))
+        said.append(gate_sentence(run.gate))
     said += _tasks(run)
     said.append(_speed(run.speed) if run.speed else "Speed and memory were not measured.")
     said.append(_proof(run))
@@ -115,10 +120,6 @@ def _quality(quality: Quality) -> str:
         f"{nats(fidelity.kl_interval.value)} nats per token (95{NO_BREAK}% interval {interval(fidelity.kl_interval)}), "
         f"and the perplexity is {significant(fidelity.perplexity_ratio.value, 4)} times the original's.{under}"
     )
-
-
-def _gated(run: RunReport, gate: GateFacts) -> str:
-    return gate.sentence or f"{run.label} {gate_sentence(gate)}."
 
 
 def _tasks(run: RunReport) -> list[str]:
@@ -215,7 +216,7 @@ def _line(run: RunReport) -> str:
     if run.quality is None:
         return f"{run.label} {_smaller(run)}{taken}. {_unmeasured(run)}"
     if run.quality.judgement:
-        gate = f" {_gated(run, run.gate)}" if run.gate else ""
+        gate = f" {gate_words(run.gate)}." if run.gate else ""
         return f"{run.label}: {run.quality.judgement.sentence}{gate}"
     fidelity = run.quality.fidelity
     return (

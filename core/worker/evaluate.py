@@ -1,43 +1,48 @@
-"""Scores compressed models against their original on held-out texts."""
+"""Scores compressed models against their original on held-out texts, one model in memory at a time.
+
+What the original computes is kept on disk, and its logits come from that through its head alone. So it is run once for
+all the others, and not at all where an evaluation before kept the same.
+"""
 
 from __future__ import annotations
 
-import gc
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from core.errors import BitpressError
 from core.jobs.protocol import Evaluate, Stage
 from core.measure.evaluation_texts import CHAT, documents, prompts
-from core.measure.fidelity import BLOCKS_NOTE, ScoredOther, ScoredTokens, summarise
+from core.measure.fidelity import BLOCKS_NOTE, ScoredTokens, Summary, against_noise, summarise
 from core.measure.passages import Row, answer_rows, batches, digest, document_rows, even_shares
 from core.measure.results import Conditions, EvaluationResult
 from core.value import Json
 from core.worker import loading
-from core.worker.decoding import context_length, warm_up
-from core.worker.footprint import free_bytes, weight_bytes
-from core.worker.loading import Loaded
-from core.worker.reference_answers import reference_answers
+from core.worker.decoding import context_length
+from core.worker.noise_floor import NoiseFloors, floors_key, keep_floors, kept_floors, measure_floors
+from core.worker.reference_answers import Answers, kept_answers, reference_answers
+from core.worker.reference_known import KnownModel, known_model
+from core.worker.reference_source import Original, computed_source, kept_source, load_warm
+from core.worker.reference_states import FromStates, Reading, reading
 from core.worker.reporter import Reporter
-from core.worker.scoring import FromModel, Scores, score
+from core.worker.scoring import FromModel, Scores, Source, score, scored_others, scored_tokens
 
-LOAD = Stage(id="load", title="Load the models", unit="model")
+LOAD = Stage(id="load", title="Load the original", unit="model")
 ANSWERS = Stage(id="answers", title="Let the original answer", unit="prompt")
-SCORE = Stage(id="score", title="Score the texts", unit="batch")
+REFERENCE = Stage(id="reference", title="Run the original", unit="batch")
+NOISE = Stage(id="noise", title="Measure the noise floor", unit="batch")
+SCORE = Stage(id="score", title="Score the others", unit="batch")
 
 CPU_LOGITS = 2**27
 CUDA_LOGITS = 2**28
 """Bytes of one batch's logits of one model. Fixed, and not of what is free or of how many models there are: another
 batch size rounds otherwise, and the same evaluation is to give the same figures."""
-
-HEADROOM = 2**31
-"""Bytes left free beside the models, for activations and logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,8 @@ class Text:
 def run(command: Evaluate, report: Reporter) -> Json:
     """The EvaluationResult as JSON.
 
-    Models are held together where memory allows; else the others come one group after the other, and the original is
-    run again for each group. Raises BitpressError `nothing-to-compare`, `nothing-to-score`, `different-tokenizer`,
-    `not-a-number`, and what reading texts and loading raise.
+    Raises BitpressError `nothing-to-compare`, `nothing-to-score`, `different-tokenizer`, `not-a-number`, and what
+    reading texts and loading raise.
     """
     if not command.others or not command.suite.texts:
         raise BitpressError(
@@ -64,30 +68,61 @@ def run(command: Evaluate, report: Reporter) -> Json:
         Text(Path(name).name if name != CHAT else CHAT, () if name == CHAT else documents(name))
         for name in dict.fromkeys(command.suite.texts)
     )
-    chat = CHAT in command.suite.texts
-    report.plan((LOAD, ANSWERS, SCORE) if chat else (LOAD, SCORE))
-    original, others, waiting, load_seconds = _load_first(command, report)
-    rows = _rows(command, report, original, texts)
-    parts: list[Scores] = []
-    scored: list[Loaded] = []
-    notes: list[str] = []
-    with report.stage(SCORE.id):
-        groups = 1 + len(waiting)
-        plan = batches(rows, batch_tokens(original, command.suite.window))
-        for number in range(groups):
-            if number:
-                _release(original, others)
-                others = tuple(_load(path, command.device, original) for path in waiting[number - 1])
-                load_seconds += sum(other.seconds for other in others)
-            share = len(plan) * number
+    with _cache(command) as cache:
+        result, load_seconds = _evaluated(command, report, texts, cache)
+    seconds = time.perf_counter() - began - load_seconds
+    return result.model_copy(update={"seconds": seconds, "load_seconds": load_seconds}).model_dump(mode="json")
 
-            def tell(done: int, share: int = share, total: int = len(plan) * groups) -> None:
-                report.progress(SCORE.id, share + done, total)
+
+@contextmanager
+def _cache(command: Evaluate) -> Iterator[Path]:
+    """The folder for what can be reused; one that is gone afterwards where none is named."""
+    if command.cache is not None:
+        yield Path(command.cache)
+        return
+    # A mapped file cannot be deleted on Windows while something still holds it.
+    with tempfile.TemporaryDirectory(prefix="bitpress-evaluation-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _evaluated(
+    command: Evaluate, report: Reporter, texts: Sequence[Text], cache: Path
+) -> tuple[EvaluationResult, float]:
+    """The result without its times, and the seconds that loading took."""
+    suite = command.suite
+    report.plan(
+        (
+            LOAD,
+            *((ANSWERS,) if CHAT in suite.texts else ()),
+            REFERENCE,
+            *((NOISE,) if suite.noise_floor else ()),
+            SCORE,
+        )
+    )
+    original = Original(known_model(command.original), loading.pick_device(command.device))
+    prepared = _prepare(command, report, original, texts, cache)
+    source, floors = prepared.source, prepared.floors
+    states = source.states if isinstance(source, FromStates) else None
+    if states is not None:
+        original.drop()
+    rows, plan = prepared.reading.rows, prepared.reading.plan
+    parts: list[Scores] = []
+    conditions: list[Conditions] = []
+    load_seconds = original.seconds
+    with report.stage(SCORE.id):
+        for number, path in enumerate(command.others):
+            report.progress(SCORE.id, len(plan) * number, len(plan) * len(command.others), Path(path).name)
+            other = load_warm(path, original.device, original.known)
+            load_seconds += other.seconds
+            conditions.append(other.conditions)
+
+            def tell(done: int, before: int = len(plan) * number, name: str = Path(path).name) -> None:
+                report.progress(SCORE.id, before + done, len(plan) * len(command.others), name)
 
             parts.append(
                 score(
-                    FromModel(original.path, original.model),
-                    [FromModel(other.path, other.model) for other in others],
+                    source,
+                    (FromModel(path, other.model),),
                     rows,
                     plan,
                     device=original.device,
@@ -95,114 +130,120 @@ def run(command: Evaluate, report: Reporter) -> Json:
                     check=report.check,
                 )
             )
-            scored += [_without_model(other) for other in others]
-    tokens = ScoredTokens(
-        text=np.concatenate([np.full(row.scored, row.text, dtype=np.int64) for row in rows]),
-        document=np.concatenate([np.full(row.scored, row.document, dtype=np.int64) for row in rows]),
-        position=np.concatenate([np.arange(row.first, len(row.ids)) for row in rows]),
-        nll=parts[0].nll,
-        confidence=parts[0].confidence,
-    )
-    figures = summarise(tokens, _others(scored, parts), [text.name for text in texts], seed=command.suite.seed)
-    if figures.blocks:
-        notes.append(BLOCKS_NOTE)
+            other.model = None
+            loading.release()
+    known = scored_tokens(rows, parts[0])
+    figures = _figures(command, known, parts, texts, floors)
+    notes = [note for one in (original.conditions, *conditions) for note in one.notes]
+    notes += [*original.notes, *((BLOCKS_NOTE,) if figures.blocks else ())]
     result = EvaluationResult(
         original=command.original,
         original_perplexity=figures.perplexity,
-        tokens=int(tokens.nll.size),
+        tokens=int(known.nll.size),
         documents=len({row.document for row in rows}),
-        window=command.suite.window,
+        window=suite.window,
         sha256=digest(rows),
         others=figures.others,
         texts=figures.texts,
         pairs=figures.pairs,
-        conditions=_conditions(original, scored, notes),
-        seconds=time.perf_counter() - began - load_seconds,
-        load_seconds=load_seconds,
+        conditions=original.conditions.model_copy(update={"notes": tuple(dict.fromkeys(notes))}),
+        seconds=0.0,
+        noise=floors.together if floors is not None else (),
+        reference_bytes=states.facts.bytes if states is not None and command.cache is not None else 0,
+        reference_reused=prepared.reused,
     )
-    return result.model_dump(mode="json")
+    return result, load_seconds
 
 
-def batch_tokens(original: Loaded, window: int) -> int:
-    """Tokens of one batch, so that its logits stay within bounds; at least one window."""
-    vocabulary = int(original.model.config.get_text_config().vocab_size)
-    item = torch.finfo(original.model.dtype).bits // 8
-    allowed = CUDA_LOGITS if original.device.type == "cuda" else CPU_LOGITS
-    return max(window, allowed // (vocabulary * item))
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The tokens, and what gives the original's logits on them."""
+
+    reading: Reading
+    source: Source
+    floors: NoiseFloors | None
+    reused: bool
 
 
-def grouped(paths: Sequence[str], dense: int, free: int) -> tuple[tuple[str, ...], ...]:
-    """Others that fit into memory together beside the original, in order, each group at least one.
-
-    `dense` are the bytes of the original's weights: a compressed model takes its file's size, and that again once
-    transformers has decompressed it. `free` are the bytes free before the original is loaded.
-    """
-    groups: list[tuple[str, ...]] = []
-    group: list[str] = []
-    left = free - HEADROOM - dense
-    room = left
-    for path in paths:
-        need = dense + weight_bytes(path)
-        if group and need > room:
-            groups.append(tuple(group))
-            group, room = [], left
-        group.append(path)
-        room -= need
-    return (*groups, tuple(group))
-
-
-def _load_first(
-    command: Evaluate, report: Reporter
-) -> tuple[Loaded, tuple[Loaded, ...], tuple[tuple[str, ...], ...], float]:
-    """The original and the first group of others, the groups that wait, and the seconds that loading took."""
+def _prepare(command: Evaluate, report: Reporter, original: Original, texts: Sequence[Text], cache: Path) -> _Prepared:
+    """Everything of the original, from the cache as far as it is there, else by loading and running it."""
+    suite, known = command.suite, original.known
+    folder, noises = cache / "reference", cache / "noise"
+    chat = CHAT in suite.texts
     with report.stage(LOAD.id):
-        device = loading.pick_device(command.device)
-        groups = grouped(command.others, weight_bytes(command.original), free_bytes(device))
-        total = 1 + len(groups[0])
-        report.progress(LOAD.id, 0, total, Path(command.original).name)
-        original = _load(command.original, command.device, None)
-        others: list[Loaded] = []
-        for path in groups[0]:
-            report.progress(LOAD.id, 1 + len(others), total, Path(path).name)
-            others.append(_load(path, command.device, original))
-        report.progress(LOAD.id, total, total)
-    return original, tuple(others), groups[1:], original.seconds + sum(other.seconds for other in others)
-
-
-def _load(path: str, device: str, original: Loaded | None) -> Loaded:
-    """A warm model, the warming counted as loading; it must have the original's vocabulary."""
-    loaded = loading.load(path, device)
-    loaded.seconds += warm_up(loaded)
-    if original is not None and (
-        loaded.model.config.get_text_config().vocab_size != original.model.config.get_text_config().vocab_size
-        or loaded.tokenizer.get_vocab() != original.tokenizer.get_vocab()
-    ):
-        raise BitpressError(
-            "different-tokenizer",
-            f"{path} does not have the tokenizer of {original.path}, so they cannot be compared token by token.",
-            "Compare models that were made from the same original.",
+        report.progress(LOAD.id, 0, 1, Path(command.original).name)
+        answers: Answers | None = ()
+        if chat:
+            answers = kept_answers(known, prompts()[: suite.chat_prompts], most=suite.chat_tokens, cache=cache)
+        read = None if answers is None else _reading(command, original, texts, answers)
+        kept = None if read is None else kept_source(folder, original, read)
+        floors = (
+            None if read is None or not suite.noise_floor else kept_floors(noises, floors_key(read.key, suite.seed))
         )
-    return loaded
+        if kept is None or (suite.noise_floor and floors is None):
+            original.load()
+        report.progress(LOAD.id, 1, 1)
+    if chat:
+        with report.stage(ANSWERS.id):
+            if answers is None:
+                answers = reference_answers(
+                    known,
+                    original.load(),
+                    prompts()[: suite.chat_prompts],
+                    most=suite.chat_tokens,
+                    cache=cache,
+                    report=report,
+                    stage=ANSWERS.id,
+                )
+            report.progress(ANSWERS.id, suite.chat_prompts, suite.chat_prompts)
+    if read is None:
+        read = _reading(command, original, texts, answers or ())
+    with report.stage(REFERENCE.id):
+        source: Source = kept or computed_source(
+            folder, original, read, lambda done: report.progress(REFERENCE.id, done, len(read.plan))
+        )
+        report.progress(REFERENCE.id, len(read.plan), len(read.plan))
+    if suite.noise_floor:
+        with report.stage(NOISE.id):
+            if floors is None:
+                floors = measure_floors(
+                    known.path,
+                    original.load().model,
+                    read.rows,
+                    [text.name for text in texts],
+                    batch_tokens=batch_tokens(known, original.device, suite.window),
+                    device=original.device,
+                    seed=suite.seed,
+                    after_batch=lambda done, total: report.progress(NOISE.id, done, total),
+                    check=report.check,
+                )
+                keep_floors(noises, floors_key(read.key, suite.seed), floors)
+            report.progress(NOISE.id, 1, 1)
+    return _Prepared(read, source, floors, kept is not None)
 
 
-def _rows(command: Evaluate, report: Reporter, original: Loaded, texts: Sequence[Text]) -> tuple[Row, ...]:
-    """All rows of all texts, in order."""
+def _reading(command: Evaluate, original: Original, texts: Sequence[Text], answers: Answers) -> Reading:
+    rows = _rows(command, original.known, texts, answers)
+    plan = batches(rows, batch_tokens(original.known, original.device, command.suite.window))
+    return reading(original.known, rows, plan, loading.device_name(original.device))
+
+
+def batch_tokens(known: KnownModel, device: torch.device, window: int) -> int:
+    """Tokens of one batch, so that its logits stay within bounds; at least one window."""
+    item = torch.finfo(known.dtype).bits // 8
+    allowed = CUDA_LOGITS if device.type == "cuda" else CPU_LOGITS
+    return max(window, allowed // (known.vocabulary * item))
+
+
+def _rows(command: Evaluate, original: KnownModel, texts: Sequence[Text], answers: Answers) -> tuple[Row, ...]:
+    """All rows of all texts, in order. Raises BitpressError `nothing-to-score`."""
     suite = command.suite
-    context = context_length(original.model)
+    context = context_length(original)
     window = suite.window if context is None else min(suite.window, context)
     rows: list[Row] = []
     for index, text in enumerate(texts):
         first_document = rows[-1].document + 1 if rows else 0
         if text.name == CHAT and not text.documents:
-            with report.stage(ANSWERS.id):
-                answers = reference_answers(
-                    original,
-                    prompts()[: suite.chat_prompts],
-                    most=suite.chat_tokens,
-                    cache=None if command.cache is None else Path(command.cache),
-                    report=report,
-                    stage=ANSWERS.id,
-                )
             shares = even_shares([len(answer) for _, answer in answers], suite.tokens)
             cut = [(prompt, answer[:share]) for (prompt, answer), share in zip(answers, shares, strict=True)]
             found = answer_rows(cut, text=index, first_document=first_document)
@@ -239,39 +280,17 @@ def _prefix(tokenizer: Any) -> list[int]:
     return whole[: whole.index(plain[0])] if plain and plain[0] in whole else []
 
 
-def _without_model(loaded: Loaded) -> Loaded:
-    """What is said of a model after it was scored, so that the model itself can be dropped."""
-    return Loaded(
-        path=loaded.path,
-        model=None,
-        tokenizer=None,
-        device=loaded.device,
-        seconds=loaded.seconds,
-        compressed=loaded.compressed,
-        conditions=loaded.conditions,
-    )
-
-
-def _release(original: Loaded, others: Sequence[Loaded]) -> None:
-    """Give the others' memory back before the next group comes."""
-    for other in others:
-        other.model = other.tokenizer = None
-    gc.collect()
-    if original.device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def _others(scored: Sequence[Loaded], parts: Sequence[Scores]) -> tuple[ScoredOther, ...]:
-    figures = [
-        (part.others_nll[index], part.kl[index], part.kl_reverse[index], part.same[index], part.top5[index])
-        for part in parts
-        for index in range(part.others_nll.shape[0])
+def _figures(
+    command: Evaluate,
+    tokens: ScoredTokens,
+    parts: Sequence[Scores],
+    texts: Sequence[Text],
+    floors: NoiseFloors | None,
+) -> Summary:
+    others = [
+        other
+        for path, part in zip(command.others, parts, strict=True)
+        for other in scored_others(((path, Path(path).name),), part)
     ]
-    return tuple(
-        ScoredOther(other.path, Path(other.path).name, *figure) for other, figure in zip(scored, figures, strict=True)
-    )
-
-
-def _conditions(original: Loaded, others: Sequence[Loaded], notes: Sequence[str]) -> Conditions:
-    said = [note for loaded in (original, *others) for note in loaded.conditions.notes]
-    return original.conditions.model_copy(update={"notes": tuple(dict.fromkeys((*said, *notes)))})
+    figures = summarise(tokens, others, [text.name for text in texts], seed=command.suite.seed)
+    return figures if floors is None else against_noise(figures, floors.together, floors.texts)

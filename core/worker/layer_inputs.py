@@ -60,6 +60,20 @@ class LayerInputs:
             self._whole = True
 
     @contextmanager
+    def disturbed(self, layer: int, generator: torch.Generator) -> Iterator[None]:
+        """Passes whose input of this layer is moved by what its dtype rounds away, here and there."""
+
+        def move(_layer: Any, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            if args:
+                return (moved(args[0], generator), *args[1:]), named
+            return args, {**named, "hidden_states": moved(named["hidden_states"], generator)}
+
+        with ExitStack() as undo:
+            if self._layers:
+                undo.callback(self._layers[layer].register_forward_pre_hook(move, with_kwargs=True).remove)
+            yield
+
+    @contextmanager
     def beginning_at(self, layer: int, batch: int) -> Iterator[None]:
         """A pass over a batch that was recorded, in which the layers before `layer` compute nothing."""
         if self._whole or layer == 0:
@@ -71,6 +85,18 @@ class LayerInputs:
                 skipped.forward = _giving(self._kept[batch][place + 1])
                 undo.callback(skipped.__dict__.pop, "forward")
             yield
+
+
+MOVED = 1 / 12
+"""Share of numbers that are moved, by a unit in the last place up or down: the variance of rounding to the nearest."""
+
+
+def moved(hidden: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The numbers, some of them the next larger or smaller one of their dtype."""
+    chance = torch.rand(hidden.shape, generator=generator, device=hidden.device)
+    step = (chance < MOVED / 2).double() - (chance > 1 - MOVED / 2).double()
+    # Three quarters of the spacing at 1 is nearest to one unit in the last place for every mantissa.
+    return (hidden.double() * (1 + step * 0.75 * torch.finfo(hidden.dtype).eps)).to(hidden.dtype)
 
 
 def _giving(hidden: torch.Tensor) -> Callable[..., torch.Tensor]:

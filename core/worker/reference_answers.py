@@ -15,6 +15,7 @@ from transformers import GenerationConfig, StoppingCriteria
 from core.measure.evaluation_texts import EvaluationPrompt
 from core.worker.decoding import end_ids, prompt_ids
 from core.worker.loading import Loaded
+from core.worker.reference_known import KnownModel
 from core.worker.reporter import Reporter
 
 BATCH = 8
@@ -24,7 +25,17 @@ Answers = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 """(prompt ids, answer ids) for each prompt; an answer that ended has its end token."""
 
 
+def kept_answers(
+    known: KnownModel, prompts: Sequence[EvaluationPrompt], *, most: int, cache: Path | None
+) -> Answers | None:
+    """The answers of an evaluation before, or None where the same model was not asked the same."""
+    asked = _asked(known, prompts)
+    answers = None if cache is None else _read(cache / f"{_key(known, asked, most)}.json", asked)
+    return None if answers is None else tuple(zip(asked, answers, strict=True))
+
+
 def reference_answers(
+    known: KnownModel,
     loaded: Loaded,
     prompts: Sequence[EvaluationPrompt],
     *,
@@ -33,18 +44,14 @@ def reference_answers(
     report: Reporter,
     stage: str,
 ) -> Answers:
-    """At most `most` tokens for each prompt, taken from the cache where the same model answered the same before.
+    """At most `most` tokens for each prompt by the loaded original, kept in the cache.
 
     Reports progress in `stage` by prompt. JobCancelledError comes between two tokens.
     """
-    asked = [tuple(prompt_ids(loaded.tokenizer, [dict(message) for message in prompt.messages])) for prompt in prompts]
-    kept = None if cache is None else cache / f"{_key(loaded, asked, most)}.json"
-    answers = None if kept is None else _read(kept, asked)
-    if answers is None:
-        answers = _answer(loaded, asked, most, report, stage)
-        if kept is not None:
-            _write(kept, answers)
-    report.progress(stage, len(asked), len(asked))
+    asked = _asked(known, prompts)
+    answers = _answer(loaded, asked, most, report, stage)
+    if cache is not None:
+        _write(cache / f"{_key(known, asked, most)}.json", answers)
     return tuple(zip(asked, answers, strict=True))
 
 
@@ -118,12 +125,16 @@ def _answer(
     return tuple(answers[index] for index in range(len(asked)))
 
 
-def _key(loaded: Loaded, asked: Sequence[tuple[int, ...]], most: int) -> str:
+def _asked(known: KnownModel, prompts: Sequence[EvaluationPrompt]) -> list[tuple[int, ...]]:
+    return [tuple(prompt_ids(known.tokenizer, [dict(message) for message in prompt.messages])) for prompt in prompts]
+
+
+def _key(known: KnownModel, asked: Sequence[tuple[int, ...]], most: int) -> str:
     facts = {
-        "model": fingerprint(loaded.path),
+        "model": fingerprint(known.path),
         "prompts": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
         "most": most,
-        "ends": sorted(end_ids(loaded.model, loaded.tokenizer)),
+        "ends": sorted(end_ids(known, known.tokenizer)),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

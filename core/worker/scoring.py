@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from core.errors import BitpressError
+from core.measure.fidelity import ScoredOther, ScoredTokens
 from core.measure.passages import Row
 from core.measure.statistics import Floats
 from core.worker.decoding import takes_logits_to_keep
@@ -135,6 +136,33 @@ def score(
     for index, other in enumerate(others):
         _refuse_infinite(rest[index], other)
     return Scores(own[0], own[1], *(rest[:, figure] for figure in range(PER_OTHER)))
+
+
+def scored_tokens(rows: Sequence[Row], scores: Scores) -> ScoredTokens:
+    """What is known of the rows' scored tokens, in order."""
+    return ScoredTokens(
+        text=np.concatenate([np.full(row.scored, row.text, dtype=np.int64) for row in rows]),
+        document=np.concatenate([np.full(row.scored, row.document, dtype=np.int64) for row in rows]),
+        position=np.concatenate([np.arange(row.first, len(row.ids), dtype=np.int64) for row in rows]),
+        nll=scores.nll,
+        confidence=scores.confidence,
+    )
+
+
+def scored_others(named: Sequence[tuple[str, str]], scores: Scores) -> tuple[ScoredOther, ...]:
+    """The others' scores with (path, name) of each."""
+    return tuple(
+        ScoredOther(
+            path=path,
+            name=name,
+            nll=scores.others_nll[index],
+            kl=scores.kl[index],
+            kl_reverse=scores.kl_reverse[index],
+            same=scores.same[index],
+            top5=scores.top5[index],
+        )
+        for index, (path, name) in enumerate(named)
+    )
 
 
 def padded(rows: Sequence[Row], batch: Sequence[int]) -> tuple[torch.Tensor, int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from core.jobs.protocol import MeasureSensitivity, Stage
 from core.measure.parts import parts_of, sizes_of
 from core.measure.passages import Row, batches, digest, even_shares
 from core.measure.sensitivity_values import Part, Sensitivity, SensitivityResult
-from core.measure.statistics import mean_interval, resample_counts
+from core.measure.statistics import Floats, mean_estimate, resampled
 from core.methods.scheme import Scheme
 from core.models.survey_store import weights_identity
 from core.value import Estimate, Json
@@ -38,7 +39,7 @@ LOAD = Stage(id="load", title="Load the model")
 REFERENCE = Stage(id="reference", title="Run the original", unit="batch")
 MEASURE = Stage(id="measure", title="Compress part by part", unit="part and scheme")
 
-FORM = 1
+FORM = 2
 """Of kept cells; raised when what a cell means changes."""
 
 BATCH_TOKENS = 2048
@@ -79,22 +80,31 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
         )
     rows = _rows(loaded, command, folder, report, answering=answering)
     measured = _Measured(loaded, rows, report)
-    kept = _Cells(command, digest(rows), loaded)
+    kept = _Cells(command, rows, loaded)
     cells: list[Sensitivity] = []
     wanted = [(part, scheme) for part in parts for scheme in command.schemes if (part.key, scheme.name) in sizes]
     with report.stage(REFERENCE.id):
-        if any(kept.get(part, scheme) is None for part, scheme in wanted):
+        names = {(_modules(part), _exactly(scheme)) for part, scheme in wanted}
+        names |= {_noise(measured.layer_of(part)) for part, _ in wanted}
+        if not kept.has(names):
             measured.run_original(REFERENCE.id)
     with report.stage(MEASURE.id):
         for done, (part, scheme) in enumerate(wanted):
             report.progress(MEASURE.id, done, len(wanted), f"{part.key} {scheme.name}")
-            found = kept.get(part, scheme)
-            if found is None:
-                found = measured.divergence(part, scheme)
-                kept.keep(part, scheme, found)
-            report.metric(METRIC, found.value, unit="nats per token", layer=part.key)
-            size = sizes[part.key, scheme.name]
-            cells.append(Sensitivity(part=part.key, scheme=scheme.name, bytes=size, kl=found))
+            layer = measured.layer_of(part)
+            noise = kept.get(*_noise(layer), partial(measured.noise, layer))
+            found = kept.get(_modules(part), _exactly(scheme), partial(measured.divergence, part, scheme))
+            kl = measured.mean(found - noise)
+            report.metric(METRIC, kl.value, unit="nats per token", layer=part.key)
+            cells.append(
+                Sensitivity(
+                    part=part.key,
+                    scheme=scheme.name,
+                    bytes=sizes[part.key, scheme.name],
+                    kl=kl,
+                    noise=measured.mean(noise).value,
+                )
+            )
         report.progress(MEASURE.id, len(wanted), len(wanted))
     return SensitivityResult(
         model=command.model,
@@ -104,6 +114,7 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
         tokens=sum(row.scored for row in rows),
         sha256=digest(rows),
         seconds=time.perf_counter() - began,
+        group_size=command.group_size,
     ).model_dump(mode="json")
 
 
@@ -121,7 +132,7 @@ class _Measured:
             self._inputs.forget()
         # One order of documents for all cells, so that their intervals differ by what was measured and nothing else.
         self._weights = np.array([row.scored for row in rows], dtype=np.float64)
-        self._counts = resample_counts(np.zeros(len(rows), dtype=np.int64), seed=0)
+        self._drawn = resampled(np.zeros(len(rows), dtype=np.int64), seed=0)
 
     @torch.no_grad()
     def run_original(self, stage: str) -> None:
@@ -141,28 +152,46 @@ class _Measured:
             self._inputs.forget()
 
     @torch.no_grad()
-    def divergence(self, part: Part, scheme: Scheme) -> Estimate:
-        """Mean KL(original || original with this part in this scheme), with its interval over documents."""
-        sums = np.zeros(len(self._rows), dtype=np.float64)
-        layer = self._inputs.layer_of(part.modules)
+    def divergence(self, part: Part, scheme: Scheme) -> Floats:
+        """KL(original || original with this part in this scheme), summed over each document's tokens."""
+        layer = self.layer_of(part)
         with compressed(self._loaded.model, part.modules, scheme):
-            for number, batch in enumerate(self._batches):
-                self._report.check()
-                with self._inputs.beginning_at(layer, number):
-                    logits = self._logits(batch)
-                start = 0
-                for index, ours in zip(batch, logits, strict=True):
-                    theirs = self._reference[number][start : start + len(ours)]
-                    sums[index] = _divergence(theirs, ours)
-                    start += len(ours)
+            return self._changed(layer, f"{part.key} in {scheme.name}")
+
+    @torch.no_grad()
+    def noise(self, layer: int) -> Floats:
+        """KL(original || original with the layer's input moved by what its dtype rounds away), by document."""
+        generator = torch.Generator(device=self._loaded.device).manual_seed(layer)
+        with self._inputs.disturbed(layer, generator):
+            return self._changed(layer, f"layer {layer}")
+
+    def layer_of(self, part: Part) -> int:
+        """The decoder layer in which a change of the part begins to show."""
+        return self._inputs.layer_of(part.modules)
+
+    def mean(self, sums: Floats) -> Estimate:
+        """Mean over the tokens of what was summed over each document's, with its interval over documents."""
+        return mean_estimate(sums, self._weights, self._drawn)
+
+    def _changed(self, layer: int, what: str) -> Floats:
+        """Divergence of the model as it is now, where nothing changed before `layer`, by document."""
+        sums = np.zeros(len(self._rows), dtype=np.float64)
+        for number, batch in enumerate(self._batches):
+            self._report.check()
+            with self._inputs.beginning_at(layer, number):
+                logits = self._logits(batch)
+            start = 0
+            for index, ours in zip(batch, logits, strict=True):
+                theirs = self._reference[number][start : start + len(ours)]
+                sums[index] = _divergence(theirs, ours)
+                start += len(ours)
         if not np.isfinite(sums).all():
             raise BitpressError(
                 "not-a-number",
-                f"{part.key} in {scheme.name} gives probabilities that are not numbers.",
+                f"{what} gives probabilities that are not numbers.",
                 "The weights may be damaged; look at the original.",
             )
-        mean, low, high = mean_interval(sums, self._weights, self._counts)
-        return Estimate(value=mean, low=low, high=high)
+        return sums
 
     def _logits(self, batch: Sequence[int]) -> list[torch.Tensor]:
         """(scored tokens, vocabulary) of each row of the batch, in the model's own dtype."""
@@ -242,15 +271,16 @@ def _first(tokenizer: Any, sample: Rendered) -> int:
 class _Cells:
     """What was measured, kept line by line: a run that is stopped loses one cell at most."""
 
-    def __init__(self, command: MeasureSensitivity, tokens: str, loaded: Loaded) -> None:
+    def __init__(self, command: MeasureSensitivity, rows: Sequence[Row], loaded: Loaded) -> None:
+        self._documents = len(rows)
         self._file: Path | None = None
-        self._found: dict[tuple[str, str], Estimate] = {}
+        self._found: dict[tuple[str, str], Floats] = {}
         if command.cache is None:
             return
         facts = {
             "form": FORM,
             "model": weights_identity(command.model),
-            "tokens": tokens,
+            "tokens": _tokens(rows),
             "dtype": str(loaded.model.dtype),
             "device": loaded.device.type,
         }
@@ -258,21 +288,27 @@ class _Cells:
         self._file = Path(command.cache) / f"{key}.jsonl"
         self._read()
 
-    def get(self, part: Part, scheme: Scheme) -> Estimate | None:
-        """The kept figure of this part in this very scheme."""
-        return self._found.get((_modules(part), _exactly(scheme)))
+    def has(self, names: Iterable[tuple[str, str]]) -> bool:
+        """Whether all figures of these names (modules, scheme) are kept."""
+        return all(name in self._found for name in names)
 
-    def keep(self, part: Part, scheme: Scheme, kl: Estimate) -> None:
-        """Keep a figure at once; a full disk costs the figure's place in the cache and nothing else."""
-        if self._file is None:
-            return
-        line = {"modules": _modules(part), "scheme": _exactly(scheme), "kl": kl.model_dump(mode="json")}
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line) + "\n")
-        except OSError:
-            self._file = None
+    def get(self, modules: str, scheme: str, measure: Callable[[], Floats]) -> Floats:
+        """The kept figure (a sum for each document), or a new one, which is kept at once.
+
+        A disk that is full costs the figure's place in the cache and nothing else.
+        """
+        if (modules, scheme) in self._found:
+            return self._found[modules, scheme]
+        sums = self._found[modules, scheme] = measure()
+        if self._file is not None:
+            line = {"modules": modules, "scheme": scheme, "kl": sums.tolist()}
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                with self._file.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(line) + "\n")
+            except OSError:
+                self._file = None
+        return sums
 
     def _read(self) -> None:
         if self._file is None or not self._file.is_file():
@@ -281,13 +317,25 @@ class _Cells:
         for line in content.splitlines():
             try:
                 found = json.loads(line)
-                self._found[found["modules"], found["scheme"]] = Estimate.model_validate(found["kl"])
+                sums = np.array(found["kl"], dtype=np.float64)
+                if sums.shape == (self._documents,):
+                    self._found[found["modules"], found["scheme"]] = sums
             except (ValueError, KeyError, TypeError):
                 # The line that a killed process was writing.
                 continue
         if content and not content.endswith(b"\n"):
             with self._file.open("ab") as stream:
                 stream.write(b"\n")
+
+
+def _tokens(rows: Sequence[Row]) -> str:
+    """All tokens that the model sees, and where in each row those begin that are scored."""
+    seen = [(row.first, row.ids) for row in rows]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+
+def _noise(layer: int) -> tuple[str, str]:
+    return f"layer {layer}", "noise"
 
 
 def _modules(part: Part) -> str:

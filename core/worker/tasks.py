@@ -15,6 +15,7 @@ from core.jobs.protocol import (
     InspectCalibration,
     Load,
     MeasureSensitivity,
+    MeasureServer,
     Prove,
     RunTasks,
     SurveyModel,
@@ -83,6 +84,10 @@ class Tasks:
                 from core.worker import sensitivity
 
                 return sensitivity.run(command, report)
+            case MeasureServer():
+                from core.worker import measure_server
+
+                return measure_server.run(command, report)
             case Load():
                 from core.worker import generate
 

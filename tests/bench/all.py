@@ -10,8 +10,20 @@ from pathlib import Path
 from _starter import starter_folder
 
 FOLDER = Path(__file__).parent
-BENCHES = ("first_paint", "event_loop", "generate", "evaluate", "job", "estimates", "families", "methods")
-ON_THE_STARTER = ("generate", "evaluate")
+BENCHES = (
+    "first_paint",
+    "event_loop",
+    "generate",
+    "evaluate",
+    "order",
+    "job",
+    "estimates",
+    "families",
+    "methods",
+    "mixed",
+    "vllm",
+)
+ON_THE_STARTER = ("generate", "evaluate", "vllm")
 """Benchmarks that take a model folder."""
 
 

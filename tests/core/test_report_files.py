@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from report_runs import NOW, MadeUpStore, compare_run, compress_run, inspect, one_run, sources, three_runs
+from report_runs import NOW, MadeUpStore, compare_run, compress_run, inspect, one_run, six_runs, sources
 
 from core.errors import BitpressError
 from core.paths import Home
@@ -18,7 +18,7 @@ from core.report.collect import collect
 from core.report.data import ReportData
 from core.report.export import FORMATS, export
 from core.report.html import html
-from core.report.tables import as_csv, as_json
+from core.report.tables import as_csv, as_json, as_model_csv
 
 HOSTILE = (
     '=HYPERLINK("http://evil.example")<img src=x onerror=alert(1)> ](javascript:x) | `a` \x1b[2J\u202e\u200b\ud800'
@@ -70,7 +70,7 @@ class Seen(HTMLParser):
 
 
 def test_that_the_page_is_whole_alone_and_may_load_and_run_nothing(home: Home) -> None:
-    page = html(three_runs(home))
+    page = html(six_runs(home))
     seen = Seen(page)
     assert seen.open == []
     assert "default-src 'none'" in dict(seen.attributes)["content"] or "Content-Security-Policy" in page
@@ -80,7 +80,7 @@ def test_that_the_page_is_whole_alone_and_may_load_and_run_nothing(home: Home) -
 
 
 def test_that_ids_in_the_page_are_its_own(home: Home) -> None:
-    seen = Seen(html(three_runs(home)))
+    seen = Seen(html(one_run(home)))
     ids = [value for name, value in seen.attributes if name == "id"]
     assert len(ids) == len(set(ids))
 
@@ -97,7 +97,7 @@ def test_that_hostile_text_stays_text_on_the_page(home: Home) -> None:
 
 
 def test_that_json_parses_back_to_the_same_data(home: Home) -> None:
-    report = three_runs(home)
+    report = six_runs(home)
     written = as_json(report)
     assert json.loads(written)["schema_version"] == 1
     assert ReportData.model_validate_json(written) == report
@@ -120,6 +120,43 @@ def test_that_csv_has_one_figure_a_row_with_its_interval_and_conditions(home: Ho
     assert all("transformers 5.17.2, cpu, 2 threads, bfloat16" in row["conditions"] for row in rates)
 
 
+def test_that_csv_holds_every_new_figure_with_its_unit(home: Home) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(six_runs(home)))))
+    found = {(row["run"], row["figure"]) for row in rows}
+    assert {
+        ("", "accuracy"),
+        ("3", "reverse KL divergence, mean"),
+        ("3", "change of the true token's probability, RMS"),
+        ("3", "same five likeliest tokens"),
+        ("3", "correlation of log-likelihoods"),
+        ("3", "McNemar p, Holm"),
+        ("3", "recovery above chance"),
+        ("3", "inter-token latency, 99 %"),
+        ("3", "energy per token"),
+        ("3", "gate"),
+        ("4", "measurable difference"),
+    } <= found
+
+
+def test_that_a_table_of_models_has_a_row_for_each_and_a_column_for_every_figure(home: Home) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_model_csv(six_runs(home)))))
+    assert [row["run"] for row in rows] == ["", "1", "2", "3", "4", "5", "6"]
+    assert [row["size on disk, bytes"] for row in rows][:2] == ["269060552", "163000000"]
+    assert float(rows[3]["KL divergence, mean, nats per token"]) == 0.211
+    assert rows[3]["KL divergence, mean, low, nats per token"] != ""
+    assert float(rows[3]["KL divergence, mean (chat), nats per token"]) < 0.211
+    assert rows[3]["accuracy (bitpress_facts), share"] != rows[0]["accuracy (bitpress_facts), share"]
+    assert rows[0]["tokens per second (vllm, batch 64, 512 in, 256 out), tokens/s"] != ""
+
+
+def test_that_no_text_cell_of_the_table_of_models_can_become_a_formula(home: Home) -> None:
+    rows = list(csv.reader(io.StringIO(as_model_csv(hostile_report(home)))))
+    assert len({len(row) for row in rows}) == 1
+    risky = [cell for row in rows for cell in row if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
+    assert all(re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", cell) for cell in risky)
+    assert any(cell.startswith("'=HYPERLINK(") for row in rows for cell in row)
+
+
 def test_that_no_text_cell_can_become_a_formula(home: Home) -> None:
     rows = list(csv.reader(io.StringIO(as_csv(hostile_report(home)))))
     assert {len(row) for row in rows} == {8}
@@ -137,6 +174,11 @@ def test_that_the_card_has_a_front_matter_and_the_figures(home: Home) -> None:
         "tags": ["llmcompressor", "compressed-tensors", "gptq-w4a16"],
     }
     assert "| Mean KL divergence, nats per token | – | 0.211 (0.194 to 0.228) |" in text
+    evaluation = text.split("### Evaluation", 1)[1].split("###", 1)[0]
+    assert "| Reverse KL divergence, 99.9 % | 7.22 | – |" in evaluation
+    assert "| Same five likeliest tokens | 80.9" in evaluation
+    assert "| Noise floor, mean KL: Rounding of the activations | 0.000323 |" in evaluation
+    assert "| Facts, four choices | 220 |" in evaluation
     assert "this is not serving speed" in text
     assert "```sh\nvllm serve" in text
 

@@ -16,7 +16,6 @@ from report_runs import (
     one_run,
     six_runs,
     sources,
-    three_runs,
 )
 
 from core.paths import Home
@@ -42,6 +41,20 @@ def written(content: bytes, folder: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PDF of a report on one run."""
+    folder = tmp_path_factory.mktemp("one")
+    return written(pdf(one_run(Home(folder / "home"))), folder)
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The PDF of a report on six runs with a sweep and a map of sensitivity."""
+    folder = tmp_path_factory.mktemp("six")
+    return written(pdf(six_runs(Home(folder / "home"))), folder)
+
+
 def told(*command: str | Path) -> str:
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
 
@@ -64,10 +77,8 @@ def hostile_report(home: Home) -> ReportData:
     return collect([1], store, home, sources=sources(inspect_model=hostile_inspect), now=NOW)
 
 
-def test_that_a_report_on_one_run_has_pages_a_title_tags_and_the_accessible_standard(
-    home: Home, tmp_path: Path
-) -> None:
-    path = written(pdf(one_run(home)), tmp_path)
+def test_that_a_report_on_one_run_has_pages_a_title_tags_and_the_accessible_standard(one: Path) -> None:
+    path = one
     about = told("pdfinfo", path)
     assert int(re.findall(r"Pages:\s+(\d+)", about)[0]) >= 4
     assert re.search(r"Tagged:\s+yes", about)
@@ -79,8 +90,8 @@ def test_that_a_report_on_one_run_has_pages_a_title_tags_and_the_accessible_stan
     assert "this is not serving speed" in " ".join(text.split())
 
 
-def test_that_every_chapter_stands_in_the_outline_and_on_the_contents_page(home: Home, tmp_path: Path) -> None:
-    path = written(pdf(six_runs(home)), tmp_path)
+def test_that_every_chapter_stands_in_the_outline_and_on_the_contents_page(six: Path) -> None:
+    path = six
     outline = told("pdftohtml", "-xml", "-i", "-stdout", path).split("<outline>", 1)[1]
     contents = told("pdftotext", "-f", "2", "-l", "3", "-layout", path, "-")
     for title in CHAPTER_TITLES.values():
@@ -88,20 +99,45 @@ def test_that_every_chapter_stands_in_the_outline_and_on_the_contents_page(home:
         assert title in contents
 
 
-def test_that_charts_are_vectors_with_text_that_can_be_searched(home: Home, tmp_path: Path) -> None:
-    path = written(pdf(three_runs(home)), tmp_path)
-    assert len(told("pdfimages", "-list", path).splitlines()) <= 2
-    assert "% of tokens at or below" in told("pdftotext", "-layout", path, "-")
+def test_that_charts_are_vectors_with_text_that_can_be_searched(six: Path) -> None:
+    assert len(told("pdfimages", "-list", six).splitlines()) <= 2
+    text = told("pdftotext", "-layout", six, "-")
+    for words in ("% of tokens at or below", "noise floor", "gate near-lossless", "gate_up", "inter-token latency, ms"):
+        assert words in text
 
 
-def test_that_pages_are_numbered(home: Home, tmp_path: Path) -> None:
-    path = written(pdf(one_run(home)), tmp_path)
+def test_that_a_report_on_many_runs_is_accessible_and_stays_short(six: Path) -> None:
+    about = told("pdfinfo", six)
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in six.read_bytes()
+    assert re.search(r"Tagged:\s+yes", about)
+    assert int(re.findall(r"Pages:\s+(\d+)", about)[0]) <= 36
+
+
+def test_that_no_text_of_many_runs_leaves_the_page_and_none_is_smaller_than_print_can_hold(six: Path) -> None:
+    found = told("pdftotext", "-bbox", six, "-")
+    edges = [float(edge) for edge in re.findall(r'xMax="([\d.]+)"', found)]
+    margin = 20 / 25.4 * 72
+    assert max(edges) <= 595.3 - margin + 3
+    fonts = told("pdftohtml", "-xml", "-i", "-stdout", six)
+    # That program counts in pixels of a page drawn half as large again.
+    assert min(float(size) for size in re.findall(r'<fontspec [^>]*size="(\d+)"', fonts)) / 1.5 > 6.6
+
+
+def test_that_the_first_versions_results_make_a_report(home: Home, tmp_path: Path) -> None:
+    path = written(pdf(old_runs(home)), tmp_path)
+    assert b"<pdfuaid:part>1</pdfuaid:part>" in path.read_bytes()
+    assert "All models compared" in told("pdftotext", path, "-")
+
+
+def test_that_pages_are_numbered(one: Path) -> None:
+    path = one
     count = int(re.findall(r"Pages:\s+(\d+)", told("pdfinfo", path))[0])
     assert f"{count} / {count}" in told("pdftotext", "-f", str(count), "-layout", path, "-")
 
 
-def test_that_the_report_says_what_was_expected_and_what_it_was(home: Home, tmp_path: Path) -> None:
-    text = told("pdftotext", "-layout", written(pdf(one_run(home)), tmp_path), "-")
+def test_that_the_report_says_what_was_expected_and_what_it_was(one: Path, six: Path) -> None:
+    text = told("pdftotext", "-layout", one, "-")
+    assert "Expected and actual" in told("pdftotext", "-layout", six, "-")
     assert "Expected and actual" in text
     row = next(line for line in text.splitlines() if "Main memory" in line)
     assert {"1.21", "1.70", "1.41", "no"} <= set(row.split())

@@ -18,7 +18,8 @@ from pytestqt.qtbot import QtBot
 
 from core.measure.gates import BUILT_IN, Gate, Threshold
 from core.measure.results import BenchmarkSuite, EvaluationSuite
-from ui.forms.suite_form import SuiteForm, read_batches
+from ui.forms.speed_form import read_batches
+from ui.forms.suite_form import SuiteForm
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
 from ui.theme import apply_theme

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from core.measure.results import BenchmarkSuite, EvaluationSuite
+from core.measure.task_files import TaskFile
 from ui.forms.suite_form import SuiteForm
+from ui.forms.task_form import TaskForm
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.plain import PlainLabel
 
@@ -15,16 +19,25 @@ class MeasureDialog(QDialog):
     """`started` carries the EvaluationSuite and the BenchmarkSuite; the dialog closes itself."""
 
     started = Signal(object, object)
+    install_requested = Signal()
+    """vLLM is wanted, and not installed."""
+    task_file_chosen = Signal(str)
 
     def __init__(
-        self, models: str, evaluation: EvaluationSuite, benchmark: BenchmarkSuite, parent: QWidget | None = None
+        self,
+        models: str,
+        evaluation: EvaluationSuite,
+        benchmark: BenchmarkSuite,
+        parent: QWidget | None = None,
+        *,
+        tasks: Sequence[TaskFile] = (),
     ) -> None:
-        """`models` says in words what is measured."""
+        """`models` says in words what is measured; `tasks` are those that can be asked."""
         super().__init__(parent)
         self.setObjectName("benchmarks.measure_dialog")
         self.setWindowTitle("Measure")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setMinimumWidth(480)
+        self.setMinimumWidth(528)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 20)
         column.setSpacing(12)
@@ -33,7 +46,12 @@ class MeasureDialog(QDialog):
         self._form = SuiteForm()
         self._form.set_value(evaluation, benchmark)
         self._form.changed.connect(self._check)
+        self._form.install_requested.connect(self.install_requested)
         column.addWidget(self._form)
+        self._tasks = TaskForm(tasks)
+        self._tasks.set_value(evaluation)
+        self._tasks.file_chosen.connect(self.task_file_chosen)
+        column.addWidget(self._tasks)
         self._problem = PlainLabel("", "failed")
         self._problem.setObjectName("benchmarks.measure.problem")
         column.addWidget(self._problem)
@@ -50,6 +68,26 @@ class MeasureDialog(QDialog):
         column.addLayout(row)
         self._check()
 
+    def show_vllm(self, *, ready: bool, said: str, busy: bool) -> None:
+        """What there is of vLLM, in words; `busy` while it is being installed."""
+        self._form.show_vllm(ready=ready, said=said, busy=busy)
+
+    def add_tasks(self, tasks: Sequence[TaskFile]) -> None:
+        """Offers tasks that were read since it opened."""
+        self._tasks.add_tasks(tasks)
+        self._grow()
+
+    def show_task_problem(self, text: str) -> None:
+        """Says why a chosen file is no task."""
+        self._tasks.show_problem(text)
+        self._grow()
+
+    def _grow(self) -> None:
+        """Makes room for what was added: a dialog that is open does not grow by itself for a text that wraps."""
+        if (layout := self.layout()) is not None:
+            layout.activate()
+            self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
+
     def _check(self) -> None:
         problem = self._form.problem()
         self._problem.setText(problem)
@@ -57,5 +95,5 @@ class MeasureDialog(QDialog):
         self._start.setEnabled(not problem)
 
     def _press_start(self) -> None:
-        self.started.emit(self._form.evaluation(), self._form.benchmark())
+        self.started.emit(self._tasks.over(self._form.evaluation()), self._form.benchmark())
         self.accept()

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLineEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QSpinBox, QWidget
 
 from core.measure.results import BenchmarkSuite, EvaluationSuite
+from ui.forms.speed_form import SpeedForm
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
 
-_LARGEST_BATCH = 1024
 _TEXTS = (("chat", "Chat: the original's answers to held-out prompts"), ("prose", "Prose: held-out plain text"))
-
-
-def read_batches(text: str) -> tuple[int, ...] | None:
-    """The batch sizes in "1, 4, 16", sorted and once each; None where the text is something else."""
-    parts = [part.strip() for part in text.replace(";", ",").split(",")]
-    if not all(part.isdecimal() and len(part) <= 5 for part in parts):
-        return None
-    batches = sorted({int(part) for part in parts})
-    return tuple(batches) if all(1 <= batch <= _LARGEST_BATCH for batch in batches) else None
 
 
 class SuiteForm(QWidget):
     """`evaluation()` and `benchmark()`; `problem()` says what is wrong, empty where nothing is."""
 
     changed = Signal()
+    install_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,32 +37,22 @@ class SuiteForm(QWidget):
         self._window = self._number("window", "Tokens per forward pass", 16, 131_072, 128)
         self._prompts = self._number("prompts", "Prompts in chat", 1, 10_000, 8)
         self._heading("Speed and memory")
-        self._batches = QLineEdit()
-        self._batches.setObjectName("benchmarks.measure.batches")
-        self._batches.setAccessibleName("Batch sizes")
-        self._batches.setFixedWidth(120)
-        self._batches.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self._batches.textChanged.connect(self.changed)
-        self._row("Batch sizes", self._batches)
-        self._prompt = self._number("prompt_tokens", "Tokens in", 1, 131_072, 64)
-        self._output = self._number("output_tokens", "Tokens out", 2, 32_768, 16)
-        self._repeats = self._number("repeats", "Repeats, the median counts", 1, 100, 1)
+        self._speed = SpeedForm()
+        self._speed.changed.connect(self.changed)
+        self._speed.install_requested.connect(self.install_requested)
+        self._grid.addWidget(self._speed, self._grid.rowCount(), 0, 1, 2)
         self._evaluation = EvaluationSuite()
-        self._benchmark = BenchmarkSuite()
-        self.set_value(self._evaluation, self._benchmark)
+        self.set_value(self._evaluation, BenchmarkSuite())
 
     def set_value(self, evaluation: EvaluationSuite, benchmark: BenchmarkSuite) -> None:
         """Fills the form; what it does not show is kept."""
-        self._evaluation, self._benchmark = evaluation, benchmark
+        self._evaluation = evaluation
         for name, box in self._texts.items():
             box.setChecked(name in evaluation.texts)
         self._tokens.setValue(evaluation.tokens)
         self._window.setValue(evaluation.window)
         self._prompts.setValue(evaluation.chat_prompts)
-        self._batches.setText(", ".join(map(str, benchmark.batches)))
-        self._prompt.setValue(benchmark.prompt_tokens)
-        self._output.setValue(benchmark.output_tokens)
-        self._repeats.setValue(benchmark.repeats)
+        self._speed.set_value(benchmark)
 
     def evaluation(self) -> EvaluationSuite:
         chosen = tuple(name for name, box in self._texts.items() if box.isChecked())
@@ -85,19 +67,16 @@ class SuiteForm(QWidget):
         )
 
     def benchmark(self) -> BenchmarkSuite:
-        return self._benchmark.model_copy(
-            update={
-                "batches": read_batches(self._batches.text()) or self._benchmark.batches,
-                "prompt_tokens": self._prompt.value(),
-                "output_tokens": self._output.value(),
-                "repeats": self._repeats.value(),
-            }
-        )
+        return self._speed.value()
+
+    def show_vllm(self, *, ready: bool, said: str, busy: bool) -> None:
+        """What there is of vLLM, in words; `busy` while it is being installed."""
+        self._speed.show_vllm(ready=ready, said=said, busy=busy)
 
     def problem(self) -> str:
         """What must be mended before it can start."""
-        if read_batches(self._batches.text()) is None:
-            return f"Batch sizes are whole numbers from 1 to {_LARGEST_BATCH}, with commas between them: 1, 4."
+        if problem := self._speed.problem():
+            return problem
         if not self.evaluation().texts:
             return "Choose at least one text for the quality."
         return ""

@@ -14,6 +14,7 @@ from core.measure.gates import BUILT_IN, Gate
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.sensitivity_values import SensitivityResult
 from core.measure.sweep_values import SweepResult
+from core.measure.task_files import TaskFile
 from core.models.local_model import LocalModel
 from ui.dialogs.measure import MeasureDialog
 from ui.icons import icon
@@ -56,12 +57,19 @@ class BenchmarksPage(Page):
 
     measure_requested = Signal(str, tuple, object, object)
     """Original, others, EvaluationSuite, BenchmarkSuite."""
+    engine_requested = Signal()
+    """vLLM shall be installed."""
+    task_file_chosen = Signal(str)
     export_requested = Signal()
     models_chosen = Signal(str, tuple)
     gate_chosen = Signal(str)
     """Name of the gate, chosen by a person."""
     picture_exported = Signal(str, bytes)
     """Suggested file name, and a chart as SVG or PNG by the name's end."""
+    sensitivity_requested = Signal(str)
+    """Path of the model whose parts are to be measured."""
+    mix_requested = Signal(object)
+    """The SensitivityResult whose mix is to be pressed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Benchmarks", parent)
@@ -70,7 +78,9 @@ class BenchmarksPage(Page):
         self._gates: tuple[Gate, ...] = BUILT_IN
         self._busy_now = False
         self._evaluation = EvaluationSuite()
+        self._tasks: tuple[TaskFile, ...] = ()
         self._benchmark = BenchmarkSuite()
+        self._vllm = (False, "", False)
         self._choice = ModelChoice("benchmarks")
         self._choice.changed.connect(self._choice_changed)
         self._popup = PopupPanel("benchmarks.models.popup", self._choice, self)
@@ -152,6 +162,23 @@ class BenchmarksPage(Page):
         """What Measure… begins with."""
         self._evaluation, self._benchmark = evaluation, benchmark
 
+    def show_vllm(self, *, ready: bool, said: str, busy: bool = False) -> None:
+        """What there is of vLLM, in words, for Measure…; `busy` while it is being installed."""
+        self._vllm = (ready, said, busy)
+        for dialog in self.findChildren(MeasureDialog):
+            dialog.show_vllm(ready=ready, said=said, busy=busy)
+
+    def show_tasks(self, tasks: tuple[TaskFile, ...]) -> None:
+        """The tasks that Measure offers, also while it asks."""
+        self._tasks = tasks
+        if (dialog := self.findChild(MeasureDialog)) is not None:
+            dialog.add_tasks(tasks)
+
+    def show_task_problem(self, text: str) -> None:
+        """Says in Measure why a chosen file is no task."""
+        if (dialog := self.findChild(MeasureDialog)) is not None:
+            dialog.show_task_problem(text)
+
     def original(self) -> str | None:
         """The chosen original's path."""
         return self._choice.original()
@@ -213,6 +240,10 @@ class BenchmarksPage(Page):
         if view is None:
             view = self._views[title] = _SECTIONS[title]()
             view.exported.connect(self.picture_exported)
+            if isinstance(view, SensitivityView):
+                view.measure_requested.connect(self._ask_for_sensitivity)
+                view.mix_requested.connect(self.mix_requested)
+                self._settle()
             self._sections.addWidget(view)
         self._sections.setCurrentWidget(view)
         if title not in self._fresh:
@@ -248,12 +279,18 @@ class BenchmarksPage(Page):
         self._models.setEnabled(original is not None)
         self._export.setEnabled(bool(self._shown.rows) and not self._busy_now)
         self._measure.setEnabled(original is not None and bool(others) and not self._busy_now)
+        if isinstance(view := self._views.get("Sensitivity"), SensitivityView):
+            view.set_measurable(original is not None and not self._busy_now)
         self._measure.setToolTip("" if others else "Choose at least one model beside the original")
 
     def _ask(self) -> None:
         words = _choice_words(self._choice.original_name(), len(self._choice.others()))
-        dialog = MeasureDialog(words, self._evaluation, self._benchmark, self)
+        dialog = MeasureDialog(words, self._evaluation, self._benchmark, self, tasks=self._tasks)
         dialog.started.connect(self._start)
+        dialog.install_requested.connect(self.engine_requested)
+        ready, said, busy = self._vllm
+        dialog.show_vllm(ready=ready, said=said, busy=busy)
+        dialog.task_file_chosen.connect(self.task_file_chosen)
         dialog.open()
 
     def _start(self, evaluation: EvaluationSuite, benchmark: BenchmarkSuite) -> None:
@@ -261,6 +298,10 @@ class BenchmarksPage(Page):
         original = self._choice.original()
         if original is not None:
             self.measure_requested.emit(original, self._choice.others(), evaluation, benchmark)
+
+    def _ask_for_sensitivity(self) -> None:
+        if (original := self._choice.original()) is not None:
+            self.sensitivity_requested.emit(original)
 
     def _tint(self) -> None:
         self._models.setIcon(icon("unfold", theme_of(self).quiet, size=12))

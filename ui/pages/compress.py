@@ -52,6 +52,8 @@ class CompressPage(Page):
     choice_changed = Signal(object)
     run_requested = Signal(object)
     queue_requested = Signal(object)
+    sweep_requested = Signal(object)
+    last_sweep_requested = Signal()
     mend_requested = Signal(object)
     inspect_requested = Signal(object)
     save_set_requested = Signal(object, str, str)
@@ -71,6 +73,7 @@ class CompressPage(Page):
         self._busy = ""
         self._planned_for: Path | None = None
         self._rehearsed: CompressChoice | None = None
+        self._swept = False
         self._make_actions()
         self._model = ModelCard()
         self._model.changed.connect(self._model_or_goal_changed)
@@ -125,6 +128,11 @@ class CompressPage(Page):
             self._current = recipe.method
         self._show_current()
         self._changed()
+
+    def show_swept(self, swept: bool) -> None:
+        """Whether there is a sweep that can be looked at."""
+        self._swept = swept
+        self._show_run()
 
     def show_survey(self, survey: Survey | None) -> None:
         """The layers of the model, which the patterns of a recipe must name."""
@@ -275,12 +283,16 @@ class CompressPage(Page):
         self._reason.setFixedWidth(440)
         self._queue = quiet_button("Add to queue", "compress.queue")
         self._queue.clicked.connect(lambda: self._emit(self.queue_requested))
+        self._sweep = quiet_button("Sweep…", "compress.sweep")
+        self._sweep.setToolTip("Press the ticked methods, measure all on the same text, and say which one to take.")
+        self._sweep.clicked.connect(self._press_sweep)
+        self._sweep.hide()
         self._run = primary_button("Run now", "compress.run")
         self._run.clicked.connect(lambda: self._emit(self.run_requested))
         self._rehearse = quiet_button("Rehearse", "compress.rehearse")
         self._rehearse.setToolTip("Go the whole way on one layer and a few samples first, in half a minute or so.")
         self._rehearse.clicked.connect(self._ask_rehearsal)
-        for widget in (self._reason, self._rehearse, self._queue, self._run):
+        for widget in (self._reason, self._rehearse, self._sweep, self._queue, self._run):
             self.add_action(widget)
 
     def _lay_out(self) -> None:
@@ -308,6 +320,12 @@ class CompressPage(Page):
         row.addWidget(self._methods, 1)
         row.addWidget(self._right)
         self.body.addLayout(row, 1)
+
+    def _press_sweep(self) -> None:
+        if len(self._ticked) > 1:
+            self._emit(self.sweep_requested)
+        else:
+            self.last_sweep_requested.emit()
 
     # What a person does ---------------------------------------------------------------------------------------------
 
@@ -414,6 +432,10 @@ class CompressPage(Page):
         self._run.setText(f"Run {count} now" if count > 1 else "Run now")
         self._run.setEnabled(not why_not)
         self._queue.setEnabled(not why_not)
+        self._sweep.setVisible(count > 1 or self._swept)
+        self._sweep.setText("Sweep…" if count > 1 else "Last sweep")
+        # A sweep leaves out what cannot run, so findings do not stop it.
+        self._sweep.setEnabled(count <= 1 or (self.choice() is not None and not self._busy))
         self._rehearse.setEnabled(not why_not and not self._rehearsal.running)
         self._reason.setText(_headline(why_not))
         self._reason.setToolTip(literal(why_not))

@@ -11,6 +11,7 @@ from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.measure.rehearsed import Rehearsed
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
+from core.measure.sensitivity_values import SensitivityResult
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
 from ui.models.calibration_words import joined
@@ -131,6 +132,8 @@ def figures(run: Run) -> tuple[tuple[str, str], ...]:
             return _comparison_figures(run, result)
         case RunKind.REHEARSE:
             return _rehearsal_figures(result)
+        case RunKind.SENSITIVITY:
+            return _sensitivity_figures(result)
         case _:
             return _artifact_figures(run, result)
 
@@ -147,6 +150,21 @@ def _rehearsal_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...
         (duration_text(rehearsed.seconds), "time taken"),
         (memory_text(rehearsed.peak_bytes), "peak memory"),
     )
+
+
+def _sensitivity_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    try:
+        found = SensitivityResult.model_validate(result)
+    except ValueError:
+        return ()
+    figures = [
+        (number_text(len(found.parts)), f"parts in {joined(list(found.schemes))}"),
+        (number_text(found.tokens), "tokens scored"),
+        (duration_text(found.seconds), "time taken"),
+    ]
+    if found.assignment is not None:
+        figures.insert(1, (bytes_text(found.assignment.bytes), "the best mix of them, for the same layers"))
+    return tuple(figures)
 
 
 def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
@@ -180,7 +198,17 @@ def _evaluation_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str
         (significant(other.kl.mean), f"mean KL, {part_of_name(other.name, run.model_name)}")
         for other in evaluation.others[:_MOST_FIGURES]
     ]
-    return (*found, (number_text(evaluation.tokens), "tokens scored"))
+    if evaluation.tokens:
+        found.append((number_text(evaluation.tokens), "tokens scored"))
+    answered = [
+        (
+            f"{100 * other.difference.value:+.1f}",
+            f"points in {task.title}, {part_of_name(other.name, run.model_name)}",
+        )
+        for task in evaluation.tasks
+        for other in task.others
+    ]
+    return (*found, *answered[:_MOST_FIGURES])
 
 
 def _benchmark_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:

@@ -10,10 +10,13 @@ from core.report.wording import counted, percent, whole
 
 
 def blocks(data: ReportData) -> tuple[Block, ...]:
-    """Every run's data, or that it used none."""
+    """Every run's data, or that it used none; runs that looked at the same text share it."""
     made: list[Block] = []
     for index, run in numbered(data):
-        made.append(Heading(text=run.label, series=index))
+        if run.calibration and any(run.calibration == before.calibration for before in data.runs[: index - 1]):
+            continue
+        same = [other for other in data.runs[index:] if run.calibration and other.calibration == run.calibration]
+        made.append(Heading(text=", ".join(one.label for one in (run, *same)), series=None if same else index))
         if run.calibration is None:
             made.append(Paragraph(text=_none(run)))
         else:

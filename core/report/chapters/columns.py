@@ -12,6 +12,11 @@ from core.report.wording import NOT_MEASURED
 MOST_RUNS = 3
 """Runs beside each other in one table."""
 
+SHORTENED = (
+    "With more than three models this report keeps to what can be compared. Curves, parameters one by one and Python "
+    "scripts stand in a report on fewer of them, and in the JSON export."
+)
+
 Numbered = tuple[int, RunReport]
 """A run with its series number, which is its place in the report, from 1."""
 
@@ -26,6 +31,11 @@ def groups(data: ReportData) -> Iterator[tuple[Numbered, ...]]:
     runs = numbered(data)
     for first in range(0, len(runs), MOST_RUNS):
         yield runs[first : first + MOST_RUNS]
+
+
+def in_brief(data: ReportData) -> bool:
+    """Whether there are so many models that what is said of each alone is shortened."""
+    return len(data.runs) > MOST_RUNS
 
 
 def side_columns(

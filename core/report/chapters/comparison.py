@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from core.measure.figures import FIGURES
 from core.report.blocks import Block, Cell, Chart, Column, Table
 from core.report.chapters.columns import DASH, Numbered, cell, numbered
 from core.report.chapters.noise import mean_floor
-from core.report.charts.pareto import Plane, Point, front_of, pareto
+from core.report.charts.pareto import Plane, Point, front_of, knee_of, pareto
 from core.report.data import ReportData, RunReport
 from core.report.summary import GATE_LEVELS, level_of
 from core.report.wording import interval, memory, nats, percent, rate, seconds, share_interval, significant, size
@@ -26,27 +27,28 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
 
 def _first(data: ReportData, runs: Sequence[Numbered]) -> Table:
     columns = [
-        (Column(title="On disk", figures=True, share=0.9), _size),
-        (Column(title="Mean KL, nats per token", figures=True, share=1.3), _kl),
-        (Column(title="Perplexity ratio", figures=True, share=1.3), _ratio),
-        (Column(title="Same likeliest token", figures=True, share=1.3), _same),
+        (Column(title="On disk", figures=True, share=0.75), _size),
+        (Column(title="Mean KL, nats per token", figures=True, share=1.35), _kl),
+        (Column(title="Perplexity ratio", figures=True, share=1.25), _ratio),
+        (Column(title="Same likeliest token", figures=True, share=1.2), _same),
     ]
     if any(run.tasks for _, run in runs):
-        columns.append((Column(title="Tasks, recovery", figures=True, share=1.0), _tasks))
+        columns.append((Column(title="Tasks, recovery", figures=True, share=0.85), _tasks))
     if any(run.speed for _, run in runs):
-        columns.append((Column(title="Tokens per second", figures=True, share=1.0), _rate))
+        columns.append((Column(title="Tokens per second", figures=True, share=1.1), _rate))
     columns.append((Column(title="Verdict", share=1.2), _verdict))
     original = [Cell(text="original"), Cell(text=size(data.original.bytes) if data.original.bytes else "unknown")]
     original += [DASH] * (len(columns) - 1)
     if any(run.speed for _, run in runs):
         original[-2] = _original_rate(runs)
     return Table(
-        columns=(Column(title="Model", share=1.6), *(column for column, _ in columns)),
+        columns=(Column(title="Model", share=1.5), *(column for column, _ in columns)),
         rows=(
             tuple(original),
             *((Cell(text=run.label), *(read(run) for _, read in columns)) for _, run in runs),
         ),
-        caption="Below each figure its 95 % interval; below the speed its engine and the smallest batch measured.",
+        caption="Below each figure its 95 % interval; below the tasks the answers lost and gained; below the speed its "
+        "engine and the smallest batch measured.",
         small=True,
     )
 
@@ -83,7 +85,7 @@ def _kl(run: RunReport) -> Cell:
         return cell(None)
     spread = run.quality.fidelity.kl_interval
     if run.quality.fidelity.measurable is False:
-        return Cell(text=nats(spread.value), note="under the noise floor")
+        return Cell(text=nats(spread.value), note="under the floor")
     return Cell(text=nats(spread.value), note=interval(spread, 2))
 
 
@@ -111,7 +113,7 @@ def _tasks(run: RunReport) -> Cell:
     if not found:
         return cell("not measured" if not run.tasks else "–")
     flips = sum(task.other.lost for task in run.tasks), sum(task.other.gained for task in run.tasks)
-    return Cell(text=percent(sum(found) / len(found)), note=f"−{flips[0]}, +{flips[1]} items")
+    return Cell(text=percent(sum(found) / len(found)), note=f"−{flips[0]}, +{flips[1]}")
 
 
 def _rate(run: RunReport) -> Cell:
@@ -179,11 +181,13 @@ def _charts(data: ReportData, runs: Sequence[Numbered]) -> list[Block]:
         if len(points) < 2:
             continue
         front = front_of(points, more_is_better=better)
-        plane = Plane(title, front, None, gate, gate_name, floor, original, better)
+        knee = None if better else knee_of(points)
+        plane = Plane(title, front, knee, gate, gate_name, floor, original, better)
         said = ", ".join(
             f"{point.label} {significant(point.cost, 3)} at {nats(point.kl.value)} nats" for point in points
         )
         drawn = ["The dotted line is the Pareto front: no other model here is better in both."]
+        drawn += ["Ringed: its knee, after which more bytes buy little."] if knee else []
         drawn += ["The grey line is the original."] if original else []
         drawn += ["Dashed: the gate's limit."] if gate else []
         drawn += ["Shaded: the noise floor."] if floor else []
@@ -201,7 +205,7 @@ def _gate_kl(data: ReportData) -> tuple[float | None, str]:
     """The limit of mean KL of the gate that was asked for."""
     for run in data.runs:
         for limit in run.gate.limits if run.gate else ():
-            if limit.figure == "kl" and run.gate:
+            if limit.figure == "kl.mean" and run.gate and limit.title == FIGURES["kl.mean"].title:
                 return limit.limit, f"gate {run.gate.name}"
     return None, ""
 

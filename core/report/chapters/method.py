@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from core.report.blocks import Block, Cell, Chart, Code, Column, Facts, Heading, Paragraph, Table
-from core.report.chapters.columns import Numbered, numbered
+from core.report.chapters.columns import Numbered, in_brief, numbered
 from core.report.charts.layers import layer_errors
 from core.report.data import LayerError, MethodFacts, ReportData, Setting
 from core.report.wording import percent, significant, yes_no
@@ -13,7 +13,20 @@ from core.report.wording import percent, significant, yes_no
 
 def blocks(data: ReportData) -> tuple[Block, ...]:
     """Every run's method in turn."""
-    return tuple(block for run in numbered(data) for block in _one(run))
+    write = _in_brief if in_brief(data) else _one
+    return tuple(block for run in numbered(data) for block in write(run))
+
+
+def _in_brief(pair: Numbered) -> list[Block]:
+    """The method with its parameters in one line, where many runs stand beside each other."""
+    index, run = pair
+    method = run.method
+    rows = [row for row in _facts(method) if row[0] not in ("Runs in", "Source")]
+    used = [f"{one.title} {_value(one)}" for one in (*method.settings, _seed(method))]
+    rows.append(("Parameters", Cell(text="; ".join(used))))
+    if run.layer_errors:
+        rows.append(("Largest error", Cell(text=_largest(run.layer_errors))))
+    return [Heading(text=run.label, series=index), Facts(rows=tuple(rows))]
 
 
 def _one(pair: Numbered) -> list[Block]:
@@ -37,7 +50,7 @@ def _one(pair: Numbered) -> list[Block]:
                 ),
                 rows=tuple(
                     (Cell(text=one.title, note=one.help), Cell(text=_value(one)), Cell(text=one.name, mono=True))
-                    for one in (*method.settings, Setting(name="seed", title="Seed", value=method.seed))
+                    for one in (*method.settings, _seed(method))
                 ),
             )
         )
@@ -47,6 +60,10 @@ def _one(pair: Numbered) -> list[Block]:
         recipe = {modifier.name: modifier.arguments for modifier in method.modifiers}
         made.append(Code(text=json.dumps(recipe, indent=2, ensure_ascii=False), label="llmcompressor modifiers"))
     return made
+
+
+def _seed(method: MethodFacts) -> Setting:
+    return Setting(name="seed", title="Seed", value=method.seed)
 
 
 def _facts(method: MethodFacts) -> list[tuple[str, Cell]]:
@@ -80,11 +97,17 @@ def _value(setting: Setting) -> str:
 
 def _errors(series: int, errors: tuple[LayerError, ...]) -> Chart:
     relative = all(error.relative is not None for error in errors)
-    worst = max(errors, key=lambda error: error.relative if relative and error.relative is not None else error.error)
-    figure = percent(worst.relative) if relative and worst.relative is not None else significant(worst.error, 3)
+    largest = _largest(errors)
     return Chart(
         svg=layer_errors(errors, series),
-        alternative=f"Quantization error of {len(errors)} modules; the largest is {worst.module} with {figure}.",
-        caption=f"Quantization error of each module as it was compressed. Largest: {worst.module}, {figure}."
+        alternative=f"Quantization error of {len(errors)} modules; the largest: {largest}.",
+        caption=f"Quantization error of each module as it was compressed. Largest: {largest}."
         + ("" if relative else " A sum of squares that llmcompressor does not normalise: compare like with like."),
     )
+
+
+def _largest(errors: tuple[LayerError, ...]) -> str:
+    relative = all(error.relative is not None for error in errors)
+    worst = max(errors, key=lambda error: error.relative if relative and error.relative is not None else error.error)
+    figure = percent(worst.relative) if relative and worst.relative is not None else significant(worst.error, 3)
+    return f"{worst.module}, {figure}"

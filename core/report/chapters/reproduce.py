@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from core.report.blocks import Block, Code, Heading, Paragraph
-from core.report.chapters.columns import numbered
+from core.report.chapters.columns import in_brief, numbered
 from core.report.data import ReportData
 
 LONGEST = 88
@@ -27,7 +27,7 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
             for label, text in (
                 ("Command line", _wrapped(run.command_line)),
                 ("Serve it", _wrapped(run.serve_command)),
-                ("Python", run.python_script),
+                ("Python", "" if in_brief(data) else run.python_script),
             )
             if text
         ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from core.measure.results import BenchCase, ModelBenchmark
+from core.measure.speed_verdict import speed_verdict
+from core.measure.use_cases import USE_CASES
 from core.report.blocks import Block, Callout, Cell, Chart, Column, Facts, Heading, Paragraph, Table
 from core.report.chapters import predicted, speed_tables
 from core.report.chapters.columns import Numbered, in_groups, numbered
@@ -12,7 +15,6 @@ from core.report.chapters.conditions import condition_rows
 from core.report.charts.bars import rate_bars
 from core.report.charts.speed import Load, against_concurrency
 from core.report.data import Level, ReportData, Speed
-from core.report.slower import slower_above
 from core.report.summary import NOT_SERVING, SCATTERED, scattered
 from core.report.wording import clock, counted, memory, rate, seconds, size, whole
 
@@ -78,14 +80,14 @@ def _notes(runs: tuple[Numbered, ...], benches: list[Bench]) -> list[Block]:
         told = "An engine with kernels for the format, such as vLLM, shows other figures."
         lines = (told,) if len(engines) == 1 else (SERVING,)
         made.append(Callout(level=Level.NEUTRAL, title=NOT_SERVING, lines=lines))
-    slower = [
-        f"{run.label} in {speed.compressed.conditions.engine}: {said}"
-        for _, run in runs
-        for speed in run.speeds
-        if (said := slower_above(speed))
-    ]
+    served = engines - {"transformers"}
+    said = _against_original(runs, served or engines)
+    slower = tuple(sentence for sentence, behind in said if behind)
     if slower:
-        made.append(Callout(level=Level.ATTENTION, title="Slower than the original", lines=tuple(slower)))
+        made.append(Callout(level=Level.ATTENTION, title="Slower than the original", lines=slower))
+    others = tuple(sentence for sentence, behind in said if not behind)
+    if others:
+        made.append(Callout(level=Level.NEUTRAL, title="Against the original", lines=others))
     if any(scattered(speed) for _, run in runs for speed in run.speeds):
         made.append(Callout(level=Level.ATTENTION, title=SCATTERED))
     used = sorted({one.speed.run for one in benches})
@@ -96,6 +98,23 @@ def _notes(runs: tuple[Numbered, ...], benches: list[Bench]) -> list[Block]:
     return made
 
 
+def _against_original(runs: tuple[Numbered, ...], engines: Collection[str]) -> list[tuple[str, bool]]:
+    """A sentence on every model in these engines, and whether it falls behind from some batch on."""
+    found = []
+    for _, run in runs:
+        for speed in run.speeds:
+            if speed.original is not None and speed.compressed.conditions.engine in engines:
+                verdict = speed_verdict(speed.original, speed.compressed)
+                engine = speed.compressed.conditions.engine
+                found.append((f"{run.label} in {engine}: {verdict.sentence}", verdict.slower_from is not None))
+    return found
+
+
+def _use_case(identity: str) -> str:
+    """The preset's title; an id that this version does not know stays as it is."""
+    return next((case.title for case in USE_CASES if case.id == identity), identity)
+
+
 def _parts(benches: list[Bench]) -> list[tuple[str, tuple[int, int], str]]:
     """Title, (prompt, output) lengths and engine of everything that was measured: serving engines first."""
     found: dict[tuple[bool, str, int, int], str] = {}
@@ -103,7 +122,7 @@ def _parts(benches: list[Bench]) -> list[tuple[str, tuple[int, int], str]]:
         how = bench.benchmark.conditions
         for case in bench.benchmark.cases:
             key = (bench.engine == "transformers", bench.engine, *_lengths(case))
-            case_name = f"{bench.speed.use_case.replace('-', ' ').replace('_', ' ')}, " if bench.speed.use_case else ""
+            case_name = f"{_use_case(bench.speed.use_case)}, " if bench.speed.use_case else ""
             engine = f"{how.engine} {how.engine_version}".strip()
             lengths = f"{whole(case.prompt_tokens)} tokens in, {whole(case.output_tokens)} out"
             found.setdefault(key, f"{engine} on {how.device}: {case_name}{lengths}")

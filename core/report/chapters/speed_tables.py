@@ -66,15 +66,15 @@ def _details(rows: Sequence[Measured], *, serving: bool) -> Table:
             (
                 Cell(text=label),
                 Cell(text=f"{case.batch:,}"),
-                _milliseconds(case.itl_p50_ms),
-                _milliseconds(case.itl_p95_ms),
-                _milliseconds(case.itl_p99_ms),
-                _milliseconds(case.e2e_ms),
+                _median(case.itl_p50_ms),
+                _median(case.itl_p95_ms),
+                _median(case.itl_p99_ms),
+                _median(case.e2e_ms),
                 *((_joules(case.joules_per_token),) if energy else ()),
             )
             for label, case in _once(rows)
         ),
-        caption="Gaps between the tokens of an answer, over all requests of a round."
+        caption="Medians over the repeats; gaps between the tokens of an answer, over all requests of a round."
         + (" Energy: the boards' power over the round, idle share included." if energy else ""),
         small=True,
     )
@@ -96,6 +96,10 @@ def _milliseconds(quantity: Range | None) -> Cell:
     return Cell(text=milliseconds(quantity.value), note=_span(quantity))
 
 
+def _median(quantity: Range | None) -> Cell:
+    return Cell(text="not measured" if quantity is None else milliseconds(quantity.value))
+
+
 def _rate(quantity: Range) -> Cell:
     return Cell(text=rate(quantity.value), note=_span(quantity))
 
@@ -103,4 +107,4 @@ def _rate(quantity: Range) -> Cell:
 def _joules(quantity: Range | None) -> Cell:
     if quantity is None:
         return Cell(text="not measured")
-    return Cell(text=f"{significant(quantity.value, 3)}\N{NO-BREAK SPACE}J", note=_span(quantity))
+    return Cell(text=f"{significant(quantity.value, 3)}\N{NO-BREAK SPACE}J")

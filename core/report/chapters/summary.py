@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from core.measure.results import BenchCase, ModelBenchmark
-from core.report.blocks import Block, Callout, Cell, Chart
-from core.report.chapters.columns import DASH, Numbered, cell, side_tables
+from core.report.blocks import Block, Callout, Cell, Chart, Paragraph
+from core.report.chapters.columns import DASH, SHORTENED, Numbered, cell, in_brief, side_tables
 from core.report.charts.bars import size_bars
 from core.report.data import Level, ReportData, RunReport
 from core.report.wording import (
@@ -27,12 +27,14 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
     """Verdict, key figures and size bars; then what a reader must be warned of."""
     made: list[Block] = [
         Callout(level=data.verdict.level, title=data.verdict.headline, lines=data.verdict.sentences),
-        *side_tables(data, "Key figures", lambda runs: _rows(data, runs)),
+        *(() if in_brief(data) else side_tables(data, "Key figures", lambda runs: _rows(data, runs))),
     ]
     if data.original.bytes and any(run.bytes for run in data.runs):
         made.append(
             Chart(svg=size_bars(data), alternative=_sizes_in_words(data), caption="Size on disk of the weights.")
         )
+    if in_brief(data):
+        made.append(Paragraph(text=SHORTENED, quiet=True))
     if data.warnings:
         made.append(Callout(level=Level.ATTENTION, title="Know before you read on", lines=data.warnings))
     return tuple(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from core.measure.evidence import smallest_case
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.report.blocks import Block, Callout, Cell, Chart, Column, Heading, Paragraph, Table
 from core.report.charts.pareto import Plane, Point, front_of, pareto
@@ -42,6 +43,14 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
         level = Level.DONE if sweep.recommendation.key else Level.ATTENTION
         made.append(Callout(level=level, title="Recommendation", lines=(sweep.recommendation.sentence,)))
     made.append(Paragraph(text=f"{told} All were measured on the same text against the same original."))
+    labels = {row.key: row.label for row in sweep.rows}
+    for group in sweep.alike:
+        names = " and ".join(labels.get(key, key) for key in group)
+        made.append(Paragraph(text=f"Cannot be told apart by mean KL: {names}.", quiet=True))
+    for problem in sweep.problems:
+        made.append(
+            Callout(level=Level.ATTENTION, title=problem.message, lines=(problem.hint,) if problem.hint else ())
+        )
     rows = [row for row in sweep.rows if row.state is not RowState.FAILED]
     if rows:
         made += [_quality(rows, sweep, series), _cost(rows, sweep, series)]
@@ -92,8 +101,10 @@ def _quality(rows: Sequence[SweepRow], sweep: SweepResult, series: Series) -> Ta
         ),
         (Column(title="Level", share=1.2), lambda row: Cell(text=row.level or "–")),
     ]
+    if any(row.tasks for row in rows):
+        columns.append((Column(title="Tasks, recovery", figures=True, share=0.9), _tasks))
     if sweep.gate:
-        columns.append((Column(title=f"Gate {sweep.gate}", share=1.1), _gate))
+        columns.append((Column(title=f"Gate {sweep.gate_title or sweep.gate}", share=1.1), _gate))
     return _table(rows, columns, "Below each figure its 95 % interval.")
 
 
@@ -151,6 +162,13 @@ def _gate(row: SweepRow) -> Cell:
     return Cell(text=row.gate, level=GATE_LEVELS.get(row.gate, Level.NEUTRAL))
 
 
+def _tasks(row: SweepRow) -> Cell:
+    """Mean recovery over the tasks that the original can do."""
+    found = [task.recovery for task in row.tasks.values() if task.recovery is not None]
+    flips = sum(task.lost for task in row.tasks.values()), sum(task.gained for task in row.tasks.values())
+    return Cell(text=percent(sum(found) / len(found)), note=f"−{flips[0]}, +{flips[1]}") if found else Cell(text="–")
+
+
 def _expected(row: SweepRow) -> Cell:
     return Cell(text="–" if row.expected_speed is None else f"× {significant(row.expected_speed, 3)}")
 
@@ -167,6 +185,7 @@ def _known(value: float | None, said: Callable[..., str]) -> Cell:
 def _charts(sweep: SweepResult, series: Series) -> list[Block]:
     measured = [row for row in sweep.rows if row.fidelity]
     made: list[Block] = []
+    original_speed = smallest_case(sweep.original_speed)
     planes: tuple[tuple[str, str, Callable[[SweepRow], Range | None], tuple[str, ...], float | None, bool], ...] = (
         (
             "Size on disk",
@@ -184,7 +203,14 @@ def _charts(sweep: SweepResult, series: Series) -> list[Block]:
             None,
             False,
         ),
-        ("Speed", "tokens per second", lambda row: row.tokens_per_second, sweep.front_speed, None, True),
+        (
+            "Speed",
+            f"tokens per second{_engine(sweep)}",
+            lambda row: row.tokens_per_second,
+            sweep.front_speed,
+            original_speed.tokens_per_second.value if original_speed else None,
+            True,
+        ),
     )
     for words, title, of, front, original, better in planes:
         points = [
@@ -196,7 +222,7 @@ def _charts(sweep: SweepResult, series: Series) -> list[Block]:
             continue
         kept = front or front_of(points, more_is_better=better)
         knee = sweep.knee if words == "Size on disk" else None
-        name = f"gate {sweep.gate}" if sweep.gate else "gate"
+        name = f"gate {sweep.gate_title or sweep.gate}" if sweep.gate else "gate"
         plane = Plane(title, kept, knee, sweep.gate_kl, name, None, original, better)
         labels = {point.key: point.label for point in points}
         said = ", ".join(f"{point.label} {significant(point.cost, 3)} at {nats(point.kl.value)}" for point in points)
@@ -212,6 +238,12 @@ def _charts(sweep: SweepResult, series: Series) -> list[Block]:
             )
         )
     return [Heading(text="Cost against divergence"), *made] if made else []
+
+
+def _engine(sweep: SweepResult) -> str:
+    """The engine that all speeds of the sweep were measured in."""
+    named = {row.speed.conditions.engine for row in sweep.rows if row.speed}
+    return f", {', '.join(sorted(named))}" if named else ""
 
 
 def _point(value: float | None, scale: float) -> Range | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.report.blocks import Block, Cell, Chart, Column, Heading, Paragraph, Table
-from core.report.chapters.columns import Numbered, numbered
+from core.report.chapters.columns import Numbered, groups, in_brief, numbered
 from core.report.charts.telemetry import telemetry_chart
 from core.report.data import Device, ReportData, Series, Telemetry
 from core.report.wording import counted, memory, seconds, significant, whole
@@ -12,7 +14,9 @@ NO_GPU = "No NVIDIA GPU was read during this run: the curves are of the processo
 
 
 def blocks(data: ReportData) -> tuple[Block, ...]:
-    """Every run in turn."""
+    """Every run in turn, as curves; of many runs the peaks and the times of the stages, beside each other."""
+    if in_brief(data):
+        return tuple(_peak_table(group) for group in groups(data))
     return tuple(block for pair in numbered(data) for block in _one(pair))
 
 
@@ -38,6 +42,38 @@ def _one(pair: Numbered) -> list[Block]:
     if telemetry.devices:
         made.append(_devices(telemetry))
     return made
+
+
+def _peak_table(runs: Sequence[Numbered]) -> Table:
+    """The highest reading of every curve and the time of every stage, a column for each run."""
+    found = [_readings(run.telemetry) for _, run in runs]
+    titles = list(dict.fromkeys(title for readings in found for title in readings))
+    return Table(
+        columns=(
+            Column(title="Highest reading, time of a stage", share=2.0),
+            *(Column(title=run.label, figures=True, series=index) for index, run in runs),
+        ),
+        rows=tuple(
+            (Cell(text=title), *(Cell(text=readings.get(title, "not recorded")) for readings in found))
+            for title in titles
+        ),
+        small=True,
+    )
+
+
+def _readings(telemetry: Telemetry | None) -> dict[str, str]:
+    if telemetry is None:
+        return {}
+    said = {}
+    for device in telemetry.devices:
+        for curve in device.series:
+            said[f"{device.name}: {curve.name.lower()}"] = _figure(curve, curve.peak)
+        if device.energy_joules is not None:
+            said[f"{device.name}: energy, idle included"] = f"{significant(device.energy_joules / 3600, 3)} Wh"
+    for stage in telemetry.stages:
+        if stage.end is not None:
+            said[f"Stage: {stage.title.lower()}"] = seconds(stage.end - stage.start)
+    return said
 
 
 def _peaks(device: Device) -> str:

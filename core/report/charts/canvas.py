@@ -64,19 +64,19 @@ def named(label: str, length: int = LABEL) -> str:
 def area(figure: Figure, *, above: float = 0.24, beside: float = 0.62, below: float = 0.4) -> Axes:
     """Axes that leave room for ticks and titles, in inches, whatever the figure's height."""
     height = figure.get_figheight()
-    return figure.add_axes((beside / WIDTH, below / height, 1 - (beside + 0.05) / WIDTH, 1 - (below + above) / height))
+    return figure.add_axes((beside / WIDTH, below / height, 1 - (beside + 0.1) / WIDTH, 1 - (below + above) / height))
 
 
 def panels(figure: Figure, count: int, *, above: float = 0.24, beside: float = 0.56, below: float = 0.4) -> list[Axes]:
     """Axes side by side, each with room for its ticks and title."""
     height = figure.get_figheight()
-    width = (WIDTH - 0.05) / count
+    width = (WIDTH - 0.06) / count
     return [
         figure.add_axes(
             (
                 (place * width + beside) / WIDTH,
                 below / height,
-                (width - beside - 0.05) / WIDTH,
+                (width - beside - 0.08) / WIDTH,
                 1 - (below + above) / height,
             )
         )
@@ -133,10 +133,18 @@ def log_ticks(axis: Axes, which: Literal["x", "y"], limits: tuple[float, float])
     bound.set_major_formatter(decimal)
 
 
-def legend(axes: Axes, columns: int = 3) -> None:
-    """The legend, above the axes on the right."""
-    if axes.get_legend_handles_labels()[0]:
+def legend(axes: Axes, columns: int = 3, *, floor: str = "") -> None:
+    """The legend, above the axes on the right; `floor` names the shade of what cannot be measured."""
+    from matplotlib.patches import Patch
+
+    handles, labels = axes.get_legend_handles_labels()
+    if floor:
+        handles.append(Patch(facecolor=SHADE, edgecolor=QUIET, linewidth=0.4))
+        labels.append(floor)
+    if handles:
         axes.legend(
+            handles,
+            labels,
             loc="lower right",
             bbox_to_anchor=(1, 1),
             frameon=False,

@@ -11,7 +11,6 @@ from core.measure.results import Bucket
 from core.report.charts.canvas import (
     QUIET,
     SHADE,
-    SMALL,
     area,
     colour,
     dash,
@@ -66,7 +65,7 @@ def distribution(spreads: Sequence[Spread], floor: float | None = None) -> str:
 
     `floor` in nats: what lies left of it is shaded.
     """
-    above = legend_height(len(spreads))
+    above = legend_height(len(spreads) + bool(floor))
     with figure_of(2.5 + above) as (figure, render):
         upper, lower = area(figure, above=above, below=1.72), area(figure, above=above + 1.02)
         seen: list[float] = []
@@ -100,9 +99,7 @@ def distribution(spreads: Sequence[Spread], floor: float | None = None) -> str:
         dress(lower, "KL divergence of a token, nats", "% of tokens at or below", grid="both")
         upper.tick_params(labelbottom=False)
         upper.locator_params(axis="y", nbins=4)
-        if floor and limits:
-            _name_floor(upper)
-        legend(upper)
+        legend(upper, floor="noise floor" if floor and limits else "")
         return render()
 
 
@@ -123,7 +120,8 @@ def intervals(
 ) -> str:
     """Quantities as marks with whiskers; `zero` draws a line where nothing changed. Rows run downwards."""
     step = 0.125 * max(1, max((len(row.quantities) for row in rows), default=1)) + 0.13
-    above = legend_height(len(labels)) if len(labels) > 1 else 0.16
+    shaded = bool(floor_word) and any(row.floor for row in rows)
+    above = legend_height(len(labels) + shaded)
     with figure_of(above + step * len(rows) + 0.42) as (figure, render):
         axes = area(figure, above=above, beside=1.75, below=0.42)
         values: list[float] = []
@@ -141,8 +139,9 @@ def intervals(
         limits = log_limits(values) if logarithmic else None
         if limits:
             log_ticks(axes, "x", limits)
-        elif values and logarithmic:
-            axes.set_xlim(left=min(0.0, *values))
+        elif values:
+            room = (max(values) - min(values)) * 0.06 or 0.01
+            axes.set_xlim(min(values) - room, max(values) + room)
         for place, row in enumerate(rows):
             start = limits[0] if limits else axes.get_xlim()[0]
             if row.floor and row.floor > start:
@@ -154,10 +153,7 @@ def intervals(
         if not limits:
             axes.xaxis.set_major_formatter(said)
         axes.set_yticks(range(len(rows)), [named(row.label, 28) for row in rows])
-        if floor_word and any(row.floor for row in rows):
-            _name_floor(axes, floor_word)
-        if len(labels) > 1:
-            legend(axes)
+        legend(axes, floor=floor_word if shaded else "")
         return render()
 
 
@@ -219,28 +215,6 @@ def _whisker(axes: Axes, series: int, quantity: Range, height: float, label: str
         markersize=4.2,
         zorder=3,
         label=named(label) if label else None,
-    )
-
-
-def _name_floor(axes: Axes, words: str = "noise floor") -> None:
-    """The word for the shade, above the axes on the left, beside a patch of it."""
-    axes.annotate(
-        words,
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(11, 3),
-        textcoords="offset points",
-        color=QUIET,
-        fontsize=SMALL,
-    )
-    axes.annotate(
-        "",
-        (0, 1),
-        xycoords="axes fraction",
-        xytext=(4, 5.5),
-        textcoords="offset points",
-        bbox={"boxstyle": "square,pad=0.28", "facecolor": SHADE, "edgecolor": QUIET, "linewidth": 0.4},
-        fontsize=SMALL,
     )
 
 

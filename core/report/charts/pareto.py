@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.measure import pareto as measure
 from core.report.charts.canvas import (
     ORIGINAL,
     QUIET,
@@ -22,7 +23,6 @@ from core.report.charts.canvas import (
     mark,
     named,
 )
-from core.report.wording import significant
 from core.value import Range
 
 if TYPE_CHECKING:
@@ -62,12 +62,17 @@ class Plane:
 
 def front_of(points: Sequence[Point], *, more_is_better: bool = False) -> tuple[str, ...]:
     """Keys of the points that no other beats in both cost and mean KL, in rising order of mean KL."""
-    ordered = sorted(points, key=lambda one: (one.kl.value, -one.cost if more_is_better else one.cost))
-    kept: list[Point] = []
-    for point in ordered:
-        if not kept or (point.cost > kept[-1].cost if more_is_better else point.cost < kept[-1].cost):
-            kept.append(point)
-    return tuple(point.key for point in kept)
+    return measure.front(_measured(points, more_is_better=more_is_better))
+
+
+def knee_of(points: Sequence[Point]) -> str | None:
+    """The point of the front after which more cost buys little; None where the front has no such bend."""
+    kept = set(front_of(points))
+    return measure.knee([point for point in _measured(points, more_is_better=False) if point.key in kept])
+
+
+def _measured(points: Sequence[Point], *, more_is_better: bool) -> list[measure.Point]:
+    return [measure.Point(point.key, -point.cost if more_is_better else point.cost, point.kl.value) for point in points]
 
 
 def pareto(points: Sequence[Point], plane: Plane) -> str:
@@ -81,7 +86,7 @@ def pareto(points: Sequence[Point], plane: Plane) -> str:
         limits = log_limits([*heights, *extra])
         if limits:
             log_ticks(axes, "y", limits)
-        axes.set_xlim(0, max(costs, default=1.0) * 1.08 or 1.0)
+        axes.set_xlim(*_across(costs))
         if plane.floor:
             axes.axhspan(axes.get_ylim()[0], plane.floor, facecolor=SHADE, edgecolor="none", zorder=0)
         if plane.gate:
@@ -92,9 +97,16 @@ def pareto(points: Sequence[Point], plane: Plane) -> str:
         for point in known:
             _draw(axes, point, ringed=point.key == plane.knee)
         dress(axes, plane.below, "mean KL divergence, nats per token", grid="both")
-        axes.xaxis.set_major_formatter(lambda value, _: significant(value, 3) if 0 < value < 10 else f"{value:,.0f}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}" if value < 1000 else f"{value:,.0f}")
         _Labels(axes, known).place(plane)
         return render()
+
+
+def _across(costs: Sequence[float]) -> tuple[float, float]:
+    """Ends of the axis of cost: from zero, or from nearer where all costs are much alike."""
+    least, most = min(costs, default=0.0), max(costs, default=1.0) or 1.0
+    room = (most - least) * 0.35
+    return (least - room, most + room) if most > least > most * 0.7 else (0.0, most * 1.08)
 
 
 def _draw_front(axes: Axes, points: Sequence[Point], front: Sequence[str]) -> None:
@@ -149,12 +161,18 @@ class _Labels:
         spots = [self._spot(point.cost, point.kl.value) for point in self._points]
         for point, (x, y) in zip(self._points, spots, strict=True):
             low, high = self._spot(point.cost, point.kl.low)[1], self._spot(point.cost, point.kl.high)[1]
-            self._taken += [(x - 4, y - 4, x + 4, y + 4), (x - 1, low, x + 1, high)]
-        if plane.gate:
-            y = self._spot(0, plane.gate)[1]
-            self._write(plane.gate_name or "gate", (self._width, y), [(-2, 3, "right"), (-2, -9, "right")], QUIET)
+            left, right = (self._spot(end, point.kl.value)[0] for end in point.cost_span or (point.cost, point.cost))
+            self._taken += [(x - 4, y - 4, x + 4, y + 4), (x - 1, low, x + 1, high), (left, y - 1, right, y + 1)]
         if plane.original:
             x = self._spot(plane.original, 1)[0]
+            self._taken.append((x - 1, 0, x + 1, self._height))
+        if plane.gate:
+            y = self._spot(0, plane.gate)[1]
+            self._taken.append((0, y - 1, self._width, y + 1))
+            left = -self._width
+            tries = [(-2, 3, "right"), (-2, -10, "right"), (left + 2, 3, "left"), (left + 2, -10, "left")]
+            self._write(plane.gate_name or "gate", (self._width, y), tries, QUIET)
+        if plane.original:
             self._write("original", (x, self._height), [(-4, -8, "right"), (4, -8, "left")], QUIET)
         if plane.floor:
             y = self._spot(0, plane.floor)[1]

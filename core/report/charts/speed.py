@@ -33,7 +33,7 @@ class Load:
 
 def against_concurrency(loads: Sequence[Load], below: str) -> str:
     """Output tokens per second, time to first token and inter-token latency over the batch, with their spans."""
-    above = legend_height(len(loads))
+    above = legend_height(len(loads)) + 0.2
     with figure_of(1.75 + above) as (figure, render):
         drawn = panels(figure, 3, above=above, beside=0.5)
         readings: tuple[tuple[str, Callable[[BenchCase], Range]], ...] = (

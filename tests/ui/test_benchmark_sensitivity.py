@@ -1,0 +1,52 @@
+"""The section Sensitivity: how a map is asked for, and how its mix gets to Compress."""
+
+from __future__ import annotations
+
+import pytest
+from measured_values import a_sensitivity
+from model_values import a_model
+from PySide6.QtWidgets import QPushButton
+from pytestqt.qtbot import QtBot
+
+from ui.pages.benchmark_row import BenchmarkRow
+from ui.pages.benchmarks import BenchmarksPage
+
+
+@pytest.fixture
+def page(qtbot: QtBot) -> BenchmarksPage:
+    made = BenchmarksPage()
+    qtbot.addWidget(made)
+    made.resize(1096, 756)
+    made.show()
+    made.show_models((a_model("big"), a_model("fp8", made_from="big")))
+    made.choose("/models/big", ())
+    made.show_rows((BenchmarkRow("/models/big", "big", True, 269_000_000),))
+    made.show_section("Sensitivity")
+    return made
+
+
+def button(page: BenchmarksPage, name: str) -> QPushButton:
+    found = page.findChild(QPushButton, f"benchmarks.sensitivity.{name}")
+    assert found is not None
+    return found
+
+
+def test_that_the_original_alone_is_enough_to_measure_its_parts(page: BenchmarksPage, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(page.sensitivity_requested) as asked:
+        button(page, "measure").click()
+    assert asked.args == ["/models/big"]
+    page.show_busy("Sensitivity: Compress part by part", 0.5)
+    assert not button(page, "measure").isEnabled()
+    page.show_busy("")
+    assert button(page, "measure").isEnabled()
+
+
+def test_that_a_mix_is_offered_once_there_is_one(page: BenchmarksPage, qtbot: QtBot) -> None:
+    assert not button(page, "use_mix").isEnabled()
+    result = a_sensitivity()
+    page.show_sensitivity(result.model_copy(update={"assignment": None}))
+    assert not button(page, "use_mix").isEnabled()
+    page.show_sensitivity(result)
+    with qtbot.waitSignal(page.mix_requested) as asked:
+        button(page, "use_mix").click()
+    assert asked.args == [result]
