@@ -168,7 +168,7 @@ def _percent(value: float) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{value * 100:.2f}"
+    return f"{round(value * 100, 2) + 0.0:.2f}"  # never -0.00
 
 
 def _quantile_figures(rows: tuple[BenchmarkRow, ...], direction: str) -> Figures:

@@ -219,7 +219,10 @@ class ChartPlot(pg.PlotWidget):
                     [
                         QPointF(bounds.right() - size.width() - 6, at - size.height() - 2),
                         QPointF(bounds.left() + 6, at - size.height() - 2),
-                        QPointF(bounds.center().x(), at - size.height() - 2),
+                        *(
+                            QPointF(bounds.left() + bounds.width() * share, at - size.height() - 2)
+                            for share in (0.5, 0.25, 0.4, 0.6, 0.75)
+                        ),
                         QPointF(bounds.right() - size.width() - 6, at + 2),
                     ],
                     size,
