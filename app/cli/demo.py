@@ -42,7 +42,9 @@ def demo(
                 engine,
                 original=original,
                 others=[pressed],
-                suite=EvaluationSuite(tokens=2048, chat_prompts=8, chat_tokens=64),
+                suite=EvaluationSuite(
+                    texts=("chat", "prose"), tokens=2048, chat_prompts=8, chat_tokens=64, noise_floor=False
+                ),
             ),
             start_benchmark(
                 engine,

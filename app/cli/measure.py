@@ -63,7 +63,7 @@ def evaluate(
         if suite.tasks:
             say_power(output, suite.tasks, items)
         model = engine.model(original)
-        if (line := room_line(model, suite)) is not None:
+        if suite.texts and (line := room_line(model, suite)) is not None:
             output.say(line)
         run = await start_evaluation(
             engine, original=model, others=[engine.model(other) for other in others], suite=suite

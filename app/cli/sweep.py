@@ -113,7 +113,7 @@ def sweep(
             seed=seed,
             gate=gate,
             evaluation=_evaluation(output, text, tokens, tasks, items),
-            benchmark=_benchmark(engine_name) if bench else None,
+            benchmark=_benchmark(engine, engine_name) if bench else None,
             fix=fix,
         )
         known = None if new else store.unfinished(plan)
@@ -193,10 +193,15 @@ def _listed_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _benchmark(engine: str) -> BenchmarkSuite:
-    if engine not in ("transformers", "vllm"):
-        raise BitpressError("unknown-engine", f"A sweep cannot measure in {engine}.", "Use transformers or vllm.")
-    return _BENCHMARK.model_copy(update={"engine": engine})
+def _benchmark(engine: Engine, name: str) -> BenchmarkSuite:
+    """The usual benchmark in an engine that is there: told now, and not after hours of pressing."""
+    if name not in ("transformers", "vllm"):
+        raise BitpressError("unknown-engine", f"A sweep cannot measure in {name}.", "Use transformers or vllm.")
+    if name == "vllm":
+        from app.engines import engine_place
+
+        engine_place(engine.home, name)
+    return _BENCHMARK.model_copy(update={"engine": name})
 
 
 async def _carried_out(engine: Engine, output: Output, record: SweepRecord, *, retry: bool) -> int:

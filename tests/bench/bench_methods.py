@@ -118,7 +118,9 @@ def _pressed(row: Row, chosen: argparse.Namespace) -> Row:
 def _evaluated(row: Row, tokens: int) -> Row:
     if not row.output:
         return row
-    status, lines = _bitpress("evaluate", "starter", row.output, "--tokens", str(tokens))
+    status, lines = _bitpress(
+        "evaluate", "starter", row.output, "--text", "chat", "--text", "prose", "--tokens", str(tokens)
+    )
     shutil.rmtree(row.output)
     if status:
         return replace(row, why=f"not evaluated: {lines[-1].get('message')}")

@@ -17,13 +17,14 @@ from core.measure.results import EvaluationResult, EvaluationSuite
 from core.worker import evaluate
 from core.worker.noise_floor import HALF_UNIT, decoder_layers, moved, noise_rows
 
-SUITE = EvaluationSuite(texts=("prose", "technical"), window=64, tokens=400)
+SUITE = EvaluationSuite(texts=("prose", "technical"), window=64, tokens=200)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_that_a_disturbed_output_is_moved_by_bfloat16s_rounding_and_not_to_one_side(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    output = torch.randn(2000, 100, generator=generator).to(dtype)
+    # None so small that float16 itself has no digits left for it; it adds half a unit in its own last place, 2^-11.
+    output = torch.randn(2000, 100, generator=generator).exp().to(dtype)
     change = (moved(output, generator).double() - output.double()) / output.double()
     spread = float(change.std())
     uniform = HALF_UNIT / np.sqrt(3)
@@ -31,7 +32,7 @@ def test_that_a_disturbed_output_is_moved_by_bfloat16s_rounding_and_not_to_one_s
     assert uniform * 0.95 < spread < uniform * (1.1 if dtype is not torch.bfloat16 else 3.0)
     assert abs(float(change.mean())) < 5 * spread / np.sqrt(change.numel())
     assert moved(output, generator).dtype == dtype
-    steps = 2.0**-7 if dtype is torch.bfloat16 else 1.1 * HALF_UNIT
+    steps = 2.0**-7 if dtype is torch.bfloat16 else 1.26 * HALF_UNIT
     assert float(change.abs().max()) <= steps
 
 

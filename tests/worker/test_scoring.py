@@ -1,4 +1,4 @@
-"""Every divergence figure, against a float64 computation in numpy and scipy that shares no code with the application."""
+"""Every divergence figure, against float64 in numpy and scipy that shares no code with the application."""
 
 from __future__ import annotations
 
