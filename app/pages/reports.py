@@ -74,9 +74,7 @@ class ReportsBinding:
         basis = self._page.basis
         self._page.show_busy("Setting the pages")
         try:
-            await asyncio.to_thread(
-                self._write, runs, chapters, path, self._page.basis.gate(), self._page.basis.sweep()
-            )
+            await asyncio.to_thread(self._write, runs, chapters, path, basis.gate(), basis.sweep())
         finally:
             self._page.show_busy(None)
         self._page.show_preview(path)
@@ -94,9 +92,7 @@ class ReportsBinding:
         basis = self._page.basis
         self._page.show_busy(f"Writing {path.name}")
         try:
-            await asyncio.to_thread(
-                self._write, runs, chapters, path, self._page.basis.gate(), self._page.basis.sweep()
-            )
+            await asyncio.to_thread(self._write, runs, chapters, path, basis.gate(), basis.sweep())
         finally:
             self._page.show_busy(None)
         self._shell.window.strip.show_idle(f"Written: {path}")
