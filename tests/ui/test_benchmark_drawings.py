@@ -184,8 +184,8 @@ def test_that_the_true_tokens_change_has_its_extremes() -> None:
 def test_that_agreement_is_told_with_intervals() -> None:
     row = agreement_table(ROWS).rows[3]
     assert row[0] == "gptq-w4a16"
-    assert row[3] == "93.4 % (92.8–93.9)"
-    assert row[5].startswith("-0.71 % (-0.93 to -0.50)")
+    assert row[3] == "93.4 (92.8–93.9)"
+    assert row[5].startswith("-0.71 (-0.93 to -0.50)")
     assert interval_text(None) == "–"
 
 

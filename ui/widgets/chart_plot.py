@@ -207,7 +207,9 @@ class ChartPlot(pg.PlotWidget):
     def _place(self, mark: Any, size: QSizeF, bounds: QRectF, taken: list[QRectF]) -> QRectF | None:
         match mark:
             case Dot():
-                return free_place(self.place_of(mark.x, mark.y), size, bounds.adjusted(0, -4, 4, 4), taken)
+                dots = (one for one in self._drawing.marks if isinstance(one, Dot) and one is not mark)
+                others = [self.place_of(one.x, one.y) for one in dots]
+                return free_place(self.place_of(mark.x, mark.y), size, bounds.adjusted(0, -4, 4, 4), taken, others)
             case Curve():
                 end = self.place_of(*mark.points[-1])
                 return free_place(end, size, bounds.adjusted(0, -8, 8, 8), taken)
@@ -217,7 +219,10 @@ class ChartPlot(pg.PlotWidget):
                     [
                         QPointF(bounds.right() - size.width() - 6, at - size.height() - 2),
                         QPointF(bounds.left() + 6, at - size.height() - 2),
-                        QPointF(bounds.center().x(), at - size.height() - 2),
+                        *(
+                            QPointF(bounds.left() + bounds.width() * share, at - size.height() - 2)
+                            for share in (0.5, 0.25, 0.4, 0.6, 0.75)
+                        ),
                         QPointF(bounds.right() - size.width() - 6, at + 2),
                     ],
                     size,
