@@ -209,7 +209,8 @@ class ChartPlot(pg.PlotWidget):
             case Dot():
                 dots = (one for one in self._drawing.marks if isinstance(one, Dot) and one is not mark)
                 others = [self.place_of(one.x, one.y) for one in dots]
-                return free_place(self.place_of(mark.x, mark.y), size, bounds.adjusted(0, -4, 4, 4), taken, others)
+                centre, room = self.place_of(mark.x, mark.y), bounds.adjusted(0, -4, 4, 4)
+                return free_place(centre, size, room, taken, others=others, gap=_radius(mark) + 3)
             case Curve():
                 end = self.place_of(*mark.points[-1])
                 return free_place(end, size, bounds.adjusted(0, -8, 8, 8), taken)
@@ -453,7 +454,8 @@ def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
     for mark in drawing.marks:
         if isinstance(mark, Dot):
             centre = plot.place_of(mark.x, mark.y)
-            taken.append(QRectF(centre.x() - 6, centre.y() - 6, 12, 12))
+            half = _radius(mark)
+            taken.append(QRectF(centre.x() - half, centre.y() - half, 2 * half, 2 * half))
             if mark.y_interval is not None:
                 ends = [plot.place_of(mark.x, end).y() for end in mark.y_interval]
                 taken.append(QRectF(centre.x() - 2, min(ends), 4, abs(ends[1] - ends[0])))
@@ -467,6 +469,10 @@ def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
             line = QRectF(at.x() - 1, -9e3, 2, 18e3) if mark.axis == "x" else QRectF(-9e3, at.y() - 1, 18e3, 2)
             taken.append(line)
     return taken
+
+
+def _radius(mark: Dot) -> float:
+    return mark.size / 2 + (5.5 if mark.ringed else 1.0)
 
 
 def _along(places: list[QPointF]) -> list[QRectF]:
