@@ -92,6 +92,8 @@ class _Sweep:
         inside = await look_inside(self._engine, self._original)
         self._require_same(inside)
         await self._adopt(retry=retry)
+        if any(row.state in (RowState.WAITING, RowState.COMPRESSED) for row in self._record.result.rows):
+            await self._keep(result=self._record.result.model_copy(update={"finished": False}))
         await self._take_measurements()
         planned = await self._planned(inside)
         await self._require_room(planned)
@@ -256,7 +258,12 @@ class _Sweep:
     async def _score(self, row: SweepRow) -> None:
         """Measure a row's divergence, and the tasks where some are asked; what fails is this row's alone."""
         suite = self._record.plan.evaluation
-        pressed = inspect(Path(row.output or ""), Origin.ARTIFACT)
+        try:
+            pressed = await asyncio.to_thread(inspect, Path(row.output or ""), Origin.ARTIFACT)
+        except BitpressError as error:
+            # Somebody removed or changed it in the meantime.
+            await self._fail(row.key, error.problem)
+            return
         run = await start_evaluation(self._engine, original=self._original, others=[pressed], suite=suite)
         await self._keep(evaluations=(*self._record.evaluations, run.id))
         self._tell(f"Measuring {row.label}")

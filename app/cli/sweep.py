@@ -57,7 +57,7 @@ def sweep(
         typer.Option(
             "--gate",
             help="An entry of `bitpress gates`, or a YAML file: exit status 3 if no method passes it. Left out, rows "
-            "are judged by production.",
+            "are judged by production. With --resume, what is there is judged by it.",
         ),
     ] = None,
     text: Annotated[
@@ -100,6 +100,13 @@ def sweep(
             record = store.get(model) if model is not None else store.unfinished()
             if record is None:
                 raise BitpressError("unknown-sweep", "No sweep is unfinished.", "`bitpress sweep --list` lists them.")
+            if gate is not None:
+                from core.measure.gate_store import find_gate
+
+                # Another gate judges what is there; nothing is measured again for it.
+                plan = record.plan.model_copy(update={"gate": find_gate(engine.home, gate), "gated": True})
+                record = record.model_copy(update={"plan": plan})
+                store.save(record)
             return await _carried_out(engine, output, record, retry=retry)
         if model is None:
             raise BitpressError("wrong-usage", "No model is named.", "bitpress sweep MODEL --methods NAME,NAME")

@@ -99,8 +99,10 @@ def test_that_a_sweep_killed_between_rows_inside_a_row_and_while_it_measures_goe
     # Over: nothing runs again, and it can still be read.
     (listed,) = surveyed("sweep", "--list", "--json").of("sweep")
     assert listed["finished"]
-    again = surveyed("sweep", "--resume", 1)
-    assert again.status == 3
+    lax = tmp_path / "lax.yaml"
+    lax.write_text("thresholds:\n  - {figure: size, at_most: 2}\n", encoding="utf-8")
+    again = surveyed("sweep", "--resume", 1, "--gate", lax)
+    assert again.status == 0, "judged by another gate"
     assert "Best for size against divergence" in again.stdout
     assert len(surveyed("runs", "--json").of("run")) == len(runs)
 
