@@ -17,7 +17,7 @@ from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.jobs.sweep_plan import SweepPlan
 from core.jobs.sweep_store import SweepStore, released
-from core.measure.results import EvaluationResult, ModelBenchmark
+from core.measure.results import BenchFailure, EvaluationResult, ModelBenchmark
 from core.measure.sweep_summary import summarised, with_speeds
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.methods.catalogue import find
@@ -92,12 +92,18 @@ class _Sweep:
         inside = await look_inside(self._engine, self._original)
         self._require_same(inside)
         await self._adopt(retry=retry)
+        if any(row.state in (RowState.WAITING, RowState.COMPRESSED) for row in self._record.result.rows):
+            await self._keep(result=self._record.result.model_copy(update={"finished": False}))
         await self._take_measurements()
         planned = await self._planned(inside)
         await self._require_room(planned)
-        for key in planned:
-            await self._press(key, inside)
-        await self._evaluate()
+        # A row is measured as soon as it is pressed: whoever looks on sees it fill, and a kill costs one row at most.
+        # The original is not run again for that, as what it computed is kept.
+        for row in self._record.result.rows:
+            if row.key in planned:
+                await self._press(row.key, inside)
+            if self._row(row.key).state is RowState.COMPRESSED:
+                await self._score(self._row(row.key))
         await self._benchmark()
         await self._sum_up("Done.", finished=True)
         return self._record.result
@@ -249,34 +255,23 @@ class _Sweep:
         figures = await asyncio.to_thread(self._figures, self._row(key))
         await self._change(key, f"{row.label} is pressed and proved.", state=RowState.COMPRESSED, **figures)
 
-    async def _evaluate(self) -> None:
-        """All rows that are not measured yet in one run; where that fails, one by one, so that one stops no other."""
-        waiting = [row for row in self._record.result.rows if row.state is RowState.COMPRESSED]
-        if not waiting:
-            return
-        problem = await self._score(waiting)
-        if problem is None:
-            return
-        if len(waiting) == 1:
-            await self._fail(waiting[0].key, problem)
-            return
-        for row in waiting:
-            if (alone := await self._score([row])) is not None:
-                await self._fail(row.key, alone)
-
-    async def _score(self, rows: Sequence[SweepRow]) -> Problem | None:
-        others = [inspect(Path(row.output or ""), Origin.ARTIFACT) for row in rows]
+    async def _score(self, row: SweepRow) -> None:
+        """Measure a row's divergence, and the tasks where some are asked; what fails is this row's alone."""
         suite = self._record.plan.evaluation
-        run = await start_evaluation(self._engine, original=self._original, others=others, suite=suite)
+        try:
+            pressed = await asyncio.to_thread(inspect, Path(row.output or ""), Origin.ARTIFACT)
+        except BitpressError as error:
+            # Somebody removed or changed it in the meantime.
+            await self._fail(row.key, error.problem)
+            return
+        run = await start_evaluation(self._engine, original=self._original, others=[pressed], suite=suite)
         await self._keep(evaluations=(*self._record.evaluations, run.id))
-        names = "the pressed model" if len(rows) == 1 else f"{len(rows)} pressed models"
-        self._tell(f"Measuring {names}")
+        self._tell(f"Measuring {row.label}")
         snapshot = await self._watch.run(run)
-        if snapshot.reason is FinishReason.CANCELLED:
-            raise stopped(self._record.id)
-        if snapshot.problem is None:
-            await self._sum_up("Measured.")
-        return snapshot.problem
+        if (problem := _problem_of(snapshot)) is not None:
+            await self._fail(row.key, problem)
+            return
+        await self._sum_up(f"{row.label} is measured.")
 
     async def _benchmark(self) -> None:
         """Speed of the original and of every row that has none; a model that fails is left out."""
@@ -300,11 +295,24 @@ class _Sweep:
             if snapshot.reason is FinishReason.CANCELLED:
                 raise stopped(self._record.id)
             await self._take_measurements()
-            if snapshot.problem is None:
-                return
-            failed = todo[len((snapshot.result or {}).get("models", []))]
-            await self._note(failed, snapshot.problem)
-            todo = todo[todo.index(failed) + 1 :]
+            todo = await self._unmeasured(todo, snapshot)
+
+    async def _unmeasured(self, asked: list[LocalModel], snapshot: JobSnapshot) -> list[LocalModel]:
+        """Note what could not be measured; the models that are still to be asked.
+
+        A server's run goes on by itself and names what failed; transformers' ends with the first that fails.
+        """
+        result = snapshot.result if isinstance(snapshot.result, dict) else {}
+        if "failed" in result:
+            for one in (BenchFailure.model_validate(failure) for failure in result["failed"]):
+                model = next((model for model in asked if str(model.path) == one.path), self._original)
+                await self._note(model, one.problem)
+            return []
+        if snapshot.problem is None:
+            return []
+        place = len(result.get("models", ()))
+        await self._note(asked[place], snapshot.problem)
+        return asked[place + 1 :]
 
     async def _take_measurements(self) -> None:
         """What this sweep's evaluations and benchmarks have found, also one whose end nobody wrote down."""

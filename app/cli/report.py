@@ -12,6 +12,7 @@ from app.cli.output import DONE, Output
 from app.cli.session import serve
 from app.engine import Engine
 from core.errors import BitpressError
+from core.measure.sweep_values import RowState
 
 if TYPE_CHECKING:
     from core.jobs.sweep_store import SweepRecord
@@ -67,7 +68,8 @@ def _runs(asked: Sequence[int], kept: SweepRecord | None) -> list[int]:
         raise BitpressError(
             "wrong-usage", "No run is named.", "`bitpress report RUN… --output FILE`, or --sweep NUMBER."
         )
-    made = [row.run for row in kept.result.rows if row.run is not None and row.problem is None]
+    pressed = (RowState.COMPRESSED, RowState.MEASURED)
+    made = [row.run for row in kept.result.rows if row.run is not None and row.state in pressed]
     measured = [run for run in (kept.result.evaluation, kept.result.benchmark) if run is not None]
     if not made:
         raise BitpressError(

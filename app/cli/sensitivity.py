@@ -172,7 +172,10 @@ def _say(output: Output, result: SensitivityResult) -> None:
                 if layers:
                     output.say(f"    {kind:<10} of layer {', '.join(layers)}")
     output.say(f"  sum of its parts' divergences: {mix.predicted_kl:.4f} nats per token")
-    sums = {scheme: sum(cell.excess for cell in result.cells if cell.scheme == scheme) for scheme in result.schemes}
+    sums = {
+        scheme: sum(max(0.0, cell.kl.value) for cell in result.cells if cell.scheme == scheme)
+        for scheme in result.schemes
+    }
     for scheme, size in mix.uniform.items():
         divergence = f", sum {sums[scheme]:.4f}" if scheme in sums else ""
         output.say(f"  all in {scheme:<12} {size:>14,} bytes{divergence}")
@@ -180,7 +183,7 @@ def _say(output: Output, result: SensitivityResult) -> None:
 
 def _say_map(output: Output, result: SensitivityResult, scheme: str, kinds: list[str]) -> None:
     """Layers down, kinds across; a star where the mix chose this scheme. In colour on a terminal alone."""
-    figures = {cell.part: cell.excess for cell in result.cells if cell.scheme == scheme}
+    figures = {cell.part: max(0.0, cell.kl.value) for cell in result.cells if cell.scheme == scheme}
     places = {(part.layer, part.kind): part.key for part in result.parts}
     chosen = result.assignment.schemes if result.assignment is not None else {}
     largest = max(figures.values(), default=0.0)

@@ -53,6 +53,7 @@ STATUSES = {
     "bad-capability": WRONG_USAGE,
     # Found before anything ran.
     "blocked": BLOCKED,
+    "budget-too-small": BLOCKED,
     "output-exists": BLOCKED,
     "no-room": BLOCKED,
     "cancelled": CANCELLED,

@@ -57,7 +57,7 @@ def sweep(
         typer.Option(
             "--gate",
             help="An entry of `bitpress gates`, or a YAML file: exit status 3 if no method passes it. Left out, rows "
-            "are judged by production.",
+            "are judged by production. With --resume, what is there is judged by it.",
         ),
     ] = None,
     text: Annotated[
@@ -100,6 +100,13 @@ def sweep(
             record = store.get(model) if model is not None else store.unfinished()
             if record is None:
                 raise BitpressError("unknown-sweep", "No sweep is unfinished.", "`bitpress sweep --list` lists them.")
+            if gate is not None:
+                from core.measure.gate_store import find_gate
+
+                # Another gate judges what is there; nothing is measured again for it.
+                plan = record.plan.model_copy(update={"gate": find_gate(engine.home, gate), "gated": True})
+                record = record.model_copy(update={"plan": plan})
+                store.save(record)
             return await _carried_out(engine, output, record, retry=retry)
         if model is None:
             raise BitpressError("wrong-usage", "No model is named.", "bitpress sweep MODEL --methods NAME,NAME")
@@ -113,7 +120,7 @@ def sweep(
             seed=seed,
             gate=gate,
             evaluation=_evaluation(output, text, tokens, tasks, items),
-            benchmark=_benchmark(engine_name) if bench else None,
+            benchmark=_benchmark(engine, engine_name) if bench else None,
             fix=fix,
         )
         known = None if new else store.unfinished(plan)
@@ -193,10 +200,15 @@ def _listed_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _benchmark(engine: str) -> BenchmarkSuite:
-    if engine not in ("transformers", "vllm"):
-        raise BitpressError("unknown-engine", f"A sweep cannot measure in {engine}.", "Use transformers or vllm.")
-    return _BENCHMARK.model_copy(update={"engine": engine})
+def _benchmark(engine: Engine, name: str) -> BenchmarkSuite:
+    """The usual benchmark in an engine that is there: told now, and not after hours of pressing."""
+    if name not in ("transformers", "vllm"):
+        raise BitpressError("unknown-engine", f"A sweep cannot measure in {name}.", "Use transformers or vllm.")
+    if name == "vllm":
+        from app.engines import engine_place
+
+        engine_place(engine.home, name)
+    return _BENCHMARK.model_copy(update={"engine": name})
 
 
 async def _carried_out(engine: Engine, output: Output, record: SweepRecord, *, retry: bool) -> int:

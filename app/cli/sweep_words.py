@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.measure.evidence import smallest_case
 from core.measure.figures import significant
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.value import Json
@@ -11,7 +12,8 @@ _HEAD = ("", "Size", "of it", "Mean KL (95 %)", "Ratio", "Top-1", "Tokens/s", "E
 
 def said(result: SweepResult) -> list[str]:
     """Table, verdicts, fronts, and what to take."""
-    lines = _aligned([_HEAD, *(_cells(row, result) for row in result.rows)])
+    lines = _aligned([_HEAD, _original(result), *(_cells(row, result) for row in result.rows)])
+    lines += _conditions(result)
     lines.append("")
     for row in result.rows:
         lines += [f"{row.label}: {sentence}" for sentence in _sentences(row)]
@@ -60,6 +62,32 @@ def chart_values(result: SweepResult) -> list[dict[str, Json]]:
         for row in result.rows
         if row.fidelity is not None
     ]
+
+
+def _original(result: SweepResult) -> tuple[str, ...]:
+    """The original's own line, beside which the others are read."""
+    case = smallest_case(result.original_speed)
+    speed = f"{case.tokens_per_second.value:.1f}" if case else "-"
+    size = f"{result.original_bytes / 1e6:.1f} MB" if result.original_bytes else "-"
+    return (f"{result.original_name} (original)", size, "100 %", "0", "1", "100 %", speed, "-", "-", "-")
+
+
+def _conditions(result: SweepResult) -> list[str]:
+    """How speed was measured, and on what an expectation rests."""
+    speeds = [result.original_speed, *(row.speed for row in result.rows)]
+    found: dict[str, None] = {}
+    for speed in (one for one in speeds if one is not None):
+        conditions = speed.conditions
+        case = smallest_case(speed)
+        batch = f", batch {case.batch}" if case else ""
+        found[f"Tokens/s: {conditions.engine} {conditions.engine_version} on {conditions.device}{batch}."] = None
+        found.update(dict.fromkeys(conditions.notes))
+    found.update(
+        (f"Expected for {row.label}: {row.expected_speed_source}", None)
+        for row in result.rows
+        if row.expected_speed_source
+    )
+    return list(found)
 
 
 def _cells(row: SweepRow, result: SweepResult) -> tuple[str, ...]:

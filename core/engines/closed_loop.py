@@ -114,9 +114,7 @@ def dialect_notes(dialect: Dialect, asked: int, real: int) -> tuple[str, ...]:
     """What a reader of the figures must know of how the server was asked."""
     notes = []
     if not dialect.token_ids:
-        notes.append(
-            f"The server takes text only: random words, {real} tokens by its count where {asked} were asked for."
-        )
+        notes.append(f"Prompts are random words: {real} tokens by the server's count, where {asked} were asked for.")
     if not dialect.exact_length:
         notes.append("The server may end an answer before the length asked for; the real lengths count.")
     if not dialect.usage:

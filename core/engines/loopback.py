@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
+
+import psutil
 
 from core.errors import BitpressError
 
@@ -17,6 +20,24 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
+
+
+def port_of(address: str) -> int:
+    """The port of an endpoint's address."""
+    parts = urlsplit(address)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def listener(port: int) -> int | None:
+    """The process that listens at the port; None where this user may not know, as behind a container."""
+    found = set()
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+                found.add(connection.pid)
+    # A server and the children that inherited its socket: the oldest is the one that started the others.
+    known = sorted(pid for pid in found if pid is not None)
+    return known[0] if known else None
 
 
 def loopback_endpoint(address: str) -> str:

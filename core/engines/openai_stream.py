@@ -109,7 +109,8 @@ async def ask(client: httpx.AsyncClient, asking: Asking, number: int) -> Answer:
     """Send one request and time its tokens.
 
     Raises RefusedError where the server does not take it, BitpressError `server-gone` where the connection breaks or
-    cannot be made, and `stream-broken` where the stream ends early, carries an error or no token.
+    cannot be made, `server-silent` where no token comes for ten minutes, and `stream-broken` where the stream ends
+    early, carries an error or no token.
     """
     import httpx
 
@@ -125,6 +126,12 @@ async def ask(client: httpx.AsyncClient, asking: Asking, number: int) -> Answer:
                 raise _broken(f"it answered with status {response.status_code}: {said}")
             async for line in response.aiter_lines():
                 stream.take(line, time.perf_counter())
+    except httpx.ReadTimeout as error:
+        raise BitpressError(
+            "server-silent",
+            f"The server gave no token for {SILENCE_SECONDS:.0f} seconds.",
+            "Some builds take a format that they compute far too slowly: measure another artifact, or shorter prompts.",
+        ) from error
     except httpx.TransportError as error:
         raise BitpressError(
             "server-gone",

@@ -20,7 +20,8 @@ MEMORY_EVERY = 5
 class Readings:
     """Reads while the block runs. `pid` is the server's first process; None where it is not known: no memory then.
 
-    `gpus` picks boards by index, None takes those on which the server holds memory, or all where no one says which.
+    `gpus` picks boards by index, None takes those on which the server holds memory. `all_else` takes all boards where
+    it seems to hold none: inside a container the driver names other process ids than ours.
     """
 
     def __init__(
@@ -28,11 +29,13 @@ class Readings:
         pid: int | None,
         *,
         gpus: tuple[int, ...] | None = None,
+        all_else: bool = False,
         open_boards: Callable[[], Nvml | NoNvml] = open_nvml,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._tree = None if pid is None else WorkerTree(pid)
         self._gpus = gpus
+        self._all_else = all_else
         self._open = open_boards
         self._clock = clock
         self._power: list[tuple[float, float]] = []
@@ -93,8 +96,8 @@ class Readings:
         moment = self._clock()
         if self._gpus is not None:
             samples = tuple(sample for sample in samples if sample.index in self._gpus)
-        elif any(sample.memory_ours for sample in samples):
-            samples = tuple(sample for sample in samples if sample.memory_ours)
+        else:
+            samples = tuple(sample for sample in samples if sample.memory_ours) or (samples if self._all_else else ())
         if not samples:
             return
         self._names = tuple(sample.name for sample in samples)

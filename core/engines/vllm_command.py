@@ -19,6 +19,7 @@ NAME = "bitpress-measured"
 GIBIBYTE = 1 << 30
 KV_SLACK = 1.25
 """Room in the KV cache above what the suite fills, for blocks that are not full."""
+LEAST_SHARE = 0.1
 BLOCK_TOKENS = 128
 """Largest block of the KV cache in vLLM."""
 LENGTH_SLACK = 8
@@ -101,6 +102,8 @@ def vllm_command(interpreter: Path, plan: VllmPlan) -> tuple[str, ...]:
         arguments.append("--enforce-eager")
     elif plan.kv_bytes is not None:
         arguments += ["--kv-cache-memory-bytes", str(max(plan.kv_bytes, GIBIBYTE))]
+        # With that given, the share of the GPU only decides how much must be free at the start: a desktop takes some.
+        arguments += ["--gpu-memory-utilization", str(LEAST_SHARE)]
     if plan.sequences > 128:
         arguments += ["--max-num-seqs", str(plan.sequences)]
     return command_of(interpreter, MODULE, arguments)

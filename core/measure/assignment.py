@@ -127,7 +127,7 @@ def _choices(parts: Sequence[Part], cells: Sequence[Sensitivity]) -> dict[str, d
     """(bytes, divergence) by part and scheme."""
     found: dict[str, dict[str, tuple[int, float]]] = {part.key: {} for part in parts}
     for cell in cells:
-        found[cell.part][cell.scheme] = (cell.bytes, cell.excess)
+        found[cell.part][cell.scheme] = (cell.bytes, max(0.0, cell.kl.value))
     for part in parts:
         if part.bytes:
             found[part.key][UNQUANTIZED] = (part.bytes, 0.0)

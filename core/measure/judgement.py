@@ -17,7 +17,7 @@ from core.measure.gates import EACH, Gate, Threshold
 from core.value import Estimate, Received
 
 MOST_TIMES = 100
-"""Where more than this many times the text would be needed, it is said that the figure lies on its limit."""
+"""Nobody measures more than this many times as much; beyond, the number says nothing."""
 
 
 class Outcome(StrEnum):
@@ -185,8 +185,7 @@ def _times(reading: Estimate, limit: float, *, at_most: bool) -> float | None:
     bound = reading.at_most if at_most is within else reading.at_least
     if gap == 0:
         return None
-    times = ((bound - reading.value) / gap) ** 2
-    return times if times <= MOST_TIMES else None
+    return ((bound - reading.value) / gap) ** 2
 
 
 def _sentence_of(threshold: Threshold, found: _Measured, outcome: Outcome, times: float | None) -> str:
@@ -224,8 +223,10 @@ def _limit_words(threshold: Threshold) -> str:
 def _more(scope: Scope, times: float | None) -> str:
     what = {Scope.TEXT: "text", Scope.TASK: "items", Scope.SPEED: "repeats"}.get(scope, "")
     if times is None:
-        return f"It lies so close to the limit that more {what} would hardly tell."
+        return f"It lies on the limit, so that more {what} may never tell."
     count = "tokens" if scope is Scope.TEXT else what
+    if times > MOST_TIMES:
+        return f"It would take more than {MOST_TIMES} times as many {count} to tell."
     return f"More {what} would tell: about {_times_words(times)} times as many {count}."
 
 

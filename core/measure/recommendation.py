@@ -41,7 +41,7 @@ def recommendation(
     same = [row for row in passing if (row.bytes or 0) <= least * (1 + SAME_SIZE)]
     chosen = min(same, key=_kl)
     parts = [
-        f"{chosen.label} is the {_rank(passing, same)} passes {gate.title.lower()}: "
+        f"{chosen.label} is the {_rank(passing, same)} {gate.title.lower()}: "
         f"{_share(chosen, original_bytes)} of the size, mean KL {significant(_kl(chosen))}{_unmeasurable(chosen)}"
     ]
     if (step := _step(chosen, known)) is not None:
@@ -51,8 +51,8 @@ def recommendation(
 
 def _rank(passing: list[SweepRow], same: list[SweepRow]) -> str:
     if len(passing) == 1:
-        return "only one that"
-    return "smallest that" if len(same) == 1 else "closest of the smallest that"
+        return "only one that passes"
+    return "smallest that passes" if len(same) == 1 else "closest of the smallest that pass"
 
 
 def _step(chosen: SweepRow, known: list[SweepRow]) -> str | None:

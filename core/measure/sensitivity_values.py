@@ -20,23 +20,22 @@ class Part(Received):
 
 
 class Sensitivity(Received):
-    """Mean KL(original || original with only this part in this scheme), nats per token."""
+    """What a scheme costs in one part, and what the part weighs in it."""
 
     part: str
     scheme: str
     bytes: int
     """The part's bytes on disk in that scheme, scales included."""
     kl: Estimate
+    """Mean KL(original || original with only this part in this scheme) less the noise, nats per token.
+
+    The interval is of the paired difference over documents; it reaches below zero where nothing can be measured.
+    """
     noise: float = 0.0
     """The divergence that a change of no meaning makes at the same layer: its input moved by a rounding here and there.
 
     In bfloat16 any change rounds all that follows otherwise, which is far more than eight bits lose.
     """
-
-    @property
-    def excess(self) -> float:
-        """What the scheme itself costs: the divergence above the noise, nats per token, at least 0."""
-        return max(0.0, self.kl.value - self.noise)
 
 
 UNQUANTIZED = "UNQUANTIZED"

@@ -110,8 +110,8 @@ def _sentence(batches: Sequence[BatchSpeed], *, server: bool) -> str:
     parts = []
     groups = [(standing, list(found)) for standing, found in groupby(batches, key=lambda speed: speed.standing)]
     for number, (standing, found) in enumerate(groups):
-        # "From 8 on" is said of the last group only, and of one batch alone only where others come before it.
-        onward = number == len(groups) - 1 and (len(found) > 1 or number > 0)
+        # "Slower from 8 on" is what a person must know; anything else is said of what was measured alone.
+        onward = standing is Standing.SLOWER and number == len(groups) - 1 and (len(found) > 1 or number > 0)
         place = _place([speed.batch for speed in found], server=server, onward=onward)
         words = {
             Standing.FASTER: "faster than the original",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from core.errors import Problem
 from core.measure.evidence import Evidence, evidence_of, smallest_case
 from core.measure.gates import Gate
 from core.measure.judgement import GateVerdict, judge
@@ -12,6 +13,13 @@ from core.measure.recommendation import recommendation
 from core.measure.results import EvaluationResult, ModelBenchmark
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.measure.verdict import verdict
+
+OTHER_TOKENS = Problem(
+    code="other-tokens",
+    message="Not all rows were scored on the same tokens, so that small differences between them say nothing.",
+    hint="Evaluate their artifacts together, or start the sweep anew.",
+)
+"""Where texts or an engine changed between a sweep's beginning and its end."""
 
 
 def summarised(result: SweepResult, gate: Gate, evaluations: Mapping[int, EvaluationResult]) -> SweepResult:
@@ -39,6 +47,7 @@ def summarised(result: SweepResult, gate: Gate, evaluations: Mapping[int, Evalua
                 }
             )
         )
+    used = {evaluations[run].sha256 for run in _used(rows, evaluations)}
     sizes = size_points(rows)
     size_front = front(sizes)
     advice = recommendation(rows, original_bytes, gate, verdicts) if any(map(measured, rows)) else None
@@ -54,8 +63,19 @@ def summarised(result: SweepResult, gate: Gate, evaluations: Mapping[int, Evalua
             "knee": knee(_chosen(sizes, size_front)),
             "alike": alike(rows),
             "recommendation": advice,
+            "problems": _problems(result, len(used)),
         }
     )
+
+
+def _used(rows: Sequence[SweepRow], evaluations: Mapping[int, EvaluationResult]) -> set[int]:
+    """The runs that the rows' figures are from."""
+    return {run for row in rows if (run := _newest(row, evaluations)) is not None}
+
+
+def _problems(result: SweepResult, texts: int) -> tuple[Problem, ...]:
+    others = tuple(one for one in result.problems if one.code != OTHER_TOKENS.code)
+    return (*others, OTHER_TOKENS) if texts > 1 else others
 
 
 def row_evidence(
@@ -68,10 +88,8 @@ def row_evidence(
 
     An evaluation that is older than the row's artifact was of another one in the same place.
     """
-    newest = sorted((run for run in evaluations if run > (row.run or 0)), reverse=True)
-    found = next(
-        (evaluations[run] for run in newest if any(other.path == row.output for other in evaluations[run].others)), None
-    )
+    run = _newest(row, evaluations)
+    found = None if run is None else evaluations[run]
     evidence = evidence_of(
         row.output or "",
         row.label,
@@ -93,6 +111,12 @@ def row_evidence(
         tokens_per_second=evidence.tokens_per_second,
         original_tokens_per_second=evidence.original_tokens_per_second,
     )
+
+
+def _newest(row: SweepRow, evaluations: Mapping[int, EvaluationResult]) -> int | None:
+    """The newest evaluation of the row's artifact."""
+    later = (run for run in evaluations if run > (row.run or 0))
+    return max((run for run in later if any(one.path == row.output for one in evaluations[run].others)), default=None)
 
 
 def with_speeds(result: SweepResult, benchmarks: Mapping[int, Sequence[ModelBenchmark]]) -> SweepResult:

@@ -57,11 +57,12 @@ def wilson(right: int, items: int) -> Estimate:
         raise ValueError(f"{right} of {items}")
 
     def bound(z: float, side: int) -> float:
+        if right == (0 if side < 0 else items):
+            return float(right > 0)  # Exactly: rounding must not lift 0 of n above 0.
         share = right / items
         middle = share + z * z / (2 * items)
         spread = z * math.sqrt(share * (1 - share) / items + z * z / (4 * items * items))
-        # Rounding must not push 0 of n below 0.
-        return min(1.0, max(0.0, (middle + side * spread) / (1 + z * z / items)))
+        return (middle + side * spread) / (1 + z * z / items)
 
     return Estimate(
         value=right / items,
@@ -136,7 +137,7 @@ def recovery(original: Estimate, difference: Estimate, chance: float) -> tuple[f
     intervals' ends are squared and added on the linearised ratio (MOVER: Zou and Donner, Statistics in Medicine 27
     (2008) 1693-1702). Their correlation is left out, which makes the interval of a loss somewhat too wide.
     """
-    if original.at_least <= chance:
+    if min(original.value, original.at_least) <= chance:
         return None
     above = original.value - chance
     ratio = difference.value / above

@@ -30,6 +30,7 @@ from core.plan.hardware import where_it_runs
 from core.plan.predicted import estimates_of, predicted
 from core.report import measured, timeline
 from core.report.data import (
+    MIXED,
     Chapter,
     Hash,
     Judgement,
@@ -45,9 +46,6 @@ from core.report.gate import gate_of, judgement
 from core.report.summary import title_of, verdict_of
 from core.telemetry.sample import Sample
 from core.value import Json
-
-MIXED = "mixed"
-"""Id of the method whose schemes a map of sensitivity chose."""
 
 _Value = TypeVar("_Value", bound=BaseModel)
 _Item = TypeVar("_Item")

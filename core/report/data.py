@@ -24,6 +24,10 @@ SCHEMA_VERSION = 1
 """Of the JSON export; raised when a field is removed or renamed, not when one is added."""
 
 
+MIXED = "mixed"
+"""Id of the method whose schemes a map of sensitivity chose."""
+
+
 class Chapter(StrEnum):
     """The chapters, in the order of the page. One that has nothing to say is left out of the page."""
 

@@ -29,7 +29,7 @@ def judgement(fidelity: Fidelity, original_bytes: int | None, compressed_bytes: 
                 standing=row.standing,
                 figure=row.figure,
                 measured=row.value.value,
-                value=row.value,
+                value=_span(row.value),
                 bound=_bound(row.value, least=row.figure in AT_LEAST),
                 least=row.figure in AT_LEAST,
             )
@@ -83,7 +83,7 @@ def _kept(row: GateRow, evidence: Evidence) -> LimitKept:
         standing=STANDINGS[row.outcome],
         figure=row.figure,
         measured=row.value,
-        value=reading if isinstance(reading, Estimate) and reading.value == row.value else None,
+        value=_span(reading) if isinstance(reading, Estimate) and reading.value == row.value else None,
         bound=row.bound,
         least=not row.at_most,
         guard=row.guard,
@@ -100,6 +100,11 @@ def _reading(row: GateRow, evidence: Evidence) -> Reading:
         found = [figure.of_task(task) for name, task in evidence.tasks.items() if f"({name})" in row.title]
         return found[0] if len(found) == 1 else None
     return figure.of_all(evidence) if figure.of_all else None
+
+
+def _span(value: Range) -> Range:
+    """The two-sided interval alone; the one-sided bound stands beside it."""
+    return Range(value=value.value, low=value.low, high=value.high)
 
 
 def _bound(value: Range, *, least: bool) -> float:

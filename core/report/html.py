@@ -30,6 +30,10 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 """Nothing may be loaded or run, whatever a name or a text holds; charts and the page carry their own styles."""
 
 
+MANY = 6
+"""Columns from which on a table is set narrower, and scrolls by itself where the window is too small."""
+
+
 def html(data: ReportData) -> str:
     """The whole page. Everything that comes from outside is escaped, and hidden characters are shown."""
     page = document(data)
@@ -111,10 +115,10 @@ def _table(table: Table) -> str:
     total = sum(column.share for column in table.columns)
     widths = "".join(f'<col style="width: {column.share / total:.1%}">' for column in table.columns)
     caption = f"<caption>{_text(table.caption)}</caption>" if table.caption else ""
+    many = ' class="many"' if len(table.columns) > MANY else ""
     columns = f"<colgroup>{widths}</colgroup>"
-    return (
-        f'<div class="wide"><table>{caption}{columns}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    rows = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="wide"><table{many}>{caption}{columns}{rows}</table></div>'
 
 
 def _row(row: tuple[Cell, ...], kinds: list[str]) -> str:

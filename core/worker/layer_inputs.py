@@ -68,11 +68,10 @@ class LayerInputs:
                 return (moved(args[0], generator), *args[1:]), named
             return args, {**named, "hidden_states": moved(named["hidden_states"], generator)}
 
-        handle = self._layers[layer].register_forward_pre_hook(move, with_kwargs=True)
-        try:
+        with ExitStack() as undo:
+            if self._layers:
+                undo.callback(self._layers[layer].register_forward_pre_hook(move, with_kwargs=True).remove)
             yield
-        finally:
-            handle.remove()
 
     @contextmanager
     def beginning_at(self, layer: int, batch: int) -> Iterator[None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.engines.closed_loop import REQUESTS_EACH, Loop, dialect_notes, real_prompt_tokens, together, understood
 from core.engines.figures import Round, case_of
-from core.engines.loopback import HOST, free_port, loopback_endpoint
+from core.engines.loopback import HOST, free_port, listener, loopback_endpoint, port_of
 from core.engines.openai_stream import Asking, Dialect, listed_models, open_client
 from core.engines.prompts import plain_ids
 from core.engines.readings import Readings
@@ -78,7 +78,7 @@ def run(command: MeasureServer, report: Reporter) -> Json:
     report.plan((first, WARM_UP, *stages))
     model = None if command.model is None else inspect(Path(command.model))
     others = _busy(report)
-    with _opened(command, model, report) as served, Readings(served.pid, gpus=_gpus(command)) as readings:
+    with _opened(command, model, report) as served, _readings(command, served) as readings:
         try:
             cases, notes = asyncio.run(_measured(served, suite, stages, readings, report))
         except BitpressError as error:
@@ -104,7 +104,7 @@ def _opened(command: MeasureServer, model: LocalModel | None, report: Reporter) 
 def _vllm(command: MeasureServer, place: EnginePlace, model: LocalModel, report: Reporter, stack: ExitStack) -> _Served:
     """A vLLM server that is ready; the stack ends it."""
     suite = command.suite
-    plan = vllm_plan(model, suite, port=free_port(), cpu=place.cpu, threads=cores() if place.cpu else None)
+    plan = vllm_plan(model, suite, port=free_port(), cpu=place.cpu, threads=_threads() if place.cpu else None)
     ids = plain_ids(model.path)
     key = secrets.token_urlsafe(24)
     home = Path(place.home)
@@ -159,6 +159,7 @@ def _endpoint(command: MeasureServer, model: LocalModel | None, report: Reporter
             else f"The server at {address} serves no model.",
             f"It serves {', '.join(map(shown, listed[:5]))}." if listed else "Load a model there first.",
         )
+    pid = listener(port_of(address))
     return _Served(
         address=address,
         key=command.api_key,
@@ -166,10 +167,11 @@ def _endpoint(command: MeasureServer, model: LocalModel | None, report: Reporter
         conditions=Conditions(
             engine="endpoint",
             engine_version="",
-            device=_device(()),
+            device="not known" if pid is None else "cpu",
             dtype="as served",
             notes=(f"Measured at {address}, a server that was there already: how it was started is not known.", LOOP),
         ),
+        pid=pid,
         negotiates=True,
     )
 
@@ -210,14 +212,14 @@ def _benchmark(
     conditions = served.conditions
     if any(case.joules_per_token is not None for case in cases):
         notes = (*notes, ENERGY)
-    if conditions.engine == "vllm" and readings.board_names:
-        conditions = conditions.model_copy(update={"device": _device(readings.board_names)})
+    if readings.board_names:
+        conditions = conditions.model_copy(update={"device": readings.board_names[0]})
     return ModelBenchmark(
         path=served.address if model is None else str(model.path),
         name=served.asking.model if model is None else model.name,
         bytes=0 if model is None else sum(file.stat().st_size for file in model.path.glob("*.safetensors")),
         load_seconds=served.seconds,
-        peak_bytes=readings.device_peak or readings.host_peak,
+        peak_bytes=readings.host_peak if conditions.device == "cpu" else readings.device_peak,
         cases=tuple(cases),
         conditions=conditions.model_copy(update={"notes": (*conditions.notes, *notes)}),
     )
@@ -263,10 +265,6 @@ def _conditions(place: EnginePlace, plan: VllmPlan, log: Path) -> Conditions:
     )
 
 
-def _device(boards: Sequence[str]) -> str:
-    return boards[0] if boards else "cpu"
-
-
 def _health(port: int) -> Callable[[], bool]:
     """Whether the server at that port says that it is ready."""
 
@@ -282,6 +280,12 @@ def _health(port: int) -> Callable[[], bool]:
     return healthy
 
 
+def _threads() -> int:
+    """Threads of a CPU build: as set for workers, else one for each processor."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return int(chosen) if chosen.isdecimal() and int(chosen) > 0 else cores()
+
+
 def _inherited(device: str) -> dict[str, str]:
     """This process's variables, with the one GPU that was chosen where one was."""
     inherited = dict(os.environ)
@@ -290,12 +294,13 @@ def _inherited(device: str) -> dict[str, str]:
     return inherited
 
 
-def _gpus(command: MeasureServer) -> tuple[int, ...] | None:
+def _readings(command: MeasureServer, served: _Served) -> Readings:
     """Boards whose power counts: none beside a CPU build, the chosen one, or those that the server is on."""
     if command.place is not None and command.place.cpu:
-        return ()
-    chosen = _index(command.device)
-    return None if chosen is None else (chosen,)
+        return Readings(served.pid, gpus=())
+    chosen = None if command.place is None else _index(command.device)
+    gpus = None if chosen is None else (chosen,)
+    return Readings(served.pid, gpus=gpus, all_else=command.place is not None)
 
 
 def _index(device: str) -> int | None:

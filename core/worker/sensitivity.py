@@ -20,7 +20,7 @@ from core.jobs.protocol import MeasureSensitivity, Stage
 from core.measure.parts import parts_of, sizes_of
 from core.measure.passages import Row, batches, digest, even_shares
 from core.measure.sensitivity_values import Part, Sensitivity, SensitivityResult
-from core.measure.statistics import mean_estimate, resampled
+from core.measure.statistics import Floats, mean_estimate, resampled
 from core.methods.scheme import Scheme
 from core.models.survey_store import weights_identity
 from core.value import Estimate, Json
@@ -39,7 +39,7 @@ LOAD = Stage(id="load", title="Load the model")
 REFERENCE = Stage(id="reference", title="Run the original", unit="batch")
 MEASURE = Stage(id="measure", title="Compress part by part", unit="part and scheme")
 
-FORM = 1
+FORM = 2
 """Of kept cells; raised when what a cell means changes."""
 
 BATCH_TOKENS = 2048
@@ -80,7 +80,7 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
         )
     rows = _rows(loaded, command, folder, report, answering=answering)
     measured = _Measured(loaded, rows, report)
-    kept = _Cells(command, digest(rows), loaded)
+    kept = _Cells(command, rows, loaded)
     cells: list[Sensitivity] = []
     wanted = [(part, scheme) for part in parts for scheme in command.schemes if (part.key, scheme.name) in sizes]
     with report.stage(REFERENCE.id):
@@ -94,9 +94,17 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
             layer = measured.layer_of(part)
             noise = kept.get(*_noise(layer), partial(measured.noise, layer))
             found = kept.get(_modules(part), _exactly(scheme), partial(measured.divergence, part, scheme))
-            report.metric(METRIC, found.value, unit="nats per token", layer=part.key)
-            size = sizes[part.key, scheme.name]
-            cells.append(Sensitivity(part=part.key, scheme=scheme.name, bytes=size, kl=found, noise=noise.value))
+            kl = measured.mean(found - noise)
+            report.metric(METRIC, kl.value, unit="nats per token", layer=part.key)
+            cells.append(
+                Sensitivity(
+                    part=part.key,
+                    scheme=scheme.name,
+                    bytes=sizes[part.key, scheme.name],
+                    kl=kl,
+                    noise=measured.mean(noise).value,
+                )
+            )
         report.progress(MEASURE.id, len(wanted), len(wanted))
     return SensitivityResult(
         model=command.model,
@@ -144,15 +152,15 @@ class _Measured:
             self._inputs.forget()
 
     @torch.no_grad()
-    def divergence(self, part: Part, scheme: Scheme) -> Estimate:
-        """Mean KL(original || original with this part in this scheme), with its interval over documents."""
+    def divergence(self, part: Part, scheme: Scheme) -> Floats:
+        """KL(original || original with this part in this scheme), summed over each document's tokens."""
         layer = self.layer_of(part)
         with compressed(self._loaded.model, part.modules, scheme):
             return self._changed(layer, f"{part.key} in {scheme.name}")
 
     @torch.no_grad()
-    def noise(self, layer: int) -> Estimate:
-        """Mean KL(original || original with the layer's input moved by what its dtype rounds away)."""
+    def noise(self, layer: int) -> Floats:
+        """KL(original || original with the layer's input moved by what its dtype rounds away), by document."""
         generator = torch.Generator(device=self._loaded.device).manual_seed(layer)
         with self._inputs.disturbed(layer, generator):
             return self._changed(layer, f"layer {layer}")
@@ -161,8 +169,12 @@ class _Measured:
         """The decoder layer in which a change of the part begins to show."""
         return self._inputs.layer_of(part.modules)
 
-    def _changed(self, layer: int, what: str) -> Estimate:
-        """Mean divergence of the model as it is now, where nothing changed before `layer`."""
+    def mean(self, sums: Floats) -> Estimate:
+        """Mean over the tokens of what was summed over each document's, with its interval over documents."""
+        return mean_estimate(sums, self._weights, self._drawn)
+
+    def _changed(self, layer: int, what: str) -> Floats:
+        """Divergence of the model as it is now, where nothing changed before `layer`, by document."""
         sums = np.zeros(len(self._rows), dtype=np.float64)
         for number, batch in enumerate(self._batches):
             self._report.check()
@@ -179,7 +191,7 @@ class _Measured:
                 f"{what} gives probabilities that are not numbers.",
                 "The weights may be damaged; look at the original.",
             )
-        return mean_estimate(sums, self._weights, self._drawn, positive=True)
+        return sums
 
     def _logits(self, batch: Sequence[int]) -> list[torch.Tensor]:
         """(scored tokens, vocabulary) of each row of the batch, in the model's own dtype."""
@@ -259,15 +271,16 @@ def _first(tokenizer: Any, sample: Rendered) -> int:
 class _Cells:
     """What was measured, kept line by line: a run that is stopped loses one cell at most."""
 
-    def __init__(self, command: MeasureSensitivity, tokens: str, loaded: Loaded) -> None:
+    def __init__(self, command: MeasureSensitivity, rows: Sequence[Row], loaded: Loaded) -> None:
+        self._documents = len(rows)
         self._file: Path | None = None
-        self._found: dict[tuple[str, str], Estimate] = {}
+        self._found: dict[tuple[str, str], Floats] = {}
         if command.cache is None:
             return
         facts = {
             "form": FORM,
             "model": weights_identity(command.model),
-            "tokens": tokens,
+            "tokens": _tokens(rows),
             "dtype": str(loaded.model.dtype),
             "device": loaded.device.type,
         }
@@ -279,23 +292,23 @@ class _Cells:
         """Whether all figures of these names (modules, scheme) are kept."""
         return all(name in self._found for name in names)
 
-    def get(self, modules: str, scheme: str, measure: Callable[[], Estimate]) -> Estimate:
-        """The kept figure, or a new one, which is kept at once.
+    def get(self, modules: str, scheme: str, measure: Callable[[], Floats]) -> Floats:
+        """The kept figure (a sum for each document), or a new one, which is kept at once.
 
         A disk that is full costs the figure's place in the cache and nothing else.
         """
         if (modules, scheme) in self._found:
             return self._found[modules, scheme]
-        kl = self._found[modules, scheme] = measure()
+        sums = self._found[modules, scheme] = measure()
         if self._file is not None:
-            line = {"modules": modules, "scheme": scheme, "kl": kl.model_dump(mode="json")}
+            line = {"modules": modules, "scheme": scheme, "kl": sums.tolist()}
             try:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 with self._file.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(line) + "\n")
             except OSError:
                 self._file = None
-        return kl
+        return sums
 
     def _read(self) -> None:
         if self._file is None or not self._file.is_file():
@@ -304,13 +317,21 @@ class _Cells:
         for line in content.splitlines():
             try:
                 found = json.loads(line)
-                self._found[found["modules"], found["scheme"]] = Estimate.model_validate(found["kl"])
+                sums = np.array(found["kl"], dtype=np.float64)
+                if sums.shape == (self._documents,):
+                    self._found[found["modules"], found["scheme"]] = sums
             except (ValueError, KeyError, TypeError):
                 # The line that a killed process was writing.
                 continue
         if content and not content.endswith(b"\n"):
             with self._file.open("ab") as stream:
                 stream.write(b"\n")
+
+
+def _tokens(rows: Sequence[Row]) -> str:
+    """All tokens that the model sees, and where in each row those begin that are scored."""
+    seen = [(row.first, row.ids) for row in rows]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
 def _noise(layer: int) -> tuple[str, str]:

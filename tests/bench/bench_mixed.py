@@ -45,9 +45,13 @@ def main() -> int:
             _bitpress("sensitivity", "starter", *budget, "--write-recipe", str(recipe))
         uniform = _pressed(home / "uniform", chosen.samples, "--method", "gptq-w4a16", "--set", f"group_size={GROUP}")
         mix = _pressed(home / "mix", chosen.samples, "--recipe", str(recipe))
+        groups = bits_of_groups(mix)
+        torn = [key for key, bits in groups.items() if len(bits) > 1]
+        wide = sum(bits == {8.0} for bits in groups.values())
+        print(f"{wide} of {len(groups)} groups of layers have 8 bits, the rest 4; {len(torn)} have both")
         texts = [word for name in chosen.texts.split(",") for word in ("--text", name)]
         found = _bitpress("evaluate", "starter", str(mix), str(uniform), *texts, "--tokens", str(chosen.tokens))
-        return _told(found, {str(mix): linear_bytes(mix), str(uniform): linear_bytes(uniform)})
+        return _told(found, {str(mix): linear_bytes(mix), str(uniform): linear_bytes(uniform)}) or int(bool(torn))
 
 
 def linear_bytes(artifact: Path) -> int:
@@ -57,6 +61,20 @@ def linear_bytes(artifact: Path) -> int:
     tensors = merged(read_headers(artifact))
     stems = {name.removesuffix(".weight_scale") for name in tensors if name.endswith(".weight_scale")}
     return sum(entry.bytes for name, entry in tensors.items() if name.rpartition(".")[0] in stems)
+
+
+def bits_of_groups(artifact: Path) -> dict[str, set[float]]:
+    """The bits of every group of layers that an engine runs as one: from packed words and scales in the file."""
+    from core.methods.fused import fused
+    from core.models.safetensors_header import merged, read_headers
+
+    tensors = merged(read_headers(artifact))
+    bits = {}
+    for name, packed in tensors.items():
+        stem = name.removesuffix(".weight_packed")
+        if stem != name:
+            bits[stem] = packed.shape[1] * 32 / (tensors[f"{stem}.weight_scale"].shape[1] * GROUP)
+    return {group.key: {bits[name] for name in group.modules} for group in fused(bits)}
 
 
 def _told(found: dict[str, Any], sizes: dict[str, int]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,20 +20,10 @@ from report_figures import (
     served,
     sweep,
 )
+from report_recordings import events, samples
 
 from core.errors import BitpressError
-from core.jobs.protocol import (
-    Accepted,
-    AnyEvent,
-    FinishReason,
-    Metric,
-    Stage,
-    StageFinished,
-    StageStarted,
-    Warned,
-    decode_event,
-    encode,
-)
+from core.jobs.protocol import AnyEvent, FinishReason, decode_event, encode
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import Phase
 from core.measure.gates import BUILT_IN
@@ -56,11 +45,9 @@ from core.paths import Home
 from core.plan.estimates import Estimates
 from core.report.collect import Sources, collect
 from core.report.data import Judgement, LimitKept, ReportData
-from core.telemetry.sample import GpuSample, HostSample, Sample
 from core.value import Range
 
 NOW = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
-STAGES = ("Load the model", "Write calibration answers", "Calibrate and compress", "Save", "Prove the saved model")
 
 
 @dataclass(frozen=True)
@@ -278,68 +265,6 @@ def measurement(identity: int, kind: RunKind, methods: Sequence[str], result: ob
     )
 
 
-def events(start: float, *, errors: bool = True) -> list[AnyEvent]:
-    made: list[AnyEvent] = [
-        Accepted(job="1", time=start, stages=tuple(Stage(id=str(i), title=t) for i, t in enumerate(STAGES)))
-    ]
-    times = (0.0, 6.0, 96.0, 262.0, 284.0, 310.0)
-    for index in range(len(STAGES)):
-        made.append(StageStarted(job="1", time=start + times[index], stage=str(index)))
-        made.append(
-            StageFinished(
-                job="1", time=start + times[index + 1], stage=str(index), seconds=times[index + 1] - times[index]
-            )
-        )
-    if errors:
-        made += [
-            Metric(
-                job="1",
-                time=start + 100,
-                name="quantization_error",
-                value=3.0 + layer,
-                layer=f"model.layers.{layer}.{part}",
-                relative=0.01 + 0.001 * layer + 0.004 * place,
-            )
-            for layer in range(30)
-            for place, part in enumerate(("self_attn.q_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"))
-        ]
-    made.append(
-        Warned(job="1", time=start + 5, code="group-size", message="576 columns: a group size of 64 was chosen.")
-    )
-    return made
-
-
-def samples(start: float, *, gpu: bool) -> tuple[Sample, ...]:
-    def gpus(step: int) -> tuple[GpuSample, ...]:
-        return (
-            GpuSample(
-                index=0,
-                name="NVIDIA Testboard 24",
-                memory_used=int((4 + 12 * min(1, step / 200)) * 2**30),
-                memory_total=24 * 2**30,
-                memory_ours=None if step < 20 else int((3 + 12 * min(1, step / 200)) * 2**30),
-                load=None if 100 < step < 120 else 20 + 70 * abs(math.sin(step / 40)),
-                power=90 + 240 * abs(math.sin(step / 40)),
-                power_limit=450,
-                temperature=48 + step / 30,
-            ),
-        )
-
-    return tuple(
-        Sample(
-            time=start + step / 2,
-            host=HostSample(
-                cpu=30 + 60 * abs(math.sin(step / 60)),
-                memory_used=int((6 + 3 * min(1, step / 300)) * 2**30),
-                memory_total=32 * 2**30,
-                worker_memory=int(2 * min(1, step / 300) * 2**30) + 2**28,
-            ),
-            gpus=gpus(step) if gpu else (),
-        )
-        for step in range(622)
-    )
-
-
 def method(identity: str) -> Method:
     """A catalogue entry in the form of the real one."""
     titles = {**TITLES, **MORE_TITLES}
@@ -442,6 +367,10 @@ def read_events(folder: Path) -> tuple[AnyEvent, ...]:
     return tuple(event for line in lines if (event := decode_event(line)) is not None)
 
 
+def span(quantity: Range) -> Range:
+    return Range(value=quantity.value, low=quantity.low, high=quantity.high)
+
+
 def judge(found: Fidelity, original: int | None, compressed: int | None) -> Judgement:
     """A judgement in the form of the real one."""
     within = found.kl_interval.high < 0.1
@@ -456,7 +385,7 @@ def judge(found: Fidelity, original: int | None, compressed: int | None) -> Judg
                 standing="within",
                 figure="perplexity_ratio",
                 measured=found.perplexity_ratio.value,
-                value=found.perplexity_ratio,
+                value=span(found.perplexity_ratio),
                 bound=found.perplexity_ratio.at_most,
             ),
             LimitKept(
@@ -465,7 +394,7 @@ def judge(found: Fidelity, original: int | None, compressed: int | None) -> Judg
                 standing="within" if within else "beyond",
                 figure="kl",
                 measured=found.kl_interval.value,
-                value=found.kl_interval,
+                value=span(found.kl_interval),
                 bound=found.kl_interval.at_most,
             ),
         ),

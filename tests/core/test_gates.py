@@ -121,7 +121,12 @@ def test_that_a_figure_on_its_limit_is_not_promised_an_end() -> None:
     judged = judge(gate(Threshold(figure="kl.mean", at_most=0.03)), Evidence("x", fidelity=fidelity(kl=0.03)))
     assert judged.outcome is Outcome.INCONCLUSIVE
     assert judged.rows[0].times is None
-    assert "hardly tell" in judged.sentence
+    assert "lies on the limit" in judged.sentence
+    near = judge(
+        gate(Threshold(figure="kl.mean", at_most=0.03)), Evidence("x", fidelity=fidelity(kl=0.0299, spread=0.01))
+    )
+    assert near.rows[0].times == pytest.approx(10_000)
+    assert "more than 100 times as many tokens" in near.sentence
 
 
 def test_that_a_quantile_is_judged_by_its_value_and_says_so() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from fake_openai import FakeOpenAi
 
+from core.engines import openai_stream
 from core.engines.closed_loop import REQUESTS_EACH, Loop, dialect_notes, real_prompt_tokens, understood
 from core.engines.figures import Answer, Round
 from core.engines.openai_stream import Asking, Dialect, RefusedError, ask, listed_models, open_client
@@ -73,6 +74,11 @@ def test_that_a_server_that_is_not_there_is_named() -> None:
     with pytest.raises(BitpressError) as raised:
         asyncio.run(go())
     assert raised.value.problem.code == "server-gone"
+
+
+def test_that_a_server_that_answers_nothing_is_called_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_stream, "SILENCE_SECONDS", 0.2)
+    assert problem({"pace": 5.0}).problem.code == "server-silent"
 
 
 def test_that_a_refused_request_says_what_the_server_said() -> None:

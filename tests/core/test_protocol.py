@@ -24,6 +24,7 @@ from core.jobs.protocol import (
     Metric,
     Progress,
     Prove,
+    RunTasks,
     Shutdown,
     Stage,
     StageFinished,
@@ -54,6 +55,7 @@ COMMANDS = st.one_of(
     st.builds(Prove, job=TEXT, original=st.none() | TEXT, artifact=TEXT, expected_modules=st.tuples(TEXT, TEXT)),
     st.builds(Generate, job=TEXT, prompt=TEXT),
     st.builds(Benchmark, job=TEXT, model=TEXT),
+    st.builds(RunTasks, job=TEXT, model=TEXT, tasks=st.just(()), folder=TEXT, output=TEXT, cache=st.none() | TEXT),
     st.builds(Cancel, job=TEXT),
     st.just(Shutdown()),
 )

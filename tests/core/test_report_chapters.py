@@ -227,6 +227,23 @@ def test_that_a_mixed_model_brings_the_map_it_was_chosen_from(home: Home) -> Non
     assert collect([1], store, home, sources=sources(), now=NOW).sensitivity == sensitivity(layers=4)
 
 
+def test_that_the_mixed_model_is_held_against_the_uniform_ones_as_measured(home: Home) -> None:
+    methods = ["mixed", INT4, "fp8-dynamic"]
+    runs = tuple(compress_run(number, method) for number, method in enumerate(methods, 1))
+    found = measurement(7, RunKind.SENSITIVITY, [], plain(sensitivity(layers=4)))
+    store = MadeUpStore((*runs, evaluate_run(5, methods, old=True), found))
+    text = said(sensitivity_chapter.blocks(collect([1, 2, 3], store, home, sources=sources(), now=NOW)))
+    assert "GPTQ W4A16 | 113 MB | 0.211 0.19 to 0.23 | farther" in text
+    assert "FP8 dynamic | 163 MB | 0.00610 0.0056 to 0.0066 | closer" in text
+
+
+def test_that_a_gate_over_nothing_measured_says_so_in_one_line(home: Home) -> None:
+    store = MadeUpStore((compress_run(1, INT4),))
+    text = said(gate.blocks(collect([1], store, home, gate=PRODUCTION, sources=sources(), now=NOW)))
+    assert "Nothing that this gate asks for was measured." in text
+    assert "at most" not in text
+
+
 def test_that_expected_and_actual_stand_for_every_run_that_kept_estimates(home: Home) -> None:
     report = three_runs(home)
     rows = next(block for block in predicted.blocks(numbered(report)) if isinstance(block, Table)).rows

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from report_runs import NOW, MadeUpStore, compare_run, compress_run, inspect, one_run, six_runs, sources, three_runs
+from report_runs import NOW, MadeUpStore, compare_run, compress_run, inspect, one_run, six_runs, sources
 
 from core.errors import BitpressError
 from core.paths import Home
@@ -97,7 +97,7 @@ def test_that_hostile_text_stays_text_on_the_page(home: Home) -> None:
 
 
 def test_that_json_parses_back_to_the_same_data(home: Home) -> None:
-    report = three_runs(home)
+    report = six_runs(home)
     written = as_json(report)
     assert json.loads(written)["schema_version"] == 1
     assert ReportData.model_validate_json(written) == report

@@ -112,3 +112,12 @@ def test_that_an_unknown_use_case_is_refused_with_the_known_ones() -> None:
         use_case("poetry")
     assert raised.value.problem.code == "unknown-use-case"
     assert "docstring" in raised.value.problem.hint
+
+
+def test_that_only_slower_is_said_beyond_what_was_measured() -> None:
+    other = measured(case(1, 150), case(4, 450), case(8, 505), case(16, 801))
+    found = speed_verdict(ORIGINAL, other)
+    assert found.sentence == (
+        "Faster than the original at 1 to 4 requests at once (1.50 x to 1.50 x); no clear difference at 8 to 16 "
+        "requests at once (1.01 x to 1.00 x)."
+    )

@@ -91,7 +91,7 @@ def test_that_the_intervals_cover_the_truth_as_often_as_they_say(
     items: int, lost: float, gained: float, accuracy: float
 ):
     random = np.random.default_rng(7)
-    cells = random.multinomial(items, [accuracy - lost, lost, gained, 1 - accuracy - gained], size=1500)
+    cells = random.multinomial(items, [accuracy - lost, lost, gained, 1 - accuracy - gained], size=800)
     truth, two_sided, one_sided, recovered, asked = gained - lost, 0, 0, 0, 0
     for both, down, up, _ in cells.tolist():
         found = paired_difference(up, down, items)
@@ -114,6 +114,9 @@ def test_that_recovery_takes_chance_away_first():
 
 def test_that_a_model_which_is_not_above_chance_has_nothing_to_recover():
     assert recovery(wilson(52, 200), paired_difference(2, 4, 200), 0.25) is None
+    for items in range(1, 300):
+        assert recovery(wilson(0, items), paired_difference(0, 0, items), 0.0) is None
+        assert (wilson(0, items).low, wilson(items, items).high) == (0.0, 1.0)
 
 
 def test_that_holm_corrects_over_all_values():
@@ -137,7 +140,7 @@ def test_that_the_margin_holds_what_it_promises():
     # Half of the flips lost and half gained: nothing is lost in truth, so 80 % of such runs should rule the margin out.
     items, flips = 773, 0.05
     random = np.random.default_rng(3)
-    cells = random.multinomial(items, [flips / 2, flips / 2, 1 - flips], size=1000)
+    cells = random.multinomial(items, [flips / 2, flips / 2, 1 - flips], size=800)
     ruled_out = sum(paired_difference(up, down, items).at_least > -0.02 for down, up, _ in cells.tolist())
     assert 0.75 <= ruled_out / len(cells) <= 0.86
 

@@ -1,10 +1,12 @@
 """Facts about how a vLLM server is started, and about addresses on this machine."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from core.engines.loopback import free_port, loopback_endpoint
+from core.engines.loopback import free_port, listener, loopback_endpoint, port_of
 from core.engines.vllm_command import VllmPlan, kv_bytes, kv_gibibytes, vllm_command, vllm_environment, vllm_plan
 from core.errors import BitpressError
 from core.measure.results import BenchmarkSuite
@@ -53,6 +55,9 @@ def test_that_the_cpu_build_gets_its_fixes_and_the_gpu_build_a_cache_of_the_suit
     gpu = vllm_command(Path("/p"), plan(cpu=False))
     assert "--enforce-eager" not in gpu
     assert gpu[gpu.index("--kv-cache-memory-bytes") + 1] == str(1 << 30)
+    assert gpu[gpu.index("--gpu-memory-utilization") + 1] == "0.1"
+    unknown = vllm_command(Path("/p"), plan(cpu=False, model=MODEL.model_copy(update={"layers": None})))
+    assert "--gpu-memory-utilization" not in unknown
 
 
 def test_that_credentials_and_the_network_stay_out_of_the_servers_environment() -> None:
@@ -127,5 +132,10 @@ def test_that_everything_else_is_refused(address: str, code: str) -> None:
     assert raised.value.problem.code == code
 
 
-def test_that_a_free_port_is_a_port() -> None:
-    assert 1024 <= free_port() <= 65535
+def test_that_a_free_port_has_no_listener_until_somebody_listens() -> None:
+    port = free_port()
+    assert 1024 <= port <= 65535
+    assert listener(port) is None
+    with socket.create_server(("127.0.0.1", port)):
+        assert listener(port_of(f"http://127.0.0.1:{port}/v1")) == os.getpid()
+    assert port_of("https://[::1]/v1") == 443

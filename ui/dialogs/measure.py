@@ -37,7 +37,7 @@ class MeasureDialog(QDialog):
         self.setObjectName("benchmarks.measure_dialog")
         self.setWindowTitle("Measure")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setMinimumWidth(480)
+        self.setMinimumWidth(528)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 20)
         column.setSpacing(12)

@@ -12,11 +12,12 @@ from core.errors import BitpressError
 from core.measure.results import BenchmarkSuite
 from core.measure.use_cases import USE_CASES
 from ui.widgets.buttons import link_button
+from ui.widgets.elided import ElidedLabel
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
 
 _LARGEST_BATCH = 1024
-_NUMBER, _WIDE = 120, 260
+_NUMBER, _WIDE = 120, 292
 ENGINES = (
     ("transformers", "transformers: not serving speed"),
     ("vllm", "vLLM: serving speed"),
@@ -28,6 +29,7 @@ _NOTES = {
     "endpoint": "The server is measured as it is, once. Which of the models it serves is not known: its figures stand "
     "under Runs.",
 }
+_EXAMPLE = "http://127.0.0.1:8000/v1"
 _OWN = "Lengths of your own"
 
 
@@ -58,13 +60,16 @@ class SpeedForm(QWidget):
         self._engine.currentIndexChanged.connect(self._show_engine)
         self._note = PlainLabel("", "quiet")
         self._note.setObjectName("benchmarks.measure.engine_note")
+        # A dialog does not grow when a text wraps: room for two lines from the start.
+        self._note.setMinimumHeight(2 * self._note.fontMetrics().lineSpacing() + 2)
+        self._note.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self._grid.addWidget(self._note, self._grid.rowCount(), 0, 1, 2)
         self._add_state()
         self._address = QLineEdit()
-        self._address.setPlaceholderText("http://127.0.0.1:8000/v1")
+        self._address.setPlaceholderText(_EXAMPLE)
         self._address_label = self._field("endpoint", "Address", self._address, _WIDE)
         self._address.textChanged.connect(self._changed)
-        cases = [(case.id, f"{case.title}: {case.prompt_tokens} in, {case.output_tokens} out") for case in USE_CASES]
+        cases = [(case.id, f"{case.title}, {case.prompt_tokens}/{case.output_tokens}") for case in USE_CASES]
         self._case = self._combo("use_case", "Use case", [("", _OWN), *cases])
         self._case.currentIndexChanged.connect(self._take_case)
         self._batches = QLineEdit()
@@ -113,6 +118,8 @@ class SpeedForm(QWidget):
             return f"{what} are whole numbers from 1 to {_LARGEST_BATCH}, with commas between them: 1, 4."
         if engine == "vllm" and not self._ready:
             return "vLLM is not installed yet: install it, or choose another engine."
+        if engine == "endpoint" and not self._address.text().strip():
+            return f"Name the server's address on this machine, such as {_EXAMPLE}."
         if engine == "endpoint":
             try:
                 loopback_endpoint(self._address.text())
@@ -157,7 +164,7 @@ class SpeedForm(QWidget):
         self.changed.emit()
 
     def _add_state(self) -> None:
-        self._said = PlainLabel("", "small")
+        self._said = ElidedLabel("", "small")
         self._said.setObjectName("benchmarks.measure.engine_state")
         self._install = link_button("Install vLLM", "benchmarks.measure.install")
         self._install.clicked.connect(self.install_requested)

@@ -198,7 +198,17 @@ def _evaluation_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str
         (significant(other.kl.mean), f"mean KL, {part_of_name(other.name, run.model_name)}")
         for other in evaluation.others[:_MOST_FIGURES]
     ]
-    return (*found, (number_text(evaluation.tokens), "tokens scored"))
+    if evaluation.tokens:
+        found.append((number_text(evaluation.tokens), "tokens scored"))
+    answered = [
+        (
+            f"{100 * other.difference.value:+.1f}",
+            f"points in {task.title}, {part_of_name(other.name, run.model_name)}",
+        )
+        for task in evaluation.tasks
+        for other in task.others
+    ]
+    return (*found, *answered[:_MOST_FIGURES])
 
 
 def _benchmark_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:

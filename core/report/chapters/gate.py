@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.measure.figures import ALIASES, FIGURES, Form
 from core.report.blocks import Block, Callout, Cell, Column, Paragraph, Table
 from core.report.chapters.columns import Numbered, in_brief, numbered
-from core.report.data import LimitKept, ReportData
+from core.report.data import GateFacts, LimitKept, ReportData
 from core.report.summary import GATE_LEVELS, gate_sentence, gate_words, level_of
 from core.report.wording import NO_BREAK, interval, nats, percent, share_interval, significant
 
@@ -23,19 +23,22 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
     runs = numbered(data)
     gated = [(index, run) for index, run in runs if run.gate]
     if gated:
-        callouts = [
+        callouts: list[Block] = [
             Callout(
                 level=GATE_LEVELS.get(run.gate.verdict, level_of(run)),
                 title=f"{run.label}. {gate_words(run.gate)}",
-                lines=(gate_sentence(run.gate),),
+                lines=(_words(run.gate),),
             )
             for _, run in gated
             if run.gate
         ]
-        rows = [row for pair in gated for row in _rows(pair, pair[1].gate.limits if pair[1].gate else ())]
+        rows = [
+            row for pair in gated if pair[1].gate and _known(pair[1].gate) for row in _rows(pair, pair[1].gate.limits)
+        ]
         if in_brief(data):
-            return (Paragraph(text=BOUNDS), _verdicts(gated), _table(rows, "Figure by figure against the gate."))
-        return (Paragraph(text=BOUNDS), *callouts, _table(rows, "Figure by figure against the gate."))
+            callouts = [_verdicts(gated)]
+        figures = [_table(rows, "Figure by figure against the gate.")] if rows else []
+        return (Paragraph(text=BOUNDS), *callouts, *figures)
     judged = [(index, run) for index, run in runs if run.quality and run.quality.judgement]
     rows = [
         row
@@ -55,6 +58,15 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
     return (Paragraph(text=told), _table(rows, "Figure by figure against Bitpress's own limits."))
 
 
+def _known(gate: GateFacts) -> bool:
+    """Whether any figure that the gate asks for was measured."""
+    return any(limit.measured is not None for limit in gate.limits)
+
+
+def _words(gate: GateFacts) -> str:
+    return gate_sentence(gate) if _known(gate) else "Nothing that this gate asks for was measured."
+
+
 def _verdicts(gated: Sequence[Numbered]) -> Table:
     """The gate's word on each of many models."""
     return Table(
@@ -67,7 +79,7 @@ def _verdicts(gated: Sequence[Numbered]) -> Table:
             (
                 Cell(text=run.label),
                 Cell(text=run.gate.verdict, level=GATE_LEVELS.get(run.gate.verdict, level_of(run))),
-                Cell(text=gate_sentence(run.gate)),
+                Cell(text=_words(run.gate)),
             )
             for _, run in gated
             if run.gate
@@ -97,6 +109,7 @@ def _rows(pair: Numbered, limits: tuple[LimitKept, ...]) -> list[tuple[Cell, ...
     rows: list[tuple[Cell, ...]] = []
     for place, limit in enumerate(limits):
         word = STANDINGS.get(limit.standing, limit.standing)
+        idle = limit.guard and limit.measured is None
         rows.append(
             (
                 Cell(text="" if place else run.label),
@@ -104,7 +117,7 @@ def _rows(pair: Numbered, limits: tuple[LimitKept, ...]) -> list[tuple[Cell, ...
                 _measured(limit),
                 Cell(text="–" if limit.bound is None else _figure(limit, limit.bound)),
                 Cell(text=f"{'at least' if limit.least else 'at most'} {_limit(limit)}"),
-                Cell(text=word, level=GATE_LEVELS[word] if word in GATE_LEVELS else level_of(run)),
+                Cell(text="–") if idle else Cell(text=word, level=GATE_LEVELS.get(word, level_of(run))),
             )
         )
     return rows

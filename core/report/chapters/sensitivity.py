@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from core.measure.sensitivity_values import Assignment, Part, Sensitivity, SensitivityResult
 from core.report.blocks import Block, Cell, Chart, Column, Facts, Heading, Paragraph, Table
+from core.report.chapters.columns import numbered
 from core.report.charts.heat_map import assignment_map, kinds_of, sensitivity_map
 from core.report.charts.pareto import Plane, Point, front_of, pareto
-from core.report.data import Level, ReportData
+from core.report.data import MIXED, Level, ReportData
 from core.report.wording import counted, interval, nats, percent, seconds, significant, size, whole
 from core.value import Range
 
@@ -27,6 +28,7 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
     made: list[Block] = [Paragraph(text=HOW_TO_READ), _map(result), _worst(result)]
     if result.assignment:
         made += _assignment(result, result.assignment)
+    made += _as_measured(data)
     rows = (
         ("Parts", Cell(text=f"{counted(len(result.parts), 'part')} in {counted(len(result.schemes), 'scheme')}")),
         ("Text", Cell(text=f"{whole(result.tokens)} tokens")),
@@ -152,6 +154,39 @@ def _against_uniform(result: SensitivityResult, chosen: Assignment) -> list[Bloc
             svg=pareto(points, Plane("bytes of these parts, MB", front_of(points))),
             alternative=f"Bytes of the parts against summed sensitivity: {said}.",
             caption="Bytes of the parts against summed sensitivity. Dotted: the Pareto front.",
+        ),
+    ]
+
+
+def _as_measured(data: ReportData) -> list[Block]:
+    """The mixed model beside the others of the report, by what they really cost; nothing before both were measured."""
+    measured = [(index, run, run.quality.fidelity.kl_interval) for index, run in numbered(data) if run.quality]
+    mixed = next((kl for _, run, kl in measured if run.method.id == MIXED), None)
+    if mixed is None or len(measured) < 2:
+        return []
+    rows = []
+    for _, run, kl in sorted(measured, key=lambda one: one[1].bytes or 0):
+        apart = "closer" if kl.high < mixed.low else "farther" if kl.low > mixed.high else "not told apart"
+        rows.append(
+            (
+                Cell(text=run.label),
+                Cell(text=size(run.bytes) if run.bytes else "unknown"),
+                Cell(text=nats(kl.value), note=interval(kl, 2)),
+                Cell(text="–" if run.method.id == MIXED else apart),
+            )
+        )
+    return [
+        Heading(text="Mixed and uniform as measured"),
+        Table(
+            columns=(
+                Column(title="Model", share=1.6),
+                Column(title="On disk", figures=True),
+                Column(title="Mean KL, nats per token", figures=True, share=1.3),
+                Column(title="Than the mixed one", share=1.0),
+            ),
+            rows=tuple(rows),
+            caption="Closer or farther where the 95 % intervals do not overlap.",
+            small=True,
         ),
     ]
 

@@ -202,6 +202,10 @@ def test_that_a_device_that_is_not_there_is_found_before_the_start(fresh: Bitpre
 def test_that_reports_are_refused_over_unknown_runs_and_in_unknown_formats(fresh: Bitpress, tmp_path: Path) -> None:
     check_error(fresh("report", 99, "--output", tmp_path / "a.pdf", "--json"), 1, "unknown-run", "99", "bitpress runs")
     check_error(fresh("report", 99, "--output", tmp_path / "a.docx", "--json"), 2, "unknown-format", ".docx", ".pdf")
+    check_error(fresh("report", "--output", tmp_path / "a.pdf", "--json"), 2, "wrong-usage", "No run", "--sweep")
+    check_error(
+        fresh("report", "--sweep", 9, "--output", tmp_path / "a.pdf", "--json"), 2, "unknown-sweep", "9", "--list"
+    )
     check_error(fresh("show", 99, "--json"), 1, "unknown-run", "99")
     assert names(tmp_path) == ["home"]
 

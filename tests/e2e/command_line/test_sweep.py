@@ -17,6 +17,8 @@ A miller keeps his grain dry, or the whole winter's bread is lost to him.
 When two numbers are added, their order makes no difference to the sum.
 """
 
+W8A16 = "rtn-w8a16:group_size=32"
+
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
@@ -27,8 +29,8 @@ def text(tmp_path: Path) -> Path:
 
 
 def sweep_of(model: Path, text: Path, *more: object) -> Sequence[object]:
-    methods = "fp8-dynamic,rtn-w8a16,reap"
-    return ("sweep", model, "--methods", methods, "--text", text, "--tokens", 128, "--json", *more)
+    methods = ("--methods", "fp8-dynamic,rtn-w8a16,reap", "--grid", "group_size=32")
+    return ("sweep", model, *methods, "--text", text, "--tokens", 128, "--json", *more)
 
 
 def record(home: Path, identity: str = "1") -> dict[str, Any]:
@@ -37,30 +39,22 @@ def record(home: Path, identity: str = "1") -> dict[str, Any]:
 
 
 def test_that_a_sweep_killed_between_rows_inside_a_row_and_while_it_measures_goes_on_where_it_was(
-    surveyed: Bitpress, tiny: Path, text: Path
+    surveyed: Bitpress, tiny: Path, text: Path, tmp_path: Path
 ) -> None:
     artifacts = surveyed.home / "artifacts"
+    gate = tmp_path / "strict.yaml"
+    gate.write_text("thresholds:\n  - {figure: kl.max, at_most: 0}\n", encoding="utf-8")
 
-    # Between two rows.
-    with surveyed.running(*sweep_of(tiny, text)) as running:
+    # When a row is pressed and nothing of it measured yet.
+    with surveyed.running(*sweep_of(tiny, text, "--gate", gate)) as running:
         running.until(lambda event: event["type"] == "row" and event["states"]["fp8-dynamic"] == "compressed")
         running.process.kill()
         running.wait()
     (first,) = names(artifacts)
     before = state(artifacts / first)
 
-    # Inside the second row; the same command goes on by itself.
-    with surveyed.running(*sweep_of(tiny, text)) as running:
-        event = running.until(lambda event: event["type"] == "stage_started")
-        workers = running.workers()
-        running.process.kill()
-        running.wait()
-    assert event
-    assert gone(workers, 10.0)
-    assert [row["state"] for row in record(surveyed.home)["result"]["rows"]] == ["compressed", "waiting", "failed"]
-
-    # While it measures.
-    with surveyed.running("sweep", "--resume", "--json") as running:
+    # While it measures; the same command goes on by itself.
+    with surveyed.running(*sweep_of(tiny, text, "--gate", gate)) as running:
         running.until(lambda event: event["type"] == "row" and event["sentence"].startswith("Measuring"))
         running.until(lambda event: event["type"] == "stage_started")
         workers = running.workers()
@@ -68,14 +62,27 @@ def test_that_a_sweep_killed_between_rows_inside_a_row_and_while_it_measures_goe
         running.wait()
     assert gone(workers, 10.0)
 
+    # Inside the second row.
+    with surveyed.running("sweep", "--resume", "--json") as running:
+        running.until(lambda event: event["type"] == "row" and event["sentence"].startswith("2 of 3"))
+        running.until(lambda event: event["type"] == "stage_started")
+        workers = running.workers()
+        running.process.kill()
+        running.wait()
+    assert gone(workers, 10.0)
+    assert [row["state"] for row in record(surveyed.home)["result"]["rows"]] == ["measured", "waiting", "failed"]
+
     ended = surveyed("sweep", "--resume", 1, "--json")
-    assert ended.status == 0, ended.stderr
+    # The gate was asked for, and nothing passes it.
+    assert ended.status == 3, ended.stderr
+    assert "Nothing passes strict" in ended.last["recommendation"]["sentence"]
     rows = {row["key"]: row for row in ended.last["rows"]}
     assert {key: row["state"] for key, row in rows.items()} == {
         "fp8-dynamic": "measured",
-        "rtn-w8a16": "measured",
+        W8A16: "measured",
         "reap": "failed",
     }
+    assert rows[W8A16]["label"] == "W8A16 by rounding, group size 32"
     assert rows["reap"]["problem"]["code"] == "blocked"
     # What was there was not made again, and nothing half made is left.
     assert state(artifacts / first) == before
@@ -83,36 +90,21 @@ def test_that_a_sweep_killed_between_rows_inside_a_row_and_while_it_measures_goe
     runs = surveyed("runs", "--json").of("run")
     pressed = [run for run in runs if run["kind"] == "compress"]
     assert sorted(str(run["reason"]) for run in pressed) == ["completed", "completed", "failed"]
-    assert sorted(point["key"] for point in ended.last["chart"]) == ["fp8-dynamic", "rtn-w8a16"]
+    assert sorted(point["key"] for point in ended.last["chart"]) == ["fp8-dynamic", W8A16]
     assert ended.last["front_size"]
     assert ended.last["recommendation"]["sentence"]
     assert ended.last["finished"]
-    assert all(row["gate"] and row["gate_sentence"] for row in rows.values() if row["state"] == "measured")
+    assert all(row["gate"] == "fail" and row["gate_sentence"] for row in rows.values() if row["state"] == "measured")
 
     # Over: nothing runs again, and it can still be read.
     (listed,) = surveyed("sweep", "--list", "--json").of("sweep")
     assert listed["finished"]
-    again = surveyed("sweep", "--resume", 1)
-    assert again.status == 0
+    lax = tmp_path / "lax.yaml"
+    lax.write_text("thresholds:\n  - {figure: size, at_most: 2}\n", encoding="utf-8")
+    again = surveyed("sweep", "--resume", 1, "--gate", lax)
+    assert again.status == 0, "judged by another gate"
     assert "Best for size against divergence" in again.stdout
     assert len(surveyed("runs", "--json").of("run")) == len(runs)
-
-
-def test_that_a_gate_that_nothing_passes_gives_status_3(
-    surveyed: Bitpress, tiny: Path, text: Path, tmp_path: Path
-) -> None:
-    gate = tmp_path / "strict.yaml"
-    gate.write_text("thresholds:\n  - {figure: kl.max, at_most: 0}\n", encoding="utf-8")
-    ended = surveyed(
-        *("sweep", tiny, "--methods", "rtn-w8a16", "--grid", "group_size=32"),
-        *("--text", text, "--tokens", 128, "--gate", gate, "--json"),
-    )
-    assert ended.status == 3, ended.stderr
-    (row,) = ended.last["rows"]
-    assert row["label"] == "W8A16 by rounding, group size 32"
-    assert row["gate"] == "fail"
-    assert ended.last["gate"] == "strict"
-    assert "Nothing passes strict" in ended.last["recommendation"]["sentence"]
 
 
 @pytest.mark.parametrize(
