@@ -119,7 +119,7 @@ async def start_sensitivity(
     Raises BitpressError `unknown-scheme`, `bad-setting`, `budget-too-small`, `nothing-to-compress`, and what looking
     inside the model raises, all before anything runs.
     """
-    survey = await survey_of(engine, model)
+    survey = await survey_of(engine, model) if model.quantization is None else None
     if survey is None:
         raise BitpressError(
             "not-measurable",

@@ -164,7 +164,7 @@ def bench(
         found = [engine.model(model) for model in models or ()]
         run = await start_benchmark(engine, models=found, suite=suite, api_key=api_key(key_variable))
         result: dict[str, Any] = (await follow(engine, run, output)).result
-        return show_speed(output, run.id, result)
+        return show_speed(output, run.id, result, str(found[0].path) if found else "")
 
     return serve(output, command)
 

@@ -25,8 +25,11 @@ def bench_suite(
     return chosen.model_copy(update={**lengths, **({"use_case": ""} if lengths else {})})
 
 
-def show_speed(output: Output, run: int, result: dict[str, Any]) -> int:
-    """Print a benchmark's result; the exit status tells whether every model could be measured."""
+def show_speed(output: Output, run: int, result: dict[str, Any], original_path: str) -> int:
+    """Print a benchmark's result; the exit status tells whether every model could be measured.
+
+    Nothing is compared where the original could not be measured.
+    """
     rows = []
     original: ModelBenchmark | None = None
     for found in result["models"]:
@@ -34,9 +37,9 @@ def show_speed(output: Output, run: int, result: dict[str, Any]) -> int:
         conditions = model.conditions
         row = {**found, "engine": conditions.engine, "device": conditions.device, "dtype": conditions.dtype}
         _say(output, model)
-        if original is None:
+        if model.path == original_path and original is None:
             original = model
-        else:
+        elif original is not None:
             verdict = speed_verdict(original, model)
             row["verdict"] = verdict.model_dump(mode="json")
             output.say(f"{model.name}: {verdict.sentence}")

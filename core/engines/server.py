@@ -222,7 +222,9 @@ def cause(log: str) -> str:
     found = [match for line in log.splitlines() if (match := _ERROR.search(line.strip()))]
     for match in reversed(found):
         if not any(said in match[2] for said in _FOLLOWS):
-            return f"{match[1].rsplit('.', 1)[-1]}: {match[2].strip()}"[:400]
+            # What ends in a colon announces lines that follow it in the log.
+            said = re.sub(r"\s*\S+:$", "", match[2].strip())
+            return f"{match[1].rsplit('.', 1)[-1]}: {said}"[:400]
     return ""
 
 

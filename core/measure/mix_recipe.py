@@ -25,8 +25,9 @@ def mixed_parameters(
 ) -> dict[str, Json]:
     """`rules`, `group_size`, `algorithm` and `ignore` of the method `mixed`, rounded by GPTQ.
 
-    Every layer is named by a pattern and none by its class: engines look at the class of a fused layer before they
-    look at the layers that it was fused of. Parts that stay as they are go into `ignore`.
+    Every layer is named by a pattern and none by its class: vLLM holds the class of a fused layer (QKVParallelLinear)
+    against `Linear` too, in some versions before it looks at the layers that it was fused of. Parts that stay as they
+    are go into `ignore`.
     """
     by_scheme: dict[str, list[Part]] = {}
     for part in parts:

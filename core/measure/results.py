@@ -313,8 +313,8 @@ class EvaluationSuite(Received):
     """All that ship by default: one text alone crowns the method that was made for its domain."""
     window: int = 512
     tokens: int = 4096
-    """Most tokens scored per text. Five texts then make 20,000, which a model of 135 million parameters on two cores
-    reads in a minute or so, and the original three times as often; the interval of mean KL is then some 5 to 10 %."""
+    """Most tokens scored per text. Five texts make some 20,000 tokens in a hundred documents: a few minutes for a model
+    of 135 million parameters on two cores, and an interval of mean KL of 5 to 10 % either way."""
     chat_prompts: int = 24
     """Held-out prompts whose greedy answers by the original make the text `chat`."""
     chat_tokens: int = 128

@@ -43,9 +43,10 @@ def known_model(path: str) -> KnownModel:
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        if Path(path, "generation_config.json").is_file():
+        try:
             generation = GenerationConfig.from_pretrained(path, local_files_only=True)
-        else:
+        except (OSError, TypeError):
+            # As a model is loaded: without such a file its config says it.
             generation = GenerationConfig.from_model_config(config)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise BitpressError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +64,20 @@ def test_that_vllm_measures_end_to_end_and_says_who_is_slower(home_with_starter:
     assert {"batch", "prompt_tokens", "output_tokens", "ttft_ms", "itl_ms", "tokens_per_second"} <= set(row["cases"][0])
     assert "no clear difference" in result["models"][1]["verdict"]["sentence"].lower()
     assert (home_with_starter.run_folder(result["run"]) / "2-server.log").exists()
+
+
+@pytest.mark.model
+def test_that_nothing_is_compared_where_the_original_could_not_be_measured(
+    home_with_starter: Home, tmp_path: Path, capsys: Capture
+) -> None:
+    stand_in(home_with_starter, {})
+    twin = home_with_starter.models / "twin"
+    shutil.copytree(home_with_starter.models / "SmolLM2-135M-Instruct", twin, copy_function=os.link)
+    (twin / "tokenizer.json").unlink()
+    status, found = lines(capsys, "bench", twin, "starter", "starter", "--engine", "vllm", *SHORT)
+    assert status == FAILED
+    assert [failure["problem"]["code"] for failure in found[-1]["failed"]] == ["no-tokenizer"]
+    assert ["verdict" in model for model in found[-1]["models"]] == [False, False]
 
 
 @pytest.mark.model

@@ -183,3 +183,4 @@ def test_that_the_cause_is_the_last_error_that_is_not_about_another() -> None:
     assert cause(log) == "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
     assert "Close other programs" in advice(cause(log))
     assert cause("nothing wrong") == ""
+    assert cause("ValueError: Failed to find a kernel. Reasons: ") == "ValueError: Failed to find a kernel."

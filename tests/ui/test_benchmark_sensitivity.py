@@ -7,9 +7,18 @@ from measured_values import a_sensitivity
 from model_values import a_model
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
+from run_values import a_run
+from window_values import MODELS, ORIGINAL
 
+from core.jobs.run import RunKind
+from core.methods.catalogue import METHODS
+from core.methods.not_offered import NOT_OFFERED
+from core.methods.recipe import Recipe
+from ui.humanize import number_text
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
+from ui.pages.compress import CompressPage
+from ui.pages.run_words import figures, state_words
 
 
 @pytest.fixture
@@ -50,3 +59,26 @@ def test_that_a_mix_is_offered_once_there_is_one(page: BenchmarksPage, qtbot: Qt
     with qtbot.waitSignal(page.mix_requested) as asked:
         button(page, "use_mix").click()
     assert asked.args == [result]
+
+
+def test_that_a_run_says_what_it_measured_and_what_the_mix_weighs() -> None:
+    result = a_sensitivity()
+    found = figures(a_run(1, kind=RunKind.SENSITIVITY, result=result.model_dump(mode="json")))
+    assert found[0] == ("120", "parts in W4A16 and W8A16")
+    assert found[1][1] == "the best mix of them, for the same layers"
+    assert found[2] == (number_text(4096), "tokens scored")
+    assert state_words(a_run(1, kind=RunKind.SENSITIVITY, result={}))[0] == "measured"
+
+
+def test_that_a_mix_becomes_the_rules_of_mixed_on_compress(qtbot: QtBot) -> None:
+    page = CompressPage()
+    qtbot.addWidget(page)
+    page.show_methods(METHODS, NOT_OFFERED)
+    page.show_models(MODELS)
+    rules = {r"re:.*layers\.(0|2)\.mlp\.down_proj$": "W8A16", r"re:.*layers\.1\.mlp\.down_proj$": "W4A16"}
+    recipe = Recipe(method="mixed", parameters={"rules": rules, "group_size": 64, "algorithm": "gptq"})
+    page.show_recipe(ORIGINAL.path, recipe)
+    choice = page.choice()
+    assert choice is not None
+    assert (choice.model, choice.current) == (ORIGINAL.path, "mixed")
+    assert choice.overrides["mixed"]["rules"] == rules

@@ -2,10 +2,14 @@ from dataclasses import replace
 
 from model_values import CONDITIONS, NOTE, a_benchmark, a_fidelity
 
+from core.measure.judgement import Outcome
 from core.measure.results import Conditions
-from ui.pages.benchmark_charts import MEASURES, bar_groups, scatter_points
+from ui.pages.benchmark_charts import MEASURES, bar_drawing
 from ui.pages.benchmark_row import BenchmarkRow, series_of
+from ui.pages.benchmark_tradeoff import SIZE, row_points
 from ui.pages.benchmark_words import NOT_MEASURED, Cell, conditions_lines, milliseconds_text, table_columns
+from ui.tone import Tone
+from ui.widgets.chart_drawing import spots_of
 
 ORIGINAL = BenchmarkRow(
     "/o",
@@ -41,16 +45,13 @@ def test_that_a_measured_row_has_every_figure_with_its_interval() -> None:
     found = cells(FP8)
     assert {title: cell.text for title, cell in found.items()} == {
         "Size": "163 MB",
-        "Load": "1.5 s",
-        "Peak": "668 MiB",
         "KL mean": "0.00620",
         "99.9 %": "0.124",
         "Top-1": "93.8 %",
-        "Perplexity": "12.40",
-        "Ratio": "1.018",
+        "Ppl ratio": "1.018",
         "TTFT": "100 ms",
         "ITL": "25.0 ms",
-        "Tokens/s ×1": "12.0",
+        "Tok/s ×1": "12.0",
         "×4": "48.0",
     }
     assert found["KL mean"].hint == "0.00558 to 0.00682 (95 % interval)"
@@ -66,7 +67,7 @@ def test_that_what_was_not_measured_is_a_dash_that_says_so() -> None:
 
 def test_that_the_original_is_the_reference_once_it_was_scored() -> None:
     found = cells(ORIGINAL)
-    assert (found["KL mean"].text, found["Top-1"].text, found["Ratio"].text) == ("0", "100 %", "1.000")
+    assert (found["KL mean"].text, found["Top-1"].text, found["Ppl ratio"].text) == ("0", "100 %", "1.000")
     unscored = cells(replace(ORIGINAL, perplexity=None))
     assert unscored["KL mean"].text == "–"
 
@@ -92,24 +93,42 @@ def test_that_different_conditions_name_their_models() -> None:
     assert lines[1].startswith("Speed and memory of fp8: vllm 0.33 · H200")
 
 
-def test_that_the_scatter_holds_measured_models_and_the_original_at_zero() -> None:
-    points = scatter_points((ORIGINAL, FP8, BARE))
-    assert [(point.name, point.y, point.series) for point in points] == [("original", 0.0, None), ("fp8", 0.0062, 0)]
-    assert (points[1].low, points[1].high) == (0.0062 * 0.9, 0.0062 * 1.1)
-    assert scatter_points((ORIGINAL, BARE)) == ()
+def test_that_the_scatter_holds_measured_models_and_what_the_original_costs() -> None:
+    points, original = row_points((ORIGINAL, FP8, BARE), SIZE)
+    assert [(point.name, point.cost.value, point.kl.value) for point in points] == [("fp8", 163e6, 0.0062)]
+    assert original == 269e6
+    assert row_points((ORIGINAL, BARE), SIZE)[0] == ()
 
 
-def test_that_bars_are_grouped_by_batch_and_keep_unmeasured_models() -> None:
-    groups = bar_groups((ORIGINAL, FP8, BARE), MEASURES[0])
-    assert [group.title for group in groups] == ["batch 1", "batch 4"]
-    assert [bar.value.value if bar.value else None for bar in groups[1].bars] == [80.0, 48.0, None]
-    assert bar_groups((BARE,), MEASURES[0]) == ()
+def test_that_bars_keep_models_that_were_not_measured() -> None:
+    memory = next(measure for measure in MEASURES if measure.title == "Memory")
+    drawing = bar_drawing((ORIGINAL, FP8, BARE), memory)
+    assert drawing.y.names == ("original", "fp8", "int4")
+    assert drawing.figures.rows == (("original", "668 MiB"), ("fp8", "668 MiB"), ("int4", "–"))
+    assert bar_drawing((BARE,), memory).empty
 
 
 def test_that_sizes_need_no_measurement() -> None:
     size = next(measure for measure in MEASURES if measure.title == "Size")
-    (group,) = bar_groups((ORIGINAL, BARE), size)
-    assert [bar.hint for bar in group.bars] == ["big: 269 MB", "int4: 113 MB"]
+    hints = [spot.hint for spot in spots_of(bar_drawing((ORIGINAL, BARE), size))]
+    assert hints == [
+        "original\nweight files on disk: 269 MB",
+        "int4\nweight files on disk: 113 MB\n42 % of the original's",
+    ]
+
+
+def test_that_the_table_shows_the_gate_only_where_models_were_judged() -> None:
+    assert "Gate" not in cells(FP8)
+    columns = table_columns((ORIGINAL, FP8), {"/a": Outcome.FAIL}, "Production")
+    gate = columns[-1]
+    assert gate.title == "Gate"
+    assert (gate.cell(FP8).text, gate.cell(FP8).tone) == ("fail", Tone.FAILED)
+    assert gate.cell(ORIGINAL).text == ""
+
+
+def test_that_speed_is_shown_at_the_smallest_and_the_largest_batch() -> None:
+    row = replace(FP8, benchmark=a_benchmark("/a", 12.0, (1, 4, 16, 64)))
+    assert [column.title for column in table_columns((row,))][-2:] == ["Tok/s ×1", "×64"]
 
 
 def test_that_latencies_keep_three_digits() -> None:

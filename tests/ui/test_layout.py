@@ -1,12 +1,11 @@
 """What must fit where there is little room: names, figures, stages and bars."""
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from model_values import CONDITIONS, a_benchmark, a_fidelity
-from PySide6.QtCore import QLocale, QPointF, Qt
-from PySide6.QtWidgets import QLabel, QScrollArea, QWidget
+from model_values import CONDITIONS, a_fidelity
+from PySide6.QtCore import QLocale, Qt
+from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 from run_values import START, a_run, told
 
@@ -14,13 +13,8 @@ from core.jobs.protocol import Accepted, FinishReason, Hello, Stage, StageFinish
 from core.jobs.run import RunKind
 from core.jobs.snapshot import JobSnapshot
 from core.measure.results import EvaluationResult
-from core.value import Range
-from ui.pages.benchmark_row import BenchmarkRow
-from ui.pages.benchmarks import BenchmarksPage
 from ui.pages.run_words import part_of_name
 from ui.pages.runs import RunsPage
-from ui.widgets.chart_bars import Bar, BarChart, BarGroup
-from ui.widgets.chart_scatter import ScatterChart, ScatterPoint
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.figures import FigureRow
 from ui.widgets.number_box import NumberBox
@@ -140,45 +134,15 @@ def test_that_the_titles_of_all_stages_are_whole_in_a_small_window(qtbot: QtBot)
     assert cut == []
 
 
-def test_that_bars_keep_their_height_and_scroll_where_there_are_many(qtbot: QtBot) -> None:
-    page = BenchmarksPage()
-    qtbot.addWidget(page)
-    names = ("big", *(f"big-method-{index}" for index in range(6)))
-    page.show_rows(
-        tuple(
-            BenchmarkRow(f"/m/{name}", name, name == "big", 10**8, a_benchmark(f"/m/{name}", 5.0 + index))
-            for index, name in enumerate(names)
-        )
-    )
-    page.resize(1096, 756)
-    page.show()
-    qtbot.wait(10)
-    bars = page.findChild(BarChart)
-    area = page.findChild(QScrollArea, "benchmarks.bars.scroll")
-    assert bars is not None
-    assert area is not None
-    page.grab()
-    spots = [spot.area for spot in bars.spots()]
-    assert len(spots) == 14
-    assert all(spot.height() >= 24 for spot in spots)
-    assert all(upper.bottom() <= lower.top() for upper, lower in pairwise(spots))
-    assert spots[-1].bottom() <= bars.height()
-    assert area.verticalScrollBar().maximum() > 0
-    footer = next(label for label in page.findChildren(QLabel) if label.text() == "output per second, more is better")
-    assert footer.mapTo(page, footer.rect().topLeft()).y() >= area.mapTo(page, area.rect().bottomLeft()).y()
-
-
 def test_that_the_keyboard_reaches_only_what_can_scroll_and_shows_where_it_is(qtbot: QtBot) -> None:
-    chart = BarChart()
-    bar = Bar("big", Range(value=1.0, low=1.0, high=1.0), None, "big: 1")
-    area = Scrolled(chart, "area")
+    inner = QLabel("one line")
+    area = Scrolled(inner, "area")
     qtbot.addWidget(area)
     area.resize(300, 400)
     area.show()
-    chart.show_groups((BarGroup("", (bar,)),), str)
     qtbot.wait(10)
     assert area.focusPolicy() is Qt.FocusPolicy.NoFocus
-    chart.show_groups((BarGroup("", (bar,) * 40),), str)
+    inner.setMinimumHeight(2000)
     qtbot.waitUntil(lambda: area.focusPolicy() is Qt.FocusPolicy.TabFocus and area.verticalScrollBar().isVisible())
     area.clearFocus()
     qtbot.wait(10)
@@ -187,24 +151,6 @@ def test_that_the_keyboard_reaches_only_what_can_scroll_and_shows_where_it_is(qt
     qtbot.waitUntil(lambda: area.grab().toImage() != plain)
     qtbot.keyClick(area, Qt.Key.Key_Down)
     assert area.verticalScrollBar().value() > 0
-
-
-@pytest.mark.parametrize("count", [3, 5, 12])
-def test_that_names_of_close_points_do_not_cover_each_other(qtbot: QtBot, count: int) -> None:
-    chart = ScatterChart(lambda value: f"{value:g}", 1.0)
-    points = tuple(
-        ScatterPoint(f"method-{index}", 5.0, 0.01 + 0.0004 * index, 0.0, 0.0, index, str(index))
-        for index in range(count)
-    )
-    chart.show_points(points)
-    qtbot.addWidget(chart)
-    chart.resize(520, 220)
-    chart.grab()
-    names = chart.names()
-    assert len(names) >= 3
-    assert not any(one.intersects(two) for place, one in enumerate(names) for two in names[:place])
-    centres = [QPointF(spot.area.center()) for spot in chart.spots()]
-    assert not any(name.contains(centre) for name in names for centre in centres)
 
 
 def test_that_a_number_has_as_few_decimals_as_it_needs(qtbot: QtBot) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import typst
-from PySide6.QtWidgets import QCheckBox, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 from run_values import a_failed_run, a_run
 
@@ -145,3 +145,27 @@ def test_that_checked_runs_stay_checked_when_new_ones_come(page: ReportsPage) ->
     page.choose((1, 3))
     page.show_runs((a_run(1), a_run(2), a_run(3), a_run(4)))
     assert page.ids() == (1, 3)
+
+
+def test_that_a_gate_asks_for_the_preview_again(page: ReportsPage, qtbot: QtBot) -> None:
+    filled(page)
+    page.choose((1,))
+    page.basis.show_gates([("production", "Production <b>")])
+    with qtbot.waitSignal(page.preview_requested):
+        pass
+    combo = page.findChild(QComboBox, "reports.gate")
+    with qtbot.waitSignal(page.preview_requested):
+        combo.setCurrentIndex(1)
+    assert (page.basis.gate(), page.basis.sweep()) == ("production", "")
+
+
+def test_that_a_sweep_can_be_chosen_only_where_there_is_one(page: ReportsPage, qtbot: QtBot) -> None:
+    combo = page.findChild(QComboBox, "reports.sweep")
+    assert combo.isHidden()
+    page.basis.show_sweeps([("3", "3: original, 6 methods")])
+    assert not combo.isHidden()
+    with qtbot.waitSignal(page.basis.sweep_chosen) as told:
+        combo.setCurrentIndex(1)
+    assert told.args == ["3"]
+    page.basis.show_sweeps([("3", "3: original, 6 methods"), ("4", "4: other, 2 methods")])
+    assert page.basis.sweep() == "3"

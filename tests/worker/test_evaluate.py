@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import BitpressError
 from core.jobs.protocol import AnyEvent, Evaluate, Progress, StageStarted
-from core.measure.evaluation_texts import documents, prompts
+from core.measure.evaluation_texts import BUILT_IN, CHAT, documents, prompts
 from core.measure.fidelity import BLOCKS_NOTE
 from core.measure.results import EvaluationResult, EvaluationSuite
 from core.worker import evaluate
@@ -172,6 +172,26 @@ def test_that_several_texts_are_reported_one_by_one_and_together(
     ]
     last = [event for event in memory.events if isinstance(event, Progress) and event.stage == "score"][-1]
     assert last.done == last.total
+
+
+def test_that_the_default_suite_scores_every_built_in_text_by_itself_and_together(
+    original: Path, perturbed: Path
+) -> None:
+    names = (CHAT, *BUILT_IN)
+    assert EvaluationSuite().texts == names
+    assert set(names) == {"chat", "prose", "technical", "code", "languages"}
+    suite = EvaluationSuite(tokens=120, chat_prompts=2, chat_tokens=60)
+    found = evaluated(original, perturbed, suite=suite)
+    assert tuple(text.text for text in found.texts) == names
+    assert all(0 < text.tokens <= 120 for text in found.texts)
+    assert sum(text.tokens for text in found.texts) == found.tokens
+    for text in found.texts:
+        (other,) = text.others
+        assert other.kl_reverse is not None
+        assert other.kl_interval.low <= other.kl.mean <= other.kl_interval.high
+        assert [floor.kind for floor in text.noise] == ["rounding", "batch"]
+        assert other.measurable is True
+    assert sum(floor.tokens for floor in found.noise) == 2 * sum(text.noise[0].tokens for text in found.texts)
 
 
 def test_that_a_cancelled_evaluation_ends_before_the_next_batch(original: Path, perturbed: Path) -> None:

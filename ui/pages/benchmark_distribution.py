@@ -13,7 +13,7 @@ from ui.pages.benchmark_subjects import (
     measured_subjects,
     noise_of,
 )
-from ui.pages.benchmark_words import ratio_text, share_text
+from ui.pages.benchmark_words import ratio_text
 from ui.pages.run_words import significant
 from ui.widgets.axis_scale import plain_number
 from ui.widgets.chart_drawing import Axis, Block, Curve, Dot, Drawing, Figures, Key, Mark, Region, nothing
@@ -151,20 +151,24 @@ def agreement_table(rows: tuple[BenchmarkRow, ...]) -> Figures:
                 one.name,
                 interval_text(fidelity.perplexity_ratio, ratio_text),
                 "–" if correlation is None else f"{correlation:.4f}",
-                interval_text(fidelity.same_top1, share_text),
-                interval_text(fidelity.top5, share_text),
-                "–" if true is None else interval_text(true.mean, _points_text),
-                "–" if true is None else interval_text(true.rms, _points_text),
+                interval_text(fidelity.same_top1, _percent),
+                interval_text(fidelity.top5, _percent),
+                "–" if true is None else interval_text(true.mean, _points),
+                "–" if true is None else interval_text(true.rms, _points),
             )
         )
     return Figures(
-        ("Model", "Ppl ratio", "Correlation", "Top-1", "Top-5", "Δp mean", "Δp RMS"),
+        ("Model", "Ppl ratio", "Correlation", "Top-1, %", "Top-5, %", "Δp mean, %", "Δp RMS, %"),
         tuple(found),
     )
 
 
-def _points_text(value: float) -> str:
-    return f"{value * 100:+.2f} %" if value < 0 else f"{value * 100:.2f} %"
+def _percent(value: float) -> str:
+    return f"{value * 100:.1f}"
+
+
+def _points(value: float) -> str:
+    return f"{round(value * 100, 2) + 0.0:.2f}"  # never -0.00
 
 
 def _quantile_figures(rows: tuple[BenchmarkRow, ...], direction: str) -> Figures:

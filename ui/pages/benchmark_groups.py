@@ -82,7 +82,7 @@ def confidence_drawing(rows: tuple[BenchmarkRow, ...], figure: BucketFigure = BU
     return _bucket_drawing(
         rows,
         figure,
-        title=f"{figure.title} by the original's confidence",
+        title=f"{figure.title} by confidence",
         across="the original's largest probability",
         of=lambda fidelity: fidelity.by_confidence,
         name=lambda bucket: f"{bucket.low * 100:.0f}–{bucket.high * 100:.0f} %",

@@ -157,7 +157,7 @@ def tradeoff_drawing(
     costs = [end for point in points for end in (point.cost.low, point.cost.high)]
     costs += [limits.original] if limits.original is not None else []
     spread = max(costs) - min(costs) or max(costs) or 1.0
-    x = Axis(cost.axis, max(0.0, min(costs) - spread * 0.06), max(costs) + spread * 0.06, text=cost.text)
+    x = Axis(cost.axis, max(0.0, min(costs) - spread * 0.14), max(costs) + spread * 0.06, text=cost.text)
     y = Axis("mean KL divergence, nats per token (log)", low, high, log=True)
     marks: list[Mark] = []
     if limits.noise is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,6 @@ from ui.pages.benchmark_speed_view import SpeedView
 from ui.pages.benchmark_sweep_view import SweepView
 from ui.pages.benchmark_task_view import TaskView
 from ui.theme import theme_of
-from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.card import Card
@@ -43,6 +42,14 @@ _USUAL = 1
 
 
 Section = OverviewView | DivergenceView | TaskView | SpeedView | SweepView | SensitivityView
+_SECTIONS: dict[str, Callable[[], Section]] = {
+    "Overview": OverviewView,
+    "Divergence": DivergenceView,
+    "Tasks": TaskView,
+    "Speed": SpeedView,
+    "Sweep": SweepView,
+    "Sensitivity": SensitivityView,
+}
 
 
 class BenchmarksPage(Page):
@@ -130,23 +137,10 @@ class BenchmarksPage(Page):
         self._tabs.setExpanding(False)
         self._tabs.setDrawBase(False)
         self._sections = QStackedWidget()
-        self._overview = OverviewView()
-        self._sensitivity = SensitivityView()
-        self._sensitivity.measure_requested.connect(self._ask_for_sensitivity)
-        self._sensitivity.mix_requested.connect(self.mix_requested)
-        self._views: tuple[tuple[str, Section], ...] = (
-            ("Overview", self._overview),
-            ("Divergence", DivergenceView()),
-            ("Tasks", TaskView()),
-            ("Speed", SpeedView()),
-            ("Sweep", SweepView()),
-            ("Sensitivity", self._sensitivity),
-        )
-        self._fresh: set[int] = set()
-        for title, view in self._views:
+        self._views: dict[str, Section] = {}
+        self._fresh: set[str] = set()
+        for title in _SECTIONS:
             self._tabs.addTab(title)
-            self._sections.addWidget(view)
-            view.exported.connect(self.picture_exported)
         self._tabs.currentChanged.connect(self._show_section)
         column.addWidget(self._tabs)
         column.addWidget(self._sections, 1)
@@ -221,12 +215,7 @@ class BenchmarksPage(Page):
 
     def show_section(self, title: str) -> None:
         """Turns to a section by its title."""
-        titles = [name for name, _ in self._views]
-        self._tabs.setCurrentIndex(titles.index(title))
-
-    def show_verdict(self, tone: Tone, sentence: str, rest: str = "") -> None:
-        """What the figures mean in plain words; an empty sentence takes it away."""
-        self._overview.show_verdict(tone, sentence, rest)
+        self._tabs.setCurrentIndex(list(_SECTIONS).index(title))
 
     def show_busy(self, text: str, fraction: float | None = None) -> None:
         """What is being measured and how far it is; an empty text takes it away."""
@@ -245,12 +234,21 @@ class BenchmarksPage(Page):
         self._settle()
 
     def _show_section(self) -> None:
-        """Fills the section that is seen; the others wait until they are turned to."""
-        place = max(0, self._tabs.currentIndex())
-        self._sections.setCurrentIndex(place)
-        if place not in self._fresh:
-            self._fresh.add(place)
-            self._views[place][1].show_state(self._shown)
+        """Makes and fills the section that is seen; the others wait until they are turned to."""
+        title = list(_SECTIONS)[max(0, self._tabs.currentIndex())]
+        view = self._views.get(title)
+        if view is None:
+            view = self._views[title] = _SECTIONS[title]()
+            view.exported.connect(self.picture_exported)
+            if isinstance(view, SensitivityView):
+                view.measure_requested.connect(self._ask_for_sensitivity)
+                view.mix_requested.connect(self.mix_requested)
+                self._settle()
+            self._sections.addWidget(view)
+        self._sections.setCurrentWidget(view)
+        if title not in self._fresh:
+            self._fresh.add(title)
+            view.show_state(self._shown)
 
     def _gate_changed(self, place: int) -> None:
         if 0 <= place < len(self._gates):
@@ -281,7 +279,8 @@ class BenchmarksPage(Page):
         self._models.setEnabled(original is not None)
         self._export.setEnabled(bool(self._shown.rows) and not self._busy_now)
         self._measure.setEnabled(original is not None and bool(others) and not self._busy_now)
-        self._sensitivity.set_measurable(original is not None and not self._busy_now)
+        if isinstance(view := self._views.get("Sensitivity"), SensitivityView):
+            view.set_measurable(original is not None and not self._busy_now)
         self._measure.setToolTip("" if others else "Choose at least one model beside the original")
 
     def _ask(self) -> None:

@@ -25,6 +25,7 @@ from ui.widgets.empty import EmptyState
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
 from ui.widgets.problem_card import ProblemCard
+from ui.widgets.report_basis import ReportBasis
 
 if TYPE_CHECKING:
     from ui.widgets.pdf_preview import PdfPreview
@@ -35,7 +36,10 @@ _EXPORTS = ((".md", "Model card", "card"), (".html", "HTML", "html"), (".json", 
 
 
 class ReportsPage(Page):
-    """A preview follows every change of the choice after a moment; signals carry run numbers and chapter titles."""
+    """A preview follows every change of the choice after a moment; signals carry run numbers and chapter titles.
+
+    `basis` holds the gate and the sweep that are chosen beside them.
+    """
 
     preview_requested = Signal(tuple, tuple)
     export_requested = Signal(str, tuple, tuple)
@@ -45,7 +49,7 @@ class ReportsPage(Page):
         super().__init__("Reports", parent)
         self.setObjectName("reports")
         self._chapters: tuple[str, ...] = ()
-        self._wanted: tuple[tuple[int, ...], tuple[str, ...]] | None = None
+        self._wanted: tuple[object, ...] | None = None
         self._exports = []
         for suffix, title, name in _EXPORTS:
             button = quiet_button(title, f"reports.export_{name}")
@@ -81,6 +85,10 @@ class ReportsPage(Page):
         self._chapter_title = PlainLabel("Chapters", "section", selectable=False)
         side.body.addWidget(PlainLabel("Runs in this report", "section", selectable=False))
         side.body.addWidget(self._runs)
+        side.body.addSpacing(8)
+        self.basis = ReportBasis()
+        self.basis.changed.connect(self._changed)
+        side.body.addWidget(self.basis)
         side.body.addSpacing(8)
         side.body.addWidget(self._chapter_title)
         side.body.addWidget(self._chapter_boxes)
@@ -184,11 +192,11 @@ class ReportsPage(Page):
         self._timer.start()
 
     def _ask(self) -> None:
-        wanted = (self.ids(), self.chapters())
-        if not self.isVisible() or not all(wanted) or wanted == self._wanted:
+        wanted = (self.ids(), self.chapters(), self.basis.gate(), self.basis.sweep())
+        if not self.isVisible() or not all(wanted[:2]) or wanted == self._wanted:
             return
         self._wanted = wanted
-        self.preview_requested.emit(*wanted)
+        self.preview_requested.emit(self.ids(), self.chapters())
 
     def _export(self, suffix: str) -> None:
         self._problem.show_problem(None)

@@ -155,14 +155,13 @@ class ChartCard(Card):
             self._plot = ChartPlot()
             self._plot.setObjectName(f"{self.objectName()}.plot")
             self._plot.zoomed.connect(self._reset.setVisible)
-            self._plot.setToolTip(literal(_HELP))
-            self._plot.setToolTipDuration(4000)
+            self._plot.setWhatsThis(literal(_HELP))
             self._stack.addWidget(self._plot)
         if self._stale:
             self._stale = False
             self._plot.show_drawing(self._drawing)
             self._plot.setAccessibleName(self._drawing.title)
-            self._plot.setAccessibleDescription(self.accessibleDescription())
+            self._plot.setAccessibleDescription(f"{self.accessibleDescription()}. {_HELP}")
         self._stack.setCurrentWidget(self._plot)
 
     @override

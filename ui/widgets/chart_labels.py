@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
 _GAP = 9.0
 
 
-def free_place(centre: QPointF, size: QSizeF, bounds: QRectF, taken: list[QRectF]) -> QRectF | None:
+def free_place(
+    centre: QPointF, size: QSizeF, bounds: QRectF, taken: list[QRectF], others: Sequence[QPointF] = ()
+) -> QRectF | None:
     """Where a name stands best: right of its mark, else left, below, above, and then farther away.
 
-    None where all of that is taken or outside of `bounds`.
+    None where all of that is taken, outside of `bounds`, or nearer to one of `others` than to its own mark.
     """
     for corner in _corners(centre, size):
         area = QRectF(corner, size)
-        if bounds.contains(area) and not any(area.intersects(other) for other in taken):
+        if not bounds.contains(area) or any(area.intersects(other) for other in taken):
+            continue
+        own = _away(area, centre)
+        if all(_away(area, other) > own for other in others):
             return area
     return None
+
+
+def _away(area: QRectF, place: QPointF) -> float:
+    across = max(area.left() - place.x(), 0.0, place.x() - area.right())
+    down = max(area.top() - place.y(), 0.0, place.y() - area.bottom())
+    return across * across + down * down
 
 
 def _corners(centre: QPointF, size: QSizeF) -> Iterator[QPointF]:

@@ -19,7 +19,7 @@ from PySide6.QtGui import (
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QGraphicsScene, QWidget
 from typing_extensions import override
 
 from ui.theme import Theme, theme_of
@@ -56,7 +56,11 @@ class ChartPlot(pg.PlotWidget):
         self._words: list[tuple[Any, QRectF]] = []
         self._current: int | None = None
         self._is_zoomed = False
+        self._misplaced = self._refit = False
+        self._painted: Theme | None = None
         self.setAntialiasing(True)
+        # An index of places never ends where an item's bounds cannot be told yet, and these are few.
+        self.scene().setItemIndexMethod(QGraphicsScene.ItemIndexMethod.NoIndex)
         self.hideButtons()
         self.setMenuEnabled(False)
         self.setFrameShape(self.Shape.NoFrame)
@@ -66,7 +70,7 @@ class ChartPlot(pg.PlotWidget):
         box.disableAutoRange()
         box.setDefaultPadding(0.0)
         box.setMouseMode(pg.ViewBox.RectMode)
-        box.sigRangeChanged.connect(self._place_words)
+        box.sigRangeChanged.connect(self._words_moved)
         box.sigRangeChangedManually.connect(self._zoomed_by_hand)
         box.sigResized.connect(self._resized)
         self._ring = pg.ScatterPlotItem(symbol="o", useCache=False, size=18)
@@ -112,7 +116,7 @@ class ChartPlot(pg.PlotWidget):
     # Painting ------------------------------------------------------------------------------------------------------
 
     def _paint(self) -> None:
-        theme = self._theme or theme_of(self)
+        theme = self._painted = self._theme or theme_of(self)
         drawing = self._drawing
         font = label_font(self.font())
         plot = self.getPlotItem()
@@ -143,6 +147,7 @@ class ChartPlot(pg.PlotWidget):
             plot.layout.setRowFixedHeight(0, 20)
         for item in items_of(drawing, theme):
             self.addItem(item, ignoreBounds=True)
+        self._ring = pg.ScatterPlotItem(symbol="o", useCache=False, size=18)
         self._ring.setPen(pen_of(QColor(theme.accent), 2.0))
         self._ring.setBrush(QColor(0, 0, 0, 0))
         self.addItem(self._ring, ignoreBounds=True)
@@ -173,10 +178,16 @@ class ChartPlot(pg.PlotWidget):
         box.setXRange(low - left * pixel, high + drawing.right_room * pixel, padding=0)
         (x_low, x_high), (y_low, y_high) = box.viewRange()
         box.setLimits(xMin=x_low, xMax=x_high, yMin=y_low, yMax=y_high)
-        self._place_words()
+        self._words_moved()
 
-    def _place_words(self, *_: object) -> None:
+    def _words_moved(self, *_: object) -> None:
+        # The range changes several times while a chart is laid out: words are placed once, when it is painted.
+        self._misplaced = True
+        self.viewport().update()
+
+    def _place_words(self) -> None:
         """Puts every word where it covers nothing; a name without a free place is left to the mouse."""
+        self._misplaced = False
         if not self._words:
             return
         box = self.getViewBox()
@@ -196,7 +207,9 @@ class ChartPlot(pg.PlotWidget):
     def _place(self, mark: Any, size: QSizeF, bounds: QRectF, taken: list[QRectF]) -> QRectF | None:
         match mark:
             case Dot():
-                return free_place(self.place_of(mark.x, mark.y), size, bounds.adjusted(0, -4, 4, 4), taken)
+                dots = (one for one in self._drawing.marks if isinstance(one, Dot) and one is not mark)
+                others = [self.place_of(one.x, one.y) for one in dots]
+                return free_place(self.place_of(mark.x, mark.y), size, bounds.adjusted(0, -4, 4, 4), taken, others)
             case Curve():
                 end = self.place_of(*mark.points[-1])
                 return free_place(end, size, bounds.adjusted(0, -8, 8, 8), taken)
@@ -206,7 +219,10 @@ class ChartPlot(pg.PlotWidget):
                     [
                         QPointF(bounds.right() - size.width() - 6, at - size.height() - 2),
                         QPointF(bounds.left() + 6, at - size.height() - 2),
-                        QPointF(bounds.center().x(), at - size.height() - 2),
+                        *(
+                            QPointF(bounds.left() + bounds.width() * share, at - size.height() - 2)
+                            for share in (0.5, 0.25, 0.4, 0.6, 0.75)
+                        ),
                         QPointF(bounds.right() - size.width() - 6, at + 2),
                     ],
                     size,
@@ -333,6 +349,10 @@ class ChartPlot(pg.PlotWidget):
             event.ignore()  # the page scrolls
 
     @override
+    def close(self) -> bool:
+        return QWidget.close(self)  # pyqtgraph's own takes the scene apart, and what is painted afterwards crashes
+
+    @override
     def leaveEvent(self, event: QEvent) -> None:
         self._point_at(None)
         super().leaveEvent(event)
@@ -345,6 +365,14 @@ class ChartPlot(pg.PlotWidget):
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
+        if self._painted is None:
+            self._paint()
+            self._misplaced = True
+        if self._refit and not self._is_zoomed:
+            self._refit = False
+            self._show_all()
+        if self._misplaced:
+            self._place_words()
         super().paintEvent(event)
         if self.hasFocus():
             painter = QPainter(self.viewport())
@@ -354,7 +382,9 @@ class ChartPlot(pg.PlotWidget):
 
     def _resized(self, *_: object) -> None:
         if self._is_zoomed:
-            self._place_words()
+            self._words_moved()
+        else:
+            self._refit = True
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -366,8 +396,9 @@ class ChartPlot(pg.PlotWidget):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in {QEvent.Type.PaletteChange, QEvent.Type.FontChange} and hasattr(self, "_readout"):
-            self._paint()
-            self._place_words()
+            # A change of theme is told several times: the chart is made anew once, when it is painted next.
+            self._painted = None
+            self.viewport().update()
 
     @override
     def sizeHint(self) -> QSize:
@@ -418,6 +449,7 @@ def _rank(mark: Any) -> tuple[int, float]:
 
 def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
     taken = []
+    named = any(isinstance(mark, Dot) and mark.label for mark in drawing.marks)
     for mark in drawing.marks:
         if isinstance(mark, Dot):
             centre = plot.place_of(mark.x, mark.y)
@@ -428,7 +460,7 @@ def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
             if mark.x_interval is not None:
                 sides = [plot.place_of(end, mark.y).x() for end in mark.x_interval]
                 taken.append(QRectF(min(sides), centre.y() - 2, abs(sides[1] - sides[0]), 4))
-        elif isinstance(mark, Curve):
+        elif isinstance(mark, Curve) and named:
             taken += _along([plot.place_of(*point) for point in mark.points])
         elif isinstance(mark, Rule):
             at = plot.place_of(mark.at, mark.at)
@@ -442,10 +474,10 @@ def _along(places: list[QPointF]) -> list[QRectF]:
     found = []
     for start, end in pairwise(places):
         way = end - start
-        steps = max(1, round((abs(way.x()) + abs(way.y())) / 6))
-        if steps < 400:
+        steps = max(1, round((abs(way.x()) + abs(way.y())) / 12))
+        if steps < 200:
             middles = (start + way * (step / steps) for step in range(steps + 1))
-            found += [QRectF(middle.x() - 1.5, middle.y() - 1.5, 3, 3) for middle in middles]
+            found += [QRectF(middle.x() - 3, middle.y() - 3, 6, 6) for middle in middles]
     return found
 
 

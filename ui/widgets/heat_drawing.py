@@ -76,7 +76,7 @@ def heat_drawing(result: SensitivityResult | None, scheme: str) -> Drawing:
         Axis("", 0, 1, names=kinds),
         tuple(marks),
         figures=Figures(("Part", "Layer", "Kind", "Mean KL", "95 % interval", "Chosen"), tuple(lines)),
-        note=_note(result),
+        note=_note(result, scheme),
         right_room=4,
     )
 
@@ -128,7 +128,13 @@ def _hint(part: Part, cell: Sensitivity, chosen: str | None) -> str:
     return "\n".join((*lines, f"chosen: {chosen}") if chosen else lines)
 
 
-def _note(result: SensitivityResult) -> str:
-    return (
-        f"{number_text(result.tokens)} tokens · measured in {duration_text(result.seconds)} · brighter is worse (log)"
-    )
+def _note(result: SensitivityResult, scheme: str) -> str:
+    low, high = scale_of(result, scheme)
+    parts = [
+        f"mean KL {significant(low)} (dark) to {significant(high)} (bright), log scale",
+        f"{number_text(result.tokens)} tokens",
+        f"measured in {duration_text(result.seconds)}",
+    ]
+    if letters := letters_line(result):
+        parts.append(f"chosen: {letters}")
+    return " · ".join(parts)

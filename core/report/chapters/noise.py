@@ -50,12 +50,12 @@ def table(measured: Measured) -> list[Block]:
             Heading(text="Noise floor"),
             Table(
                 columns=(
-                    Column(title="The original against itself", share=2.0),
+                    Column(title="The original against itself", share=1.7),
                     Column(title="Tokens", figures=True, share=0.7),
-                    Column(title="Mean KL, nats", figures=True, share=1.1),
+                    Column(title="Mean KL, nats", figures=True, share=1.5),
                     Column(title="99 % of KL below", figures=True),
                     Column(title="Same likeliest token", figures=True),
-                    Column(title="Perplexity ratio", figures=True, share=1.1),
+                    Column(title="Perplexity ratio", figures=True, share=1.3),
                 ),
                 rows=tuple(_row(one) for one in quality.noise),
                 caption=MEANING,

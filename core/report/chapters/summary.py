@@ -110,12 +110,16 @@ def _smallest(benchmark: ModelBenchmark | None) -> BenchCase | None:
 
 def _rate(benchmark: ModelBenchmark | None) -> Cell:
     case = _smallest(benchmark)
-    return cell(rate(case.tokens_per_second.value), note=f"batch {case.batch}") if case else cell(None)
+    if case is None or benchmark is None:
+        return cell(None)
+    return cell(rate(case.tokens_per_second.value), note=f"{benchmark.conditions.engine}, batch {case.batch}")
 
 
 def _first(benchmark: ModelBenchmark | None) -> Cell:
     case = _smallest(benchmark)
-    return cell(milliseconds(case.ttft_ms.value), note=f"batch {case.batch}") if case else cell(None)
+    if case is None or benchmark is None:
+        return cell(None)
+    return cell(milliseconds(case.ttft_ms.value), note=f"{benchmark.conditions.engine}, batch {case.batch}")
 
 
 def _proof(run: RunReport) -> Cell:

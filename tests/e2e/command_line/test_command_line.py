@@ -152,9 +152,9 @@ def test_that_an_evaluation_measures_a_text_of_ones_own_and_judges_it_by_the_gat
     (other,) = result["others"]
     assert other["path"] == str(artifact)
     assert other["perplexity"] > 1
-    assert set(other["perplexity_ratio"]) == RANGE
+    assert set(other["perplexity_ratio"]) >= RANGE
     assert set(other["kl"]) >= {"mean", "median", "p90", "p95", "p99", "p999", "max"}
-    assert set(other["same_top1"]) == RANGE
+    assert set(other["same_top1"]) >= RANGE
     assert other["gate"]["name"] == "near-lossless"
     assert other["gate"]["verdict"] in ("fail", "inconclusive")
     assert bitpress("evaluate", tiny, tiny, *arguments[3:], "--gate", "production").status == 0

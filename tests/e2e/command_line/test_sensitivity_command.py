@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bitpress_process import Bitpress
+from bitpress_process import Bitpress, Ended
 
 pytestmark = pytest.mark.model
 
@@ -44,3 +44,9 @@ def test_that_what_cannot_be_is_told_before_anything_runs(surveyed: Bitpress, ti
         ended = surveyed("sensitivity", tiny, "--group-size", 32, *options, "--json")
         assert (ended.status, ended.last["code"]) == (status, code), ended.stdout
         assert ended.last["hint"]
+
+
+def test_that_a_compressed_model_is_refused(surveyed: Bitpress, pressed: Ended) -> None:
+    ended = surveyed("sensitivity", pressed.last["output"], "--json")
+    assert (ended.status, ended.last["code"]) == (1, "not-measurable")
+    assert "made from" in ended.last["hint"]
