@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from PySide6.QtCore import QPointF, QRectF, QSizeF
 
 _GAP = 9.0
+_NEARER = 0.6
+"""Share of the squared distance to its own mark from which on a name seems to belong to another one."""
 
 
 def free_place(
@@ -14,14 +16,14 @@ def free_place(
 ) -> QRectF | None:
     """Where a name stands best: right of its mark, else left, below, above, and then farther away.
 
-    None where all of that is taken, outside of `bounds`, or nearer to one of `others` than to its own mark.
+    None where all of that is taken, outside of `bounds`, or clearly nearer to one of `others` than to its own mark.
     """
     for corner in _corners(centre, size):
         area = QRectF(corner, size)
         if not bounds.contains(area) or any(area.intersects(other) for other in taken):
             continue
         own = _away(area, centre)
-        if all(_away(area, other) > own for other in others):
+        if all(_away(area, other) >= own * _NEARER for other in others):
             return area
     return None
 
