@@ -38,6 +38,9 @@ FEWEST_DOCUMENTS = 8
 BLOCK = 64
 """Tokens in such a block: longer than most dependence between neighbours, short enough for 8 blocks in 512 tokens."""
 
+FEWEST_IN_BUCKET = 5
+"""With fewer documents than this in a bucket its interval would be wider than the chart that shows it."""
+
 MOST_BLOCKS = 256
 """A long text has longer blocks, not more of them: more would only take time."""
 
@@ -281,13 +284,13 @@ def _positions(tokens: ScoredTokens) -> tuple[float, ...]:
 def _buckets(
     tokens: ScoredTokens, other: ScoredOther, part: _Part, keys: Floats, edges: Sequence[float]
 ) -> tuple[Bucket, ...]:
-    """The buckets that tokens of two units or more lie in: with one there is no interval."""
+    """The buckets in which tokens of FEWEST_IN_BUCKET units or more lie."""
     # The last bucket is closed: a confidence may be 1.
     places = np.clip(np.searchsorted(np.asarray(edges), keys, side="right") - 1, 0, len(edges) - 2)
     found = []
     for index, (low, high) in enumerate(pairwise(edges)):
         inside = part.where(places == index)
-        if int((inside.weights > 0).sum()) < 2:
+        if int((inside.weights > 0).sum()) < FEWEST_IN_BUCKET:
             continue
         own, nll, kl = tokens.nll[inside.chosen], other.nll[inside.chosen], other.kl[inside.chosen]
         found.append(

@@ -132,6 +132,20 @@ def test_that_buckets_hold_every_token_once_and_the_last_one_takes_certainty_in(
     assert all(bucket.kl.value == pytest.approx(0.1) for bucket in found.by_confidence)
 
 
+def test_that_a_bucket_of_few_documents_is_left_out() -> None:
+    random = np.random.default_rng(0)
+    tokens, models = tokens_and(("/other", np.exp(random.normal(size=(20, 40)))))
+    # Only four documents are longer than 15 tokens.
+    held = (tokens.document < 4) | (tokens.position <= 15)
+    tokens = ScoredTokens(*(getattr(tokens, name)[held] for name in tokens.__slots__))
+    others = [
+        ScoredOther(one.path, one.name, *(getattr(one, name)[held] for name in one.__slots__[2:])) for one in models
+    ]
+    (found,) = summarise(tokens, others, ["text"], seed=0).others
+    assert [(bucket.low, bucket.high) for bucket in found.by_position] == [(0, 16)]
+    assert found.by_position[0].kl.high < 10
+
+
 def floor(upper: float) -> NoiseFloor:
     value = Estimate(value=upper / 2, low=upper / 4, high=2 * upper, lower=upper / 3, upper=upper)
     (one,) = scored(10, 30).others
