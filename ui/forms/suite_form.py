@@ -7,10 +7,17 @@ from PySide6.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QSpinBox, QWi
 
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from ui.forms.speed_form import SpeedForm
+from ui.widgets.flow import FlowLayout
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
 
-_TEXTS = (("chat", "Chat: the original's answers to held-out prompts"), ("prose", "Prose: held-out plain text"))
+_TEXTS = (
+    ("chat", "Chat", "The original's own answers to prompts that no calibration has seen"),
+    ("prose", "Prose", "Stories, essays, letters, instructions, reviews"),
+    ("technical", "Technical", "Manuals, reports and configuration"),
+    ("code", "Code", "Programs in a dozen languages"),
+    ("languages", "Other languages", "The same kinds of prose in twelve languages other than English"),
+)
 
 
 class SuiteForm(QWidget):
@@ -27,12 +34,16 @@ class SuiteForm(QWidget):
         self._grid.setVerticalSpacing(8)
         self._heading("Quality, against the original on the same tokens")
         self._texts: dict[str, QCheckBox] = {}
-        for name, title in _TEXTS:
+        texts = QWidget()
+        flow = FlowLayout(texts, across=16, down=6)
+        for name, title, explained in _TEXTS:
             box = QCheckBox(title)
+            box.setToolTip(explained)
             box.setObjectName(f"benchmarks.measure.{name}")
             box.toggled.connect(self.changed)
             self._texts[name] = box
-            self._grid.addWidget(box, self._grid.rowCount(), 0, 1, 2)
+            flow.addWidget(box)
+        self._grid.addWidget(texts, self._grid.rowCount(), 0, 1, 2)
         self._tokens = self._number("tokens", "Most tokens scored per text", 128, 10_000_000, 1024)
         self._window = self._number("window", "Tokens per forward pass", 16, 131_072, 128)
         self._prompts = self._number("prompts", "Prompts in chat", 1, 10_000, 8)

@@ -14,8 +14,9 @@ from ui.widgets.plain import PlainLabel
 
 _NAME = "benchmarks.speed"
 _HELP = (
-    "Slower or faster is said where the spreads of the repeats do not touch and the medians differ by 5 % or more, in "
-    "the same engine on the same device."
+    "Slower or faster is said where the spreads of the repeats do not touch and the medians differ by "
+    f"{MARGIN * 100:.0f} % or more ({BUSY_MARGIN * 100:.0f} % on a busy machine), in the same engine on the same "
+    "device."
 )
 
 

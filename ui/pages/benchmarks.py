@@ -314,4 +314,6 @@ class BenchmarksPage(Page):
 
 
 def _choice_words(original: str, others: int) -> str:
+    if not others:
+        return original
     return f"{original} and {others} other{'' if others == 1 else 's'}"
