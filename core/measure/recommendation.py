@@ -19,8 +19,12 @@ _FRACTIONS = (
     (2 / 3, "two thirds"),
 )
 
-SAME_SIZE = 0.01
-"""Sizes within this share of each other are called the same: then the closer one is taken."""
+SAME_SIZE = 0.03
+"""Sizes within this share of each other are called the same, then the closer one is taken: nobody chooses a format for
+a few percent, and scales and headers alone make that much."""
+
+FASTER = 1.1
+"""A speed is worth a word from this many times another on."""
 
 
 def recommendation(
@@ -46,7 +50,8 @@ def recommendation(
     ]
     if (step := _step(chosen, known)) is not None:
         parts.append(step)
-    return Recommendation(key=chosen.key, sentence="; ".join(parts) + "." + _open_smaller(chosen, known, verdicts))
+    sentence = "; ".join(parts) + "." + _faster(chosen, passing) + _open_smaller(chosen, known, verdicts)
+    return Recommendation(key=chosen.key, sentence=sentence)
 
 
 def _rank(passing: list[SweepRow], same: list[SweepRow]) -> str:
@@ -67,13 +72,38 @@ def _step(chosen: SweepRow, known: list[SweepRow]) -> str | None:
         return None if closer else "nothing measured here is closer to the original"
     step = min(larger, key=lambda row: (row.bytes or 0, _kl(row)))
     times = (step.bytes or 0) / (chosen.bytes or 1)
-    size = f"{times:.2g} times as large" if times < 9.95 else f"{times:.0f} times as large"
+    size = f"{times:.2g} times as large" if times >= 1.15 else f"{(times - 1) * 100:.0f} % larger"
     return f"{step.label} is {size} for {_fraction(_kl(step) / _kl(chosen))} of the divergence"
 
 
 def _fraction(share: float) -> str:
     near, words = min(_FRACTIONS, key=lambda one: abs(one[0] - share))
     return words if abs(near - share) <= 0.12 * near else f"{share * 100:.2g} %"
+
+
+def _faster(chosen: SweepRow, passing: list[SweepRow]) -> str:
+    """Another row that passes and serves faster, as measured in a server or, where none was, as expected."""
+    served = [row for row in passing if _served(row)]
+    if _served(chosen):
+        best = max(served, key=_served)
+        times = _served(best) / _served(chosen)
+        if times >= FASTER:
+            return f" Where speed counts more, {best.label} served {times:.2g} times as fast."
+        return ""
+    best = max(passing, key=lambda row: row.expected_speed or 1.0)
+    if (best.expected_speed or 1.0) >= FASTER * (chosen.expected_speed or 1.0):
+        return (
+            f" Where speed counts more, {best.label} is expected to serve {best.expected_speed:.2g} times as fast as "
+            "the original."
+        )
+    return ""
+
+
+def _served(row: SweepRow) -> float:
+    """Tokens per second in a server; 0 for none, and for transformers, where formats have no kernels of their own."""
+    if row.speed is None or row.tokens_per_second is None or row.speed.conditions.engine == "transformers":
+        return 0.0
+    return row.tokens_per_second.value
 
 
 def _open_smaller(chosen: SweepRow, known: list[SweepRow], verdicts: dict[str, GateVerdict]) -> str:

@@ -20,6 +20,8 @@ class Conditions(Received):
     threads: int | None = None
     notes: tuple[str, ...] = ()
     """Sentences that must stand beside the figures, e.g. that weights are decompressed in transformers."""
+    busy_percent: float | None = None
+    """Share of the processor that other programs took when the measuring began; None where nobody looked."""
 
 
 class ProofCheck(Received):

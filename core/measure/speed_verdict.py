@@ -13,9 +13,12 @@ from itertools import groupby
 from core.measure.results import BenchCase, ModelBenchmark
 from core.value import Value
 
-MARGIN = 0.05
-"""Relative difference of medians below which nothing is claimed: rounds of one start do not show how much two starts
-of the same server differ."""
+MARGIN, BUSY_MARGIN = 0.1, 0.25
+"""Relative difference of medians below which nothing is claimed, on a quiet machine and on a busy one: rounds of one
+start do not show how much two starts differ. Two starts of the same model beside other busy programs differed by 21 %.
+"""
+BUSY_PERCENT = 40.0
+"""Share of the processor from which on other programs make a machine busy."""
 LEAST_REPEATS = 2
 """A single round has no spread, so nothing can be claimed from it."""
 SERVERS = frozenset({"vllm", "endpoint"})
@@ -57,7 +60,9 @@ def speed_verdict(original: ModelBenchmark, other: ModelBenchmark) -> SpeedVerdi
     if not pairs:
         sentence = "Not compared in speed: the two were not measured at the same batch and lengths."
         return SpeedVerdict(batches=(), slower_from=None, sentence=sentence)
-    batches = tuple(_batch_speed(first, second) for first, second in pairs)
+    busy = max(model.conditions.busy_percent or 0.0 for model in (original, other)) >= BUSY_PERCENT
+    margin = BUSY_MARGIN if busy else MARGIN
+    batches = tuple(_batch_speed(first, second, margin) for first, second in pairs)
     return SpeedVerdict(
         batches=batches,
         slower_from=slower_from(batches),
@@ -94,11 +99,11 @@ def _pairs(original: Sequence[BenchCase], other: Sequence[BenchCase]) -> list[tu
     return [(known[key(case)], case) for case in other if key(case) in known]
 
 
-def _batch_speed(original: BenchCase, other: BenchCase) -> BatchSpeed:
+def _batch_speed(original: BenchCase, other: BenchCase, margin: float) -> BatchSpeed:
     one, two = original.tokens_per_second, other.tokens_per_second
     ratio = two.value / one.value if one.value > 0 else 1.0
     standing = Standing.SAME
-    if min(original.repeats, other.repeats) >= LEAST_REPEATS and abs(ratio - 1.0) >= MARGIN:
+    if min(original.repeats, other.repeats) >= LEAST_REPEATS and abs(ratio - 1.0) >= margin:
         if two.high < one.low:
             standing = Standing.SLOWER
         elif two.low > one.high:

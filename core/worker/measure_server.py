@@ -23,6 +23,7 @@ from core.engines.vllm_command import NAME, VllmPlan, kv_gibibytes, vllm_command
 from core.errors import BitpressError
 from core.jobs.protocol import EnginePlace, MeasureServer, Stage
 from core.measure.results import BenchCase, BenchmarkSuite, Conditions, ModelBenchmark
+from core.measure.speed_verdict import BUSY_PERCENT
 from core.models.inspect import inspect
 from core.models.local_files import shown
 from core.models.local_model import LocalModel
@@ -44,7 +45,7 @@ MEMORY_GPU = "Memory is what the server's processes hold on the GPU, with the KV
 EAGER = "The CPU build runs without graph compilation (enforce_eager), and its threads do not spin while they wait."
 GRAPHS = "Graphs as vLLM makes them by default."
 ENERGY = "Energy is the power of the whole board over the rounds, its idle share included."
-BUSY_PERCENT, BUSY_SECONDS = 40.0, 0.5
+BUSY_SECONDS = 0.5
 _DTYPE = re.compile(r"\bdtype=torch\.(\w+)")
 
 
@@ -77,13 +78,17 @@ def run(command: MeasureServer, report: Reporter) -> Json:
     )
     report.plan((first, WARM_UP, *stages))
     model = None if command.model is None else inspect(Path(command.model))
-    others = _busy(report)
+    busy = _busy(report)
     with _opened(command, model, report) as served, _readings(command, served) as readings:
         try:
             cases, notes = asyncio.run(_measured(served, suite, stages, readings, report))
         except BitpressError as error:
             raise served.explain(error) from error
-    return _benchmark(model, served, readings, cases, (*notes, *others)).model_dump(mode="json")
+    found = _benchmark(model, served, readings, cases, notes)
+    conditions = found.conditions.model_copy(
+        update={"busy_percent": busy, "notes": (*found.conditions.notes, *_busy_notes(busy))}
+    )
+    return found.model_copy(update={"conditions": conditions}).model_dump(mode="json")
 
 
 @contextmanager
@@ -225,19 +230,23 @@ def _benchmark(
     )
 
 
-def _busy(report: Reporter) -> tuple[str, ...]:
-    """A note, also told as a warning, where other programs keep the processor busy before anything of ours runs."""
+def _busy(report: Reporter) -> float:
+    """Percent of the processor that other programs take before anything of ours runs; a warning where it is much."""
     import psutil
 
     share = psutil.cpu_percent(interval=BUSY_SECONDS)
+    for note in _busy_notes(share):
+        report.warn("busy-machine", note)
+    return share
+
+
+def _busy_notes(share: float) -> tuple[str, ...]:
     if share < BUSY_PERCENT:
         return ()
-    note = (
+    return (
         f"Other programs took {share:.0f} % of the processor when this began: these figures are lower and less certain "
-        "than on a quiet machine, and models measured at different times saw different disturbance."
+        "than on a quiet machine, and models measured at different times saw different disturbance.",
     )
-    report.warn("busy-machine", note)
-    return (note,)
 
 
 def _asking(name: str, suite: BenchmarkSuite, ids: Sequence[int]) -> Asking:

@@ -28,7 +28,7 @@ def test_that_the_smallest_that_passes_is_recommended_with_what_more_bytes_would
 
 
 def test_that_among_equal_sizes_the_closer_one_is_taken() -> None:
-    found = advised(row("a", 420, 0.025), row("b", 422, 0.01))
+    found = advised(row("a", 420, 0.025), row("b", 430, 0.01))
     assert found.key == "b"
     assert "closest of the smallest" in found.sentence
 
@@ -58,3 +58,20 @@ def test_that_a_sweep_without_a_measured_row_recommends_nothing() -> None:
     found = advised(row("w4", 420, None))
     assert found.key is None
     assert "no method was pressed and measured" in found.sentence
+
+
+def test_that_a_little_larger_is_said_in_percent() -> None:
+    found = advised(row("a", 500, 0.025), row("b", 550, 0.0025))
+    assert "B is 10 % larger for a tenth of the divergence" in found.sentence
+
+
+def test_that_what_serves_faster_and_passes_too_is_named() -> None:
+    slow, fast = row("w8a16", 610, 0.004), row("w8a8", 600, 0.02).model_copy(update={"expected_speed": 1.33})
+    found = advised(slow, fast)
+    assert found.key == "w8a16"
+    assert found.sentence.endswith(
+        "Where speed counts more, W8A8 is expected to serve 1.3 times as fast as the original."
+    )
+    assert (
+        "speed" not in advised(slow, row("bad", 500, 0.5, same=0.5).model_copy(update={"expected_speed": 3.0})).sentence
+    )

@@ -59,6 +59,14 @@ def test_that_spreads_which_do_not_touch_still_claim_nothing_below_the_margin() 
     assert found.batches[0].standing is Standing.SAME
 
 
+def test_that_more_is_needed_to_claim_a_difference_on_a_busy_machine() -> None:
+    other = measured(case(1, 80))
+    assert speed_verdict(ORIGINAL, other).batches[0].standing is Standing.SLOWER
+    conditions = other.conditions.model_copy(update={"busy_percent": 90.0})
+    busy = other.model_copy(update={"conditions": conditions})
+    assert speed_verdict(ORIGINAL, busy).batches[0].standing is Standing.SAME
+
+
 def test_that_one_repeat_claims_nothing() -> None:
     found = speed_verdict(measured(case(1, 100)), measured(case(1, 50, repeats=1)))
     assert found.batches[0].standing is Standing.SAME

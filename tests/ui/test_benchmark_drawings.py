@@ -269,10 +269,10 @@ def test_that_every_threshold_is_listed_with_its_answer() -> None:
     assert len(lines) == len(KINDS) * 5
     assert lines[-4][1:] == (
         "Perplexity over the original's",
+        "inconclusive",
         "3.2 % higher",
         "≤ 3.8 % higher",
         "≤ 3 % higher",
-        "inconclusive",
     )
 
 

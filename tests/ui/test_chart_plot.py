@@ -3,8 +3,8 @@
 from typing import Literal
 
 import pytest
-from PySide6.QtCore import QByteArray, QPointF, Qt
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QByteArray, QPoint, QPointF, Qt
+from PySide6.QtGui import QImage, QWheelEvent
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QPushButton
@@ -119,6 +119,44 @@ def test_that_zoom_shows_less_and_can_be_taken_back(plot: ChartPlot, qtbot: QtBo
     assert told.args == [False]
     after = plot.getViewBox().viewRange()
     assert [*after[0], *after[1]] == pytest.approx([*before[0], *before[1]])
+
+
+def turned(plot: ChartPlot, keys: Qt.KeyboardModifier) -> bool:
+    """Turns the wheel over the middle of the chart; whether the chart took it."""
+    place = QPointF(plot.viewport().rect().center())
+    event = QWheelEvent(
+        place,
+        QPointF(plot.mapToGlobal(place.toPoint())),
+        QPoint(0, 0),
+        QPoint(0, 240),
+        Qt.MouseButton.NoButton,
+        keys,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(plot.viewport(), event)
+    return event.isAccepted()
+
+
+def test_that_the_wheel_scrolls_the_page_and_zooms_with_ctrl(plot: ChartPlot, qtbot: QtBot) -> None:
+    plot.clearFocus()
+    before = plot.getViewBox().viewRange()
+    assert not turned(plot, Qt.KeyboardModifier.NoModifier)
+    assert plot.getViewBox().viewRange() == before
+    with qtbot.waitSignal(plot.zoomed):
+        turned(plot, Qt.KeyboardModifier.ControlModifier)
+    assert plot.getViewBox().viewRange() != before
+
+
+def test_that_a_dragged_box_is_what_is_seen_then(plot: ChartPlot, qtbot: QtBot) -> None:
+    corner, other = plot.place_of(6.0, 0.05).toPoint(), plot.place_of(10.0, 0.004).toPoint()
+    with qtbot.waitSignal(plot.zoomed):
+        qtbot.mousePress(plot.viewport(), Qt.MouseButton.LeftButton, pos=corner)
+        qtbot.mouseMove(plot.viewport(), (corner + other) / 2)
+        qtbot.mouseMove(plot.viewport(), other)
+        qtbot.mouseRelease(plot.viewport(), Qt.MouseButton.LeftButton, pos=other)
+    (low, high), _ = plot.getViewBox().viewRange()
+    assert (low, high) == (pytest.approx(6.0, abs=0.1), pytest.approx(10.0, abs=0.1))
 
 
 def test_that_one_cannot_zoom_out_of_the_chart(plot: ChartPlot) -> None:

@@ -61,9 +61,9 @@ def gate_table(judged: Judged) -> Figures:
     """A line for each model and threshold: what was found, what is asked, and the answer."""
     lines = []
     for one, verdict in judged:
-        lines.append((one.name, f"all of {verdict.title.lower()}", "", "", "", str(verdict.outcome)))
-        lines += [("", row.title, _value(row), _bound(row), _limit(row), _answer(row)) for row in verdict.rows]
-    return Figures(("Model", "Threshold", "Found", "95 % sure", "Limit", "Answer"), tuple(lines))
+        lines.append((one.name, f"all of {verdict.title.lower()}", str(verdict.outcome), "", "", ""))
+        lines += [("", row.title, _answer(row), _value(row), _bound(row), _limit(row)) for row in verdict.rows]
+    return Figures(("Model", "Threshold", "Answer", "Found", "95 % sure", "Limit"), tuple(lines))
 
 
 def _open(judged: Judged) -> str:
@@ -82,13 +82,13 @@ def _sentence(words: str) -> str:
 
 
 def _value(row: GateRow) -> str:
-    return "not measured" if row.value is None else written(FIGURES[row.figure].form, row.value)
+    return "not measured" if row.value is None else _written(row, row.value)
 
 
 def _bound(row: GateRow) -> str:
     if row.bound is None:
         return "–"
-    return f"{'≤' if row.at_most else '≥'} {written(FIGURES[row.figure].form, row.bound)}"
+    return f"{'≤' if row.at_most else '≥'} {_written(row, row.bound)}"
 
 
 def _limit(row: GateRow) -> str:
@@ -96,4 +96,10 @@ def _limit(row: GateRow) -> str:
 
 
 def _answer(row: GateRow) -> str:
-    return "not asked" if row.guard and row.value is None else str(row.outcome)
+    if row.guard and row.outcome is Outcome.INCONCLUSIVE:
+        return "not asked" if row.value is None else "not ruled out"
+    return str(row.outcome)
+
+
+def _written(row: GateRow, value: float) -> str:
+    return written(FIGURES[row.figure].form, value).removesuffix(" nats per token")

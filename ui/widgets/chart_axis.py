@@ -13,7 +13,7 @@ from typing_extensions import override
 from ui.widgets.axis_scale import ticks
 from ui.widgets.chart_drawing import Axis
 
-_APART = {"left": 44.0, "bottom": 66.0}
+_APART = {"left": 30.0, "bottom": 66.0}
 """Pixels between two ticks at least."""
 _WIDEST_SHARE = 0.34
 """Names of a list take at most this share of the chart's width."""

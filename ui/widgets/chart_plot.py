@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from itertools import pairwise
 from typing import Any
 
 import pyqtgraph as pg
@@ -24,11 +23,12 @@ from typing_extensions import override
 
 from ui.theme import Theme, theme_of
 from ui.widgets.chart_axis import ChartAxis
-from ui.widgets.chart_drawing import Block, Curve, Dot, Drawing, Ink, Region, Rule, Spot, Words, nothing, spots_of
+from ui.widgets.chart_drawing import Block, Curve, Dot, Drawing, Region, Rule, Spot, nothing, spots_of
 from ui.widgets.chart_frame import label_font
 from ui.widgets.chart_items import ink_colour, items_of, pen_of
 from ui.widgets.chart_labels import free_place
 from ui.widgets.chart_readout import Readout
+from ui.widgets.chart_words import first_free, label_of, radius_of, rank, taken_by, words_of
 
 _REACH = 22.0
 """Pixels from the mouse within which the nearest mark answers."""
@@ -151,7 +151,7 @@ class ChartPlot(pg.PlotWidget):
         self._ring.setPen(pen_of(QColor(theme.accent), 2.0))
         self._ring.setBrush(QColor(0, 0, 0, 0))
         self.addItem(self._ring, ignoreBounds=True)
-        for text, ink in _words_of(drawing):
+        for text, ink in words_of(drawing):
             word = pg.TextItem(text, color=ink_colour(theme, ink), anchor=(0, 0))
             word.setFont(font)
             word.textItem.document().setDocumentMargin(0)
@@ -192,10 +192,10 @@ class ChartPlot(pg.PlotWidget):
             return
         box = self.getViewBox()
         scene = box.mapRectToScene(box.boundingRect())
-        taken = _dots_taken(self._drawing, self)
-        marks = [mark for mark in self._drawing.marks if _label(mark)]
+        taken = taken_by(self._drawing, self.place_of)
+        marks = [mark for mark in self._drawing.marks if label_of(mark)]
         pairs = list(zip(marks, range(len(self._words)), strict=True))
-        for mark, index in sorted(pairs, key=lambda pair: _rank(pair[0])):
+        for mark, index in sorted(pairs, key=lambda pair: rank(pair[0])):
             word = self._words[index][0]
             area = self._place(mark, QSizeF(word.boundingRect().size()), scene, taken)
             word.setVisible(area is not None)
@@ -209,13 +209,14 @@ class ChartPlot(pg.PlotWidget):
             case Dot():
                 dots = (one for one in self._drawing.marks if isinstance(one, Dot) and one is not mark)
                 others = [self.place_of(one.x, one.y) for one in dots]
-                return free_place(self.place_of(mark.x, mark.y), size, bounds.adjusted(0, -4, 4, 4), taken, others)
+                centre, room = self.place_of(mark.x, mark.y), bounds.adjusted(0, -4, 4, 4)
+                return free_place(centre, size, room, taken, others=others, gap=radius_of(mark) + 3)
             case Curve():
                 end = self.place_of(*mark.points[-1])
                 return free_place(end, size, bounds.adjusted(0, -8, 8, 8), taken)
             case Rule(axis="y"):
                 at = self.place_of(self._drawing.x.low, mark.at).y()
-                return _first_free(
+                return first_free(
                     [
                         QPointF(bounds.right() - size.width() - 6, at - size.height() - 2),
                         QPointF(bounds.left() + 6, at - size.height() - 2),
@@ -233,16 +234,16 @@ class ChartPlot(pg.PlotWidget):
                 at = self.place_of(mark.at, self._drawing.y.low).x()
                 lefts = (at - size.width() - 5, at + 5)
                 tops = (bounds.top() + 2, bounds.top() + 20, bounds.center().y(), bounds.bottom() - size.height() - 2)
-                return _first_free([QPointF(left, top) for top in tops for left in lefts], size, bounds, taken)
+                return first_free([QPointF(left, top) for top in tops for left in lefts], size, bounds, taken)
             case Region(axis="x"):
                 edge = bounds.left() if mark.low is None else self.place_of(mark.low, self._drawing.y.low).x()
                 places = [QPointF(edge + 6, bounds.bottom() - size.height() - 3), QPointF(edge + 6, bounds.top() + 3)]
-                return _first_free(places, size, bounds, taken)
+                return first_free(places, size, bounds, taken)
             case Region():
                 edge = bounds.bottom() if mark.low is None else self.place_of(self._drawing.x.low, mark.low).y()
                 top = edge - size.height() - 3
                 places = [QPointF(bounds.left() + 6, top), QPointF(bounds.right() - size.width() - 6, top)]
-                return _first_free(places, size, bounds, taken)
+                return first_free(places, size, bounds, taken)
             case Block():
                 return self._place_in_block(mark, size, bounds)
             case _:
@@ -410,80 +411,3 @@ def _span(axis: Any) -> tuple[float, float]:
     if axis.names:
         return -0.5, len(axis.names) - 0.5
     return axis.place(axis.low), axis.place(axis.high)
-
-
-def _label(mark: Any) -> str:
-    return mark.text if isinstance(mark, Words) else getattr(mark, "label", "")
-
-
-def _words_of(drawing: Drawing) -> list[tuple[str, Ink]]:
-    inks: list[tuple[str, Ink]] = []
-    for mark in drawing.marks:
-        if text := _label(mark):
-            match mark:
-                case Words():
-                    inks.append((text, mark.ink))
-                case Block():
-                    inks.append((text, mark.label_ink))
-                case Dot():
-                    inks.append((text, "quiet" if mark.faint else "text"))
-                case Rule() | Region():
-                    inks.append((text, "quiet"))
-                case _:
-                    inks.append((text, "text"))
-    return inks
-
-
-def _rank(mark: Any) -> tuple[int, float]:
-    """Whose words are placed first: names of what counts, then limits, then what is muted."""
-    match mark:
-        case Block() | Words():
-            return (0, 0.0)
-        case Dot():
-            return (1 if mark.ringed else 4 if mark.faint else 2, mark.y)
-        case Curve():
-            return (2, -mark.points[-1][1])
-        case _:
-            return (3, 0.0)
-
-
-def _dots_taken(drawing: Drawing, plot: ChartPlot) -> list[QRectF]:
-    taken = []
-    named = any(isinstance(mark, Dot) and mark.label for mark in drawing.marks)
-    for mark in drawing.marks:
-        if isinstance(mark, Dot):
-            centre = plot.place_of(mark.x, mark.y)
-            taken.append(QRectF(centre.x() - 6, centre.y() - 6, 12, 12))
-            if mark.y_interval is not None:
-                ends = [plot.place_of(mark.x, end).y() for end in mark.y_interval]
-                taken.append(QRectF(centre.x() - 2, min(ends), 4, abs(ends[1] - ends[0])))
-            if mark.x_interval is not None:
-                sides = [plot.place_of(end, mark.y).x() for end in mark.x_interval]
-                taken.append(QRectF(min(sides), centre.y() - 2, abs(sides[1] - sides[0]), 4))
-        elif isinstance(mark, Curve) and named:
-            taken += _along([plot.place_of(*point) for point in mark.points])
-        elif isinstance(mark, Rule):
-            at = plot.place_of(mark.at, mark.at)
-            line = QRectF(at.x() - 1, -9e3, 2, 18e3) if mark.axis == "x" else QRectF(-9e3, at.y() - 1, 18e3, 2)
-            taken.append(line)
-    return taken
-
-
-def _along(places: list[QPointF]) -> list[QRectF]:
-    """Small squares along a line, so that words keep off it."""
-    found = []
-    for start, end in pairwise(places):
-        way = end - start
-        steps = max(1, round((abs(way.x()) + abs(way.y())) / 12))
-        if steps < 200:
-            middles = (start + way * (step / steps) for step in range(steps + 1))
-            found += [QRectF(middle.x() - 3, middle.y() - 3, 6, 6) for middle in middles]
-    return found
-
-
-def _first_free(places: list[QPointF], size: QSizeF, bounds: QRectF, taken: list[QRectF]) -> QRectF | None:
-    for place in places:
-        area = QRectF(place, size)
-        if bounds.contains(area) and not any(area.intersects(other) for other in taken):
-            return area
-    return None

@@ -49,10 +49,13 @@ class FigureTable(QTableWidget):
         self._share_room()
 
     def _share_room(self) -> None:
-        """What room is left goes to the first column; where there is too little, the table scrolls sideways."""
+        """All columns grow alike, the first by what is left over; where there is too little, the table scrolls."""
         if self._wanted and self.columnCount():
-            spare = self.viewport().width() - sum(self._wanted)
-            self.setColumnWidth(0, self._wanted[0] + max(0, spare))
+            spare = max(0, self.viewport().width() - sum(self._wanted))
+            each = spare // len(self._wanted)
+            for column, wanted in enumerate(self._wanted):
+                rest = spare - each * len(self._wanted) if column == 0 else 0
+                self.setColumnWidth(column, wanted + each + rest)
 
     def fit_rows(self, most: int) -> None:
         """Makes the table as high as its rows, up to `most`; beyond that it scrolls."""

@@ -50,6 +50,7 @@ class SweepCard(Card):
         self._advice.setObjectName("sweep.advice")
         self._now = PlainLabel("", "small")
         self._now.setObjectName("sweep.now")
+        self._now.hide()
         self._view = SweepView()
         self._view.row_chosen.connect(self._show_row)
         self._row = PlainLabel("", "small")
