@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Signal
 
+from core.measure.speed_verdict import BUSY_MARGIN, MARGIN
 from ui.pages.benchmark_charts import MEASURES, bar_drawing
 from ui.pages.benchmark_shown import Shown
 from ui.pages.benchmark_speed_charts import RELATIVE, SPEED_FIGURES, lengths_of, speed_drawing, speed_sentences
