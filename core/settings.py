@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from core.durable import write_whole
 from core.value import Json, Received
 
 SCHEMA_VERSION = 1
@@ -69,10 +69,7 @@ def load_settings(path: Path) -> Settings:
 
 def save_settings(settings: Settings, path: Path) -> None:
     """Write beside and rename, so that a crash leaves the old settings."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".partial")
-    staged.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
-    os.replace(staged, path)  # noqa: PTH105
+    write_whole(path, settings.model_dump_json(indent=1).encode())
 
 
 def _set_aside(path: Path) -> None:
