@@ -38,7 +38,7 @@ class Attendant:
     stuck_after: float = STUCK_SECONDS
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=100))
     """Filled by the sampler's thread."""
-    activity: Activity = Activity()
+    activity: Activity = field(default_factory=Activity)
     told_at: float = 0.0
     """Seconds of silence that were told last; 0 where the worker moves."""
     full: frozenset[str] = frozenset()
