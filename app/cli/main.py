@@ -12,6 +12,7 @@ import typer
 from app.cli import (
     advise,
     calibration,
+    clean,
     compress,
     demo,
     deploy,
@@ -61,6 +62,7 @@ app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(report.report)
+app.command("clean")(clean.clean)
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)

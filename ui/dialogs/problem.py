@@ -43,7 +43,7 @@ class ProblemDialog(QDialog):
         self._unfold.setCheckable(True)
         self._unfold.setVisible(bool(problem.details))
         self._unfold.toggled.connect(self._show_details)
-        copy = quiet_button("Copy", "problem.copy")
+        copy = quiet_button("Copy details", "problem.copy")
         copy.clicked.connect(self._copy)
         close = primary_button("Close", "problem.close")
         close.setDefault(True)
@@ -61,9 +61,7 @@ class ProblemDialog(QDialog):
         self.adjustSize()
 
     def _copy(self) -> None:
-        problem = self._problem
-        parts = (problem.message, problem.hint, f"({problem.code})", problem.details)
-        QGuiApplication.clipboard().setText("\n\n".join(part for part in parts if part))
+        QGuiApplication.clipboard().setText(self._problem.text)
 
 
 def show_problem(parent: QWidget | None, problem: Problem) -> ProblemDialog:
