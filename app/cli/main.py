@@ -16,6 +16,7 @@ from app.cli import (
     compress,
     demo,
     deploy,
+    doctor,
     engine,
     gates,
     measure,
@@ -63,6 +64,7 @@ app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(report.report)
 app.command("clean")(clean.clean)
+app.command("doctor")(doctor.doctor)
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)
