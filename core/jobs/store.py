@@ -164,7 +164,8 @@ class RunStore:
                 select(run_models).where(run_models.c.run.in_(found)).order_by(run_models.c.position)
             ):
                 models.setdefault(row.run, []).append(row.path)
-        return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
+        with _speaking_plainly(self.path):
+            return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
 
     @contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[Connection]:
@@ -307,6 +308,9 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise _not_writable(path, str(error.strerror)) from error
+    except ValueError as error:
+        # Bytes that changed inside a value: SQLite keeps no checksum, and the page is as sound as ever to it.
+        raise _damaged(path, f"a run in it makes no sense: {str(error).splitlines()[0]}") from error
     except Exception as error:
         origin = getattr(error, "orig", None) or error
         if not isinstance(origin, sqlite3.Error):
