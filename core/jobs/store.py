@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -322,13 +323,27 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
                 f"Another program has held the list of runs in {path} for {BUSY_SECONDS:.0f} s.",
                 "Close other windows of Bitpress, or wait until a backup program has read the file.",
             ) from error
-        if "full" in said:
+        if "full" in said or ("I/O error" in said and not _has_room(path)):
             raise BitpressError(
                 "disk-full", f"The disk is full: {path} could not be written.", "Free some space, then try again."
+            ) from error
+        if "I/O error" in said:
+            raise BitpressError(
+                "disk-fault",
+                f"The disk failed while {path} was read or written: {said}.",
+                "Look at `dmesg` for what the disk reports. Nothing was overwritten.",
             ) from error
         if "readonly" in said or "unable to open" in said:
             raise _not_writable(path, said) from error
         raise _damaged(path, said) from error
+
+
+def _has_room(path: Path) -> bool:
+    """Whether SQLite's own index of its log (32 KiB) fits on the disk; on a full one it calls that an I/O error."""
+    try:
+        return shutil.disk_usage(path.parent).free >= 2**16
+    except OSError:
+        return True
 
 
 def _not_writable(path: Path, why: str) -> BitpressError:
