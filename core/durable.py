@@ -18,12 +18,15 @@ NAME_BYTES = 80
 _STAGED = re.compile(r"\.partial-(\d+)-[0-9a-f]{8}$|\.(\d+)\.partial$")
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, make_folder: bool = True) -> None:
     """Write beside, sync, rename over `path`, sync the folder, which is made where it is missing.
+
+    A folder that a person has named is not made for them: a slip of the pen would become a folder.
 
     Raises OSError; the old file is then as it was, and nothing is left beside it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(path.name)[:NAME_BYTES])
     staged = path.with_name(f".{name}.partial-{os.getpid()}-{secrets.token_hex(4)}")
     try:

@@ -95,7 +95,7 @@ def sensitivity(
                 from core.durable import write_whole
                 from core.methods.recipe_document import document_text
 
-                write_whole(write_recipe, document_text(document).encode())
+                write_whole(write_recipe, document_text(document).encode(), make_folder=False)
         output.result(told)
         if not as_json:
             output.end_bar()

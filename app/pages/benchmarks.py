@@ -273,7 +273,7 @@ def newest_sensitivity(kept: tuple[Run, ...], original: str) -> SensitivityResul
 def write_picture(path: Path, picture: bytes) -> None:
     """Raises BitpressError `not-writable`."""
     try:
-        write_whole(path, picture)
+        write_whole(path, picture, make_folder=False)
     except OSError as error:
         raise BitpressError(
             "not-writable", f"The chart could not be written: {error.strerror or error}.", "Choose another folder."

@@ -58,7 +58,7 @@ def run_one(home: Home, new: NewRun, work: Work, launch: WorkerLaunch) -> JobSna
 
 
 # Room for nothing, and for the first files but not the weights; from file to file, and through llmcompressor.
-@pytest.mark.parametrize(("method", "room"), [("fp8-dynamic", 64 * 2**10), ("rtn-w8a16", 4 * 2**20)])
+@pytest.mark.parametrize(("method", "room"), [("fp8-dynamic", 64 * 2**10), ("rtn-w8a8", 4 * 2**20)])
 def test_that_a_job_on_a_full_disk_fails_with_what_is_missing_and_leaves_nothing(
     home: Home, model: Path, tmp_path: Path, method: str, room: int
 ) -> None:
