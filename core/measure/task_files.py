@@ -145,6 +145,13 @@ def _named(name: str) -> tuple[TaskFile, ...]:
     path = Path(name).expanduser()
     if path.is_dir():
         inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES and entry.is_file())
+        for entry in inside:
+            if entry.is_symlink():
+                raise BitpressError(
+                    "unsafe-task",
+                    f"{entry} is a link, and of a folder of tasks only its own files are read.",
+                    "Put the file itself there, or name it by its own path.",
+                )
         if inside:
             return tuple(read_task(entry) for entry in inside)
     if path.is_file() and path.suffix.lower() in _SUFFIXES:
