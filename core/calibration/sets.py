@@ -215,7 +215,7 @@ def set_samples(pinned: PinnedSet) -> tuple[CalibrationSample, ...]:
     Raises BitpressError `calibration-set-missing`, or `calibration-set-changed` where the file does not fit its hash.
     """
     try:
-        content = read_regular(Path(pinned.file), CONTENT_LIMIT)
+        content = read_regular(Path(pinned.file), CONTENT_LIMIT, follow=False)
     except FileNotFoundError as error:
         raise _missing(pinned) from error
     except OSError as error:

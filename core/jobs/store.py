@@ -159,12 +159,16 @@ class RunStore:
         found = wanted.with_only_columns(runs.c.id)
         models: dict[int, list[str]] = {}
         with self._transaction("DEFERRED") as connection:
-            rows = connection.execute(wanted).all()
+            try:
+                rows = connection.execute(wanted).all()
+            except TypeError as error:
+                # SQLite keeps a number where JSON text belongs, if somebody writes one.
+                raise _damaged(self.path, str(error)) from error
             for row in connection.execute(
                 select(run_models).where(run_models.c.run.in_(found)).order_by(run_models.c.position)
             ):
                 models.setdefault(row.run, []).append(row.path)
-        return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
+            return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
 
     @contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[Connection]:
@@ -219,6 +223,8 @@ def _start_of(pid: int) -> float | None:
 
 
 def _lives(pid: int, started: float) -> bool:
+    if not isinstance(pid, int) or not isinstance(started, int | float):
+        return False  # SQLite keeps anything in any column, and the file may come from elsewhere.
     found = _start_of(pid)
     return found is not None and abs(found - started) <= SAME_START_SECONDS
 
@@ -309,6 +315,9 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
         raise _not_writable(path, str(error.strerror)) from error
     except Exception as error:
         origin = getattr(error, "orig", None) or error
+        if isinstance(origin, ValueError | OverflowError | RecursionError) and not isinstance(origin, UnicodeEncodeError):
+            # What stands there is no time, no JSON, no UTF-8, or no run: nothing here wrote that.
+            raise _damaged(path, (str(origin) or type(origin).__name__).splitlines()[0]) from error
         if not isinstance(origin, sqlite3.Error):
             raise
         said = str(origin)

@@ -140,8 +140,9 @@ def _bound_operations() -> None:
                 raise refuse(name)
             if isinstance(one, str) and name in ("format", "format_map") and _LARGE_NUMBER.search(one):
                 raise refuse(name)
-        if name == "replace" and len(given) > 2 and all(isinstance(one, str) for one in given[:3]):
-            text, old, new = given[:3]
+        words = [one for one in given if isinstance(one, str)]
+        if name == "replace" and len(words) == 3:
+            text, old, new = words
             if len(text) + text.count(old) * len(new) > LONGEST:
                 raise refuse(name)
 
@@ -184,5 +185,16 @@ def _bound_operations() -> None:
             if isinstance(owner, str | bytes):
                 check_arguments(getattr(called, "__name__", ""), (owner, *given, *named.values()))
             return super().call(context, called, *given, **named)
+
+        def wrap_str_format(self, value: Any) -> Any:
+            wrapped = super().wrap_str_format(value)
+            if wrapped is None:
+                return None
+
+            def formatted(*given: Any, **named: Any) -> Any:
+                check_arguments("format", (value.__self__, *given, *named.values()))
+                return wrapped(*given, **named)
+
+            return formatted
 
     chat_template_utils.ImmutableSandboxedEnvironment = Bounded

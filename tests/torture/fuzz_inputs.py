@@ -230,6 +230,10 @@ def _judged(error: BaseException | None) -> tuple[str, str]:
     problem = error.problem
     if not (problem.code and problem.message.strip() and problem.hint.strip()):
         return problem.code, f"the refusal lacks something: {problem.model_dump()}"
+    try:
+        problem.model_dump_json()
+    except ValueError as fault:
+        return problem.code, f"the refusal cannot be kept or sent: {fault}"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MemoryError):

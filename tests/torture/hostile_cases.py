@@ -81,7 +81,9 @@ def spoiled(random: Random, kind: str, sound: Mapping[str, bytes]) -> Files:
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         name = random.choice([name for name in files if not name.endswith((".lock", "-wal", "-shm"))])
         content = files[name]
-        if random.random() < 0.25 or not name.endswith((".json", ".jsonl", ".yaml")):
+        if name.endswith(".sqlite") and random.random() < 0.6:
+            files[name] = _database(random, content)
+        elif random.random() < 0.25 or not name.endswith((".json", ".jsonl", ".yaml")):
             if name.endswith(".safetensors") and random.random() < 0.6:
                 files[name] = _header(random, content)
             else:
@@ -138,6 +140,33 @@ def _header(random: Random, content: bytes) -> bytes:
     raw = spoil.json_bytes(random, spoil.spoil_json(random, header))
     told = len(raw) if random.random() < 0.8 else random.choice((0, len(raw) + 1, 10**8, 2**63, 2**64 - 1))
     return told.to_bytes(8, "little") + raw + content[8 + length :]
+
+
+def _database(random: Random, content: bytes) -> bytes:
+    """A database that SQLite finds sound, with values or a shape that nobody wrote."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(content)
+        table = random.choice(("runs", "runs", "run_models", "alembic_version"))
+        hostile = spoil.value(random)
+        written = hostile if isinstance(hostile, str | float) else json.dumps(hostile)
+        try:
+            columns = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+            column = random.choice(columns)
+            match random.randrange(8):
+                case 0:
+                    connection.execute(f"ALTER TABLE {table} RENAME TO other")
+                case 1:
+                    connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+                case 2:
+                    connection.execute(f"UPDATE {table} SET {column} = ?", (random.randbytes(9),))
+                case 3:
+                    connection.execute("CREATE TRIGGER t AFTER UPDATE ON runs BEGIN DELETE FROM runs; END")
+                case _:
+                    connection.execute(f"UPDATE {table} SET {column} = ?", (written,))
+        except (sqlite3.Error, UnicodeError, IndexError):
+            return spoil.spoil_bytes(random, content)
+        connection.commit()
+        return connection.serialize()
 
 
 def _json(random: Random, name: str, content: bytes) -> bytes:
