@@ -43,6 +43,8 @@ def dataset_files(folder: Path) -> tuple[Path, ...]:
             "Save it again with flatten_indices().save_to_disk(), or as parquet.",
         )
     entries = state["_data_files"]
+    if not isinstance(entries, list):
+        raise _damaged(folder / "state.json", "it names no files of rows")
     names = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries if entry is not None]
     if not names or not all(_plain(name) for name in names):
         raise _damaged(folder / "state.json", "it names no files of rows")

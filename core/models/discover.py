@@ -12,7 +12,7 @@ from core.errors import BitpressError
 from core.models import starter
 from core.models.gguf_file import MAGIC
 from core.models.inspect import inspect, model_name
-from core.models.local_files import is_text
+from core.models.local_files import is_text, shown
 from core.models.local_model import LocalModel, Origin, Remark, Weights
 from core.paths import Home
 from core.regular_file import read_beginning
@@ -148,7 +148,7 @@ def _entry(found: _Found) -> LocalModel:
         code, message = "not-readable", f"{found.path} cannot be read: {error.strerror or error}."
     return LocalModel(
         path=found.path,
-        name=found.path.name if found.path.suffix.lower() == ".gguf" else model_name(found.path),
+        name=shown(found.path.name, 255) if found.path.suffix.lower() == ".gguf" else model_name(found.path),
         origin=found.origin,
         weights=Weights.GGUF if found.path.suffix.lower() == ".gguf" else Weights.NONE,
         bytes=_weight_bytes(found.path),
