@@ -153,7 +153,7 @@ class Output:
         of = f" of {event.total:g}" if event.total else ""
         left = state.seconds_left if state else None
         time_left = f", {left:.0f} s left" if left is not None else ""
-        unit = f"{state.stage.unit} " if state and state.stage.unit else ""
+        unit = f"{literal(state.stage.unit)} " if state and state.stage.unit else ""
         sys.stderr.write(f"\r\x1b[K  {unit}{event.done:g}{of}{time_left}  {literal(event.detail)[:60]}")
         sys.stderr.flush()
         self._bar = True

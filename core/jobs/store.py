@@ -315,7 +315,9 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
         raise _not_writable(path, str(error.strerror)) from error
     except Exception as error:
         origin = getattr(error, "orig", None) or error
-        if isinstance(origin, ValueError | OverflowError | RecursionError) and not isinstance(origin, UnicodeEncodeError):
+        if isinstance(origin, ValueError | OverflowError | RecursionError) and not isinstance(
+            origin, UnicodeEncodeError
+        ):
             # What stands there is no time, no JSON, no UTF-8, or no run: nothing here wrote that.
             raise _damaged(path, (str(origin) or type(origin).__name__).splitlines()[0]) from error
         if not isinstance(origin, sqlite3.Error):

@@ -44,7 +44,8 @@ def render_chat(tokenizer: Any, messages: Sequence[dict[str, str]], *, answer_ne
     """The chat as the model's own template writes it, in jinja's sandbox and within `template_limits`.
 
     A model without a template gets `role: content` lines. `answer_next` ends with the place where an answer begins.
-    Raises BitpressError `chat-template-refuses` where the template does not take these messages, and `chat-template-endless`.
+    Raises BitpressError `chat-template-refuses` where the template does not take these messages, and
+    `chat-template-endless`.
     """
     if not getattr(tokenizer, "chat_template", None):
         lines = [f"{message['role']}: {message['content']}" for message in messages]

@@ -228,9 +228,7 @@ def _answer(model: Any, tokenizer: Any) -> str:
     if tokenizer.chat_template:
         asked = [{"role": "user", "content": QUESTION}]
         try:
-            inputs = apply_template(
-                tokenizer, asked, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
+            inputs = apply_template(tokenizer, asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         except TemplateFaultError as error:
             raise _insane(f"its chat template does not take a question ({error})") from error
     else:

@@ -125,7 +125,8 @@ def _resident() -> int:
 
 def _bound_operations() -> None:
     """Give transformers an environment whose operations cannot make more than LONGEST at once."""
-    from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+    from jinja2.exceptions import SecurityError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
     from transformers.utils import chat_template_utils
 
     if getattr(chat_template_utils.ImmutableSandboxedEnvironment, "bitpress_bounded", False):
@@ -169,9 +170,9 @@ def _bound_operations() -> None:
                 for one, times in ((left, right), (right, left)):
                     if isinstance(one, str | list | tuple) and isinstance(times, int) and len(one) * times > LONGEST:
                         raise refuse("*")
-            if operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, type(left)):
-                if len(left) + len(right) > LONGEST:
-                    raise refuse("+")
+            texts = operator == "+" and isinstance(left, str | list | tuple) and isinstance(right, type(left))
+            if texts and len(left) + len(right) > LONGEST:
+                raise refuse("+")
             if operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
                 bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
                 if bits > 10_000:

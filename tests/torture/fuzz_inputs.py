@@ -31,7 +31,15 @@ from typing import Any
 SECONDS = 10.0
 MEMORY = 1 << 30
 """Bytes above the child's baseline."""
-_FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class", "marshal.loads")
+_FORBIDDEN = (
+    "os.system",
+    "subprocess.Popen",
+    "os.exec",
+    "os.posix_spawn",
+    "socket.connect",
+    "pickle.find_class",
+    "marshal.loads",
+)
 
 
 @dataclass(frozen=True)
@@ -80,10 +88,19 @@ def _one_child(numbers: Sequence[int], place: Path, only: Sequence[str]) -> Iter
     command = [sys.executable, "-P", __file__, "--child", str(place), "--only", *only]
     errors = place / "errors.log"
     judged, begun = 0, False
-    with errors.open("wb") as log, subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, env={**os.environ, "CANARY": "1"}
-    ) as child:
-        assert child.stdin is not None and child.stdout is not None
+    with (
+        errors.open("wb") as log,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            bufsize=0,
+            env={**os.environ, "CANARY": "1"},
+        ) as child,
+    ):
+        assert child.stdin is not None
+        assert child.stdout is not None
         child.stdin.write(json.dumps(list(numbers)).encode() + b"\n")
         number, kind, limit = numbers[0], "", 60.0
         with selectors.DefaultSelector() as selector:
@@ -138,7 +155,7 @@ class _Watch:
             real = Path(os.path.realpath(path))
             writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             assert case is not None
-            if isinstance(flags, int) and flags & os.O_NOFOLLOW and os.path.islink(path):
+            if isinstance(flags, int) and flags & os.O_NOFOLLOW and Path(path).is_symlink():
                 return  # It is about to be refused.
             if real.is_relative_to(case / "outside") or str(real) in ("/etc/passwd", "/dev/zero"):
                 self.seen.append(f"opened {real} outside the input, as {path[:200]}")
@@ -151,7 +168,8 @@ class _Watch:
 
 
 def _child(place: Path, only: Sequence[str]) -> None:
-    sys.path.insert(0, str(Path(__file__).parent))
+    here = Path(__file__).parent
+    sys.path[:0] = [str(here), str(here.parent / "core"), str(here.parents[1])]
     import importlib
 
     import hostile_cases as cases

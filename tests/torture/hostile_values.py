@@ -13,7 +13,7 @@ JINJA = (
     "{{ 'a' * 10**10 }}",
     "{{ ''.__class__.__mro__[1].__subclasses__() }}",
     "{{ cycler.__init__.__globals__.os.system('touch CANARY') }}",
-    "{% set x = range(999999)|list %}{% for a in x %}{% for b in x %}{% for c in x %}{% endfor %}{% endfor %}{% endfor %}",
+    "{% set x = range(99999)|list %}" + "{% for a in x %}" * 3 + "{% endfor %}" * 3,
     "{{ lipsum.__globals__['os'].popen('touch CANARY').read() }}",
     "{% include '/etc/passwd' %}",
     "{{ question|replace('', 'x'*1000)|replace('x', 'y'*1000) }}",
@@ -64,8 +64,10 @@ TAGS = (
     "!!map [1]",
     "!!seq {a: 1}",
 )
+SHAPES = ("{" * 500, "[" * 5000, "<<: *a", "? [a, b]", "|", "- " * 200, "%TAG ! x")
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{after}: &{after} [{','.join([f'*{before}'] * 9)}]\n" for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{after}: &{after} [{','.join([f'*{before}'] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
@@ -144,7 +146,9 @@ def spoil_bytes(random: Random, content: bytes) -> bytes:
         # What keeps its length gets past the first look of many a reader.
         for _ in range(random.choice((1, 1, 2, 8))):
             place = random.randrange(max(1, len(data)))
-            new = random.choice((b"\xff", b"\x00", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", random.randbytes(1), b"\xff" * 8))
+            new = random.choice(
+                (b"\xff", b"\x00", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", random.randbytes(1), b"\xff" * 8)
+            )
             data[place : place + len(new)] = new
         return bytes(data[: len(content)])
     for _ in range(random.choice((1, 1, 1, 2, 5, 30))):
@@ -159,11 +163,17 @@ def spoil_bytes(random: Random, content: bytes) -> bytes:
             case 4:
                 data[place:place] = data[place : place + random.choice((1, 16, 400))] * random.choice((1, 2, 50))
             case 5:
-                data[place : place + 8] = struct.pack("<Q", random.choice((0, 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)))
+                data[place : place + 8] = struct.pack(
+                    "<Q", random.choice((0, 1, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1))
+                )
             case 6:
-                data[place : place + 4] = struct.pack("<I", random.choice((0, 1, 9, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1)))
+                data[place : place + 4] = struct.pack(
+                    "<I", random.choice((0, 1, 9, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1))
+                )
             case 7:
-                data[place:place] = random.choice((b"\xff\xfe", b"\x00", b"\x80\x80", b"\xed\xa0\x80", b'"', b"{", b"\n", b"\xf0\x9f"))
+                data[place:place] = random.choice(
+                    (b"\xff\xfe", b"\x00", b"\x80\x80", b"\xed\xa0\x80", b'"', b"{", b"\n", b"\xf0\x9f")
+                )
             case _:
                 data[place : place + 4] = random.randbytes(4)
     return bytes(data)
@@ -188,7 +198,7 @@ def spoil_yaml(random: Random, content: bytes) -> bytes:
             case 4:
                 lines[place] = line[: random.randrange(len(line) + 1)]
             case 5:
-                lines[place] = f"{key}: {random.choice(('{' * 500, '[' * 5000, '<<: *a', '? [a, b]', '|', '- ' * 200, '%TAG ! x'))}"
+                lines[place] = f"{key}: {random.choice(SHAPES)}"
             case 6:
                 lines[place] = f"{key}: {json.dumps(random.choice(JINJA))}"
             case 7:

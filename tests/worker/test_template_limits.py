@@ -16,7 +16,7 @@ from core.worker.decoding import prompt_ids
 from core.worker.template_limits import TemplateFaultError, apply_template, limited
 
 MESSAGES = [{"role": "user", "content": "Hello there"}]
-ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}"
+ENDLESS = "{% for one in range(99999) %}" * 3 + "{% endfor %}" * 3
 
 
 def tokenizer(template: str) -> Any:
