@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from core.durable import write_whole
+from core.regular_file import read_beginning, read_regular
 from core.value import Json, Received
 
 SCHEMA_VERSION = 1
@@ -50,10 +51,10 @@ class Settings(Received):
 def load_settings(path: Path) -> Settings:
     """The kept settings; unreadable ones are set aside as `.bad`, and only bad keys fall back to their default."""
     try:
-        kept: Json = json.loads(path.read_text(encoding="utf-8"))
+        kept: Json = json.loads(read_regular(path, 1 << 20).decode("utf-8"))
     except FileNotFoundError:
         return Settings()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         kept = None
     if not isinstance(kept, dict):
         _set_aside(path)
@@ -74,5 +75,5 @@ def save_settings(settings: Settings, path: Path) -> None:
 
 def _set_aside(path: Path) -> None:
     bad = path.with_suffix(".bad")
-    if path.exists() and not bad.exists():
-        bad.write_bytes(path.read_bytes())
+    if path.is_file() and not bad.exists():
+        bad.write_bytes(read_beginning(path, 1 << 20))
