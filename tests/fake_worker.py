@@ -12,6 +12,7 @@ type to a list of steps, done in order:
     {"python": text}       start a child that runs it
     {"signal": number}     send a signal to this very process
     {"hold": bytes}        take so much memory and touch it
+    {"hold_a_token": n}    take n bytes for each token of the longest calibration sample
     {"exit": status}       end at once
     {"close": true}        close stdout and go on
     {"once": path}         make the file; end with status 5 where it is there already
@@ -113,6 +114,8 @@ class FakeWorker:
                 os.kill(os.getpid(), number)
             case {"hold": count}:
                 self.held = b"x" * count
+            case {"hold_a_token": count}:
+                self.held = b"x" * (count * command["calibration"]["max_length"])
             case {"exit": status}:
                 os._exit(status)
             case {"close": True}:

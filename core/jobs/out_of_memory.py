@@ -6,10 +6,14 @@ import re
 from collections.abc import Mapping
 
 from core.errors import BitpressError, Problem
+from core.plan.estimates import Estimates
 from core.plan.words import memory
 
 OUT_OF_MEMORY = "out-of-memory"
 """The one code, whoever noticed it: the device, an allocator, the kernel, or the watch over the limit."""
+
+ON_DEVICE = "The device ran out of memory"
+"""How a worker's message begins where it was not main memory that ran out."""
 
 LIMIT_VARIABLE = "BITPRESS_MEMORY_LIMIT"
 
@@ -89,7 +93,15 @@ def with_peak(problem: Problem, peak: int, total: int) -> Problem:
     return problem.model_copy(update={"message": f"{problem.message} {held}"})
 
 
-def with_estimate(problem: Problem, low: float, high: float) -> Problem:
-    """The problem with what the whole job was expected to need in main memory."""
-    said = f"It was expected to need {memory(low)} to {memory(high)} of main memory."
+def on_device(problem: Problem) -> bool:
+    """Whether it was a device whose memory ran out."""
+    return problem.message.startswith(ON_DEVICE)
+
+
+def with_estimate(problem: Problem, needs: Estimates) -> Problem:
+    """The problem with what the whole job was expected to need of the memory that ran out."""
+    there, where = (needs.device_bytes, "the device's") if on_device(problem) else (needs.host_bytes, "main")
+    if not there.high:
+        return problem
+    said = f"The job was expected to need {memory(there.low)} to {memory(there.high)} of {where} memory."
     return problem.model_copy(update={"message": f"{problem.message} {said}"})

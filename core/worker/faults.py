@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 
 from core.errors import BitpressError, Problem
+from core.jobs.out_of_memory import ON_DEVICE, OUT_OF_MEMORY
 from core.system_errors import system_problem
 
 _IN_WORDS = re.compile(r"\(os error (\d+)\)")
@@ -57,11 +58,11 @@ def _out_of_memory(error: BaseException) -> Problem | None:
     texts = [str(each) for each in lacking]
     device = any(type(each).__name__ == "OutOfMemoryError" or _ON_DEVICE.search(str(each)) for each in lacking)
     asked = next((found[1] for text in texts if (found := _ASKED.search(text))), "")
-    words = "The device ran out of memory" if device else "This machine ran out of memory"
+    words = ON_DEVICE if device else "This machine ran out of memory"
     figures = f" when {_readable(asked)} more were asked for" if asked else ""
     first = next((text.strip().splitlines()[0] for text in reversed(texts) if text.strip()), "")
     return Problem(
-        code="out-of-memory",
+        code=OUT_OF_MEMORY,
         message=f"{words}{figures}." + (f" {_sentence(first)}" if device and first else ""),
         hint=_LESS
         + ("or choose another device." if device else "or choose a smaller model.")
