@@ -7,7 +7,7 @@ BIN := .venv/bin
 # pytest needs no display: real-window tests start an Xvfb of their own.
 PYTEST := QT_QPA_PLATFORM=offscreen $(BIN)/python -P -m pytest
 
-.PHONY: run install test lint bench gpu clean
+.PHONY: run install test lint bench torture gpu clean
 
 run: install
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
@@ -47,6 +47,10 @@ lint: .venv/installed-dev
 bench: .venv/installed-dev
 	@sh packaging/system-libraries.sh test
 	$(BIN)/python tests/bench/all.py $(BENCH)
+
+# What the tests show at a size that fits them, at full size; minutes to hours.
+torture: .venv/installed-dev
+	$(BIN)/python -P tests/torture/limited_memory.py
 
 gpu: .venv/installed-dev
 	$(PYTEST) -m gpu -s tests/gpu

@@ -6,10 +6,12 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from core.jobs.launch import PARENT_VARIABLE
@@ -26,11 +28,18 @@ def tie_to_parent() -> None:
     if sys.platform != "linux" or os.getpgrp() != os.getpid():
         return
     _fork_guard(os.getpid())
+    _go_first()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = os.environ.get(PARENT_VARIABLE, "")
     if parent and parent != str(os.getppid()):
         # It died before the line above.
         os._exit(0)
+
+
+def _go_first() -> None:
+    """Where memory runs out for the whole machine, the kernel is to take this process and not the desktop's."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
 def _fork_guard(worker: int) -> None:

@@ -106,8 +106,10 @@ def test_that_an_idle_worker_and_its_guard_end_with_their_parent(tmp_path: Path)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
+        score = Path(f"/proc/{worker}/oom_score_adj").read_text()
         parent.kill()
     until(lambda: group_of(worker) == [])
+    assert score.strip() == "500", "the kernel takes a worker before the desktop"
 
 
 def test_that_planted_credentials_are_not_in_the_workers_environment() -> None:
