@@ -66,8 +66,8 @@ def over_limit(held: int, limit: int) -> Problem:
     return Problem(
         code=OUT_OF_MEMORY,
         message=(
-            f"The job ran out of memory: its worker held {memory(held)}, and {memory(limit)} is the limit that leaves "
-            "room for the rest of this machine. It was ended."
+            f"The job ran out of memory: its worker held {memory(held)}, more than the limit of {memory(limit)} that "
+            "leaves room for the rest of this machine. It was ended."
         ),
         hint=f"{_LESS} The limit can be raised in Settings or by `--memory-limit`.",
     )

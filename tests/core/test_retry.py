@@ -66,7 +66,7 @@ def test_that_without_permission_it_fails_with_the_estimate_and_leaves_nothing(t
     snapshot, _, events = perform(tmp_path, compression(wanted(tmp_path / "out" / "a", retry=False)), SCRIPT)
     assert snapshot.problem is not None
     assert snapshot.problem.code == "out-of-memory"
-    assert "400 MiB is the limit" in snapshot.problem.message
+    assert "more than the limit of 400 MiB" in snapshot.problem.message
     assert "expected to need 381 MiB to 572 MiB of main memory" in snapshot.problem.message
     assert left_in(tmp_path / "out") == set()
     assert len([event for event in events if isinstance(event, Hello)]) == 1
