@@ -40,6 +40,19 @@ class Settings(Received):
         title="Processor threads",
         description="0 lets torch decide. A change counts from the next start on, and changes GPTQ's last bits.",
     )
+    memory_limit: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        title="Memory limit",
+        description="GB of main memory that a job may hold; it is ended beyond that, so that the desktop stays alive. "
+        "0 leaves a tenth of the machine free. A change counts from the next start on.",
+    )
+    retry_smaller: bool = Field(
+        default=False,
+        title="Try again with less",
+        description="Where memory runs out: smaller batches, shorter samples. What was changed is said with the run.",
+    )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
     )
