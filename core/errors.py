@@ -29,6 +29,10 @@ class BitpressError(Exception):
 
     def __init__(self, code: str, message: str, hint: str = "", details: str = "") -> None:
         super().__init__(message)
+        # Names of files may hold bytes that are no UTF-8, and JSON halves of characters: no file could keep them.
+        message, hint, details = (
+            text.encode("utf-8", "backslashreplace").decode("utf-8") for text in (message, hint, details)
+        )
         self.problem = Problem(code=code, message=message, hint=hint, details=details)
 
     @classmethod

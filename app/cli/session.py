@@ -26,6 +26,7 @@ STATUSES = {
     "bad-setting": WRONG_USAGE,
     "bad-calibration": WRONG_USAGE,
     "bad-device": WRONG_USAGE,
+    "bad-memory-limit": WRONG_USAGE,
     "unknown-engine": WRONG_USAGE,
     "unknown-build": WRONG_USAGE,
     "unknown-use-case": WRONG_USAGE,

@@ -22,10 +22,13 @@ from core.calibration.records import sample_of
 from core.calibration.spec import SET_PREFIX, CalibrationSample, CalibrationSpec, PinnedSet
 from core.durable import write_whole
 from core.errors import BitpressError
+from core.regular_file import read_regular
 from core.value import Json, Received
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
 NAME_RULE = "Use up to 64 letters (a to z), digits, dots, hyphens and underscores; begin with a letter or digit."
+CONTENT_LIMIT = 1 << 30
+"""Bytes of a set's samples."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -64,7 +67,7 @@ class SetStore:
         """Raises `calibration-set-unknown`, `calibration-set-damaged` or `calibration-set-name`."""
         path = self._path(name)
         try:
-            found = CalibrationSet.model_validate_json(path.read_bytes())
+            found = CalibrationSet.model_validate_json(read_regular(path, 1 << 20, follow=False))
         except FileNotFoundError as error:
             known = ", ".join(path.stem for path in sorted(self._names.glob("*.json"))[:12])
             raise BitpressError(
@@ -72,7 +75,7 @@ class SetStore:
                 f"There is no calibration set {name!r}.",
                 f"There are: {known}." if known else "Make one: `bitpress calibration add NAME SOURCE`.",
             ) from error
-        except ValidationError as error:
+        except (ValidationError, OSError) as error:
             raise _damaged(name, path) from error
         if found.name != path.stem or not _SHA256.fullmatch(found.sha256):
             raise _damaged(name, path)
@@ -212,7 +215,7 @@ def set_samples(pinned: PinnedSet) -> tuple[CalibrationSample, ...]:
     Raises BitpressError `calibration-set-missing`, or `calibration-set-changed` where the file does not fit its hash.
     """
     try:
-        content = Path(pinned.file).read_bytes()
+        content = read_regular(Path(pinned.file), CONTENT_LIMIT, follow=False)
     except FileNotFoundError as error:
         raise _missing(pinned) from error
     except OSError as error:

@@ -93,6 +93,10 @@ class JobQueue:
             self._server = asyncio.create_task(self._serve(), name="job queue")
         return run
 
+    def use(self, launch: WorkerLaunch) -> None:
+        """Start workers this way from the next job on."""
+        self._launch = launch
+
     async def cancel(self, run_id: int) -> None:
         """End a run, queued or running. Returns when its worker has stopped (under 2 s); `wait` for the rest."""
         job = self._jobs.get(run_id)

@@ -160,7 +160,11 @@ class RunStore:
         found = wanted.with_only_columns(runs.c.id)
         models: dict[int, list[str]] = {}
         with self._transaction("DEFERRED") as connection:
-            rows = connection.execute(wanted).all()
+            try:
+                rows = connection.execute(wanted).all()
+            except TypeError as error:
+                # SQLite keeps a number where JSON text belongs, if somebody writes one.
+                raise _damaged(self.path, str(error)) from error
             for row in connection.execute(
                 select(run_models).where(run_models.c.run.in_(found)).order_by(run_models.c.position)
             ):
@@ -221,6 +225,8 @@ def _start_of(pid: int) -> float | None:
 
 
 def _lives(pid: int, started: float) -> bool:
+    if not isinstance(pid, int) or not isinstance(started, int | float):
+        return False  # SQLite keeps anything in any column, and the file may come from elsewhere.
     found = _start_of(pid)
     return found is not None and abs(found - started) <= SAME_START_SECONDS
 
@@ -314,6 +320,11 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
         raise _damaged(path, f"a run in it makes no sense: {str(error).splitlines()[0]}") from error
     except Exception as error:
         origin = getattr(error, "orig", None) or error
+        if isinstance(origin, ValueError | OverflowError | RecursionError) and not isinstance(
+            origin, UnicodeEncodeError
+        ):
+            # What stands there is no time, no JSON, no UTF-8, or no run: nothing here wrote that.
+            raise _damaged(path, (str(origin) or type(origin).__name__).splitlines()[0]) from error
         if not isinstance(origin, sqlite3.Error):
             raise
         said = str(origin)

@@ -14,9 +14,12 @@ from core.errors import BitpressError
 from core.jobs.sweep_plan import SweepPlan
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.paths import Home
+from core.regular_file import read_regular
 from core.value import Received
 
 RECORD_FILE = "sweep.json"
+RECORD_LIMIT = 64 << 20
+"""Bytes; a sweep of a hundred rows takes less than one million."""
 SAME_START_SECONDS = 5.0
 """How far two readings of a process's start may lie apart; the system's clock may have been set in between."""
 
@@ -94,7 +97,7 @@ class SweepStore:
                 "unknown-sweep", f"There is no sweep {identity}.", "`bitpress sweep --list` lists the sweeps."
             )
         try:
-            return SweepRecord.model_validate_json(path.read_bytes())
+            return SweepRecord.model_validate_json(read_regular(path, RECORD_LIMIT, follow=False))
         except (ValidationError, OSError) as error:
             raise BitpressError(
                 "sweep-damaged",

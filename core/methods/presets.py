@@ -13,6 +13,7 @@ from core.methods.nearest import did_you_mean
 from core.methods.preset_text import PresetText, preset_text, read_preset_text
 from core.methods.recipe_document import RecipeDocument, RecipeFault, document_error
 from core.paths import Home
+from core.regular_file import read_beginning
 from core.value import Value
 
 SUFFIX = ".yaml"
@@ -187,12 +188,15 @@ def checked_name(name: str) -> str:
 def read_text_file(file: Path) -> str:
     """A recipe's or preset's file as text. Raises BitpressError `no-such-file` or `bad-recipe`."""
     try:
-        with file.open("rb") as stream:
-            data = stream.read(FILE_LIMIT + 1)
+        data = read_beginning(file, FILE_LIMIT + 1)
     except FileNotFoundError as error:
         raise BitpressError("no-such-file", f"There is no file {file}.", "Look at how its name is written.") from error
     except IsADirectoryError as error:
         raise BitpressError("no-such-file", f"{file} is a folder.", "Name a YAML file.") from error
+    except OSError as error:
+        raise BitpressError(
+            "no-such-file", f"{file} cannot be read: {error.strerror}.", "Check it and its permissions."
+        ) from error
     if len(data) > FILE_LIMIT:
         raise BitpressError(
             "bad-recipe", f"{file} is over {FILE_LIMIT:,} bytes, far too many for a recipe.", "Look at it."

@@ -13,6 +13,8 @@ from core.calibration.spec import CalibrationFacts
 from core.durable import sync, write_whole
 from core.errors import BitpressError
 from core.methods.recipe import Recipe
+from core.models.local_files import inside
+from core.regular_file import read_regular
 from core.value import Received
 
 MANIFEST_FILE = "bitpress.json"
@@ -45,12 +47,9 @@ class Manifest(Received):
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The folder's manifest; None where there is none, or none that this version understands."""
-    path = folder / MANIFEST_FILE
     try:
-        if path.stat().st_size > MANIFEST_LIMIT:
-            return None
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return Manifest.model_validate_json(read_regular(inside(folder, MANIFEST_FILE), MANIFEST_LIMIT))
+    except (OSError, ValidationError, BitpressError):
         return None
 
 
