@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ from core.jobs.work import WorkCancelledError, WorkContext, completed
 from core.models.artifact import staging_beside
 from core.paths import Home
 from core.telemetry.sample import HostSample, Sample
-from core.telemetry.sampler import Sampler
+from core.telemetry.sampler import Sampler, machine_sampler
 
 
 def a_run(output: Path | None = None, disk_bytes: int | None = None) -> Run:
@@ -172,3 +174,38 @@ def test_that_a_full_disk_ends_with_the_missing_amount_whoever_met_it(tmp_path: 
 def test_that_other_problems_are_left_as_they_are() -> None:
     other = Problem(code="worker-died", message="m")
     assert with_missing(other, Room("/d", 5, 0, 10)) == other
+
+
+def test_that_a_real_worker_that_is_stopped_is_told_as_stuck_and_goes_on_when_it_is_let(tmp_path: Path) -> None:
+    """From the sampler's thread to the warning, with a worker that would compute all the time."""
+    sampler = machine_sampler()
+    spins = "while True: pass"
+
+    async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", spins)
+        sampler.set_worker(process.pid)
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await told[STUCK].wait()
+            assert process.returncode is None
+            process.send_signal(signal.SIGCONT)
+            await told[MOVES].wait()
+            yield completed(context, {})
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def go() -> None:
+        events = attended(work, sampler, every=0.2, stuck_after=1.0)(context_of(tmp_path))
+        async with asyncio.timeout(60):
+            async for event in events:
+                if isinstance(event, Warned) and event.code in told:
+                    told[event.code].set()
+
+    told = {STUCK: asyncio.Event(), MOVES: asyncio.Event()}
+    sampler.start()
+    try:
+        asyncio.run(go())
+    finally:
+        sampler.stop()
+    assert all(event.is_set() for event in told.values())
