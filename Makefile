@@ -48,9 +48,10 @@ bench: .venv/installed-dev
 	@sh packaging/system-libraries.sh test
 	$(BIN)/python tests/bench/all.py $(BENCH)
 
-# What the tests show at a size that fits them, at full size; minutes to hours.
+# At full size; TORTURE="fuzz_inputs" runs that alone. `make test` does the same in little.
 torture: .venv/installed-dev
-	$(BIN)/python -P tests/torture/limited_memory.py
+	@sh packaging/system-libraries.sh test
+	QT_QPA_PLATFORM=offscreen PYTHONPATH=. $(BIN)/python -P tests/torture/all.py $(TORTURE)
 
 gpu: .venv/installed-dev
 	$(PYTEST) -m gpu -s tests/gpu

@@ -14,6 +14,7 @@ from typing import BinaryIO, Self
 
 import psutil
 
+from core.care.log_files import LOG_VARIABLE, end_of_log
 from core.errors import BitpressError, Problem
 from core.jobs.launch import PARENT_VARIABLE, WorkerLaunch, default_launch
 from core.jobs.memory_watch import MemoryWatch, kernel_kills, killed_since
@@ -95,7 +96,11 @@ class WorkerClient:
             transport, _ = await loop.subprocess_exec(
                 lambda: client._lines,
                 *launch.command,
-                env={**launch.environment, PARENT_VARIABLE: str(os.getpid())},
+                env={
+                    **launch.environment,
+                    LOG_VARIABLE: os.path.abspath(log),  # noqa: PTH100
+                    PARENT_VARIABLE: str(os.getpid()),
+                },
                 stderr=stream,
                 start_new_session=True,
             )
@@ -281,8 +286,9 @@ class WorkerClient:
 
     def _note(self, text: str) -> None:
         """Write a line of ours into the worker's log."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(f"bitpress: {text}\n".encode())
+        # By name, as the worker may have turned the log over.
+        with contextlib.suppress(OSError), self._log.open("ab", buffering=0) as stream:
+            stream.write(f"bitpress: {text}\n".encode())
 
     # To the process -------------------------------------------------------------------------------------------
 
@@ -397,13 +403,7 @@ def death(status: int | None) -> Problem:
 
 def last_lines(log: Path, lines: int = LOG_LINES) -> str:
     """The end of a log, at most 64 KiB of it; empty where it cannot be read."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 65536))
-            return "\n".join(stream.read().decode(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
+    return "\n".join(end_of_log(log, 65536).splitlines()[-lines:])
 
 
 def _open_log(log: Path) -> BinaryIO:
