@@ -10,12 +10,12 @@ import traceback
 from typing import NoReturn
 
 from core.worker.channel import EventPipe, reserve_stdout
-from core.worker.lifeline import tie_to_parent
+from core.worker.lifeline import leave, tie_to_parent
 
 
 def main() -> NoReturn:
     """Serve commands until shutdown or the end of stdin."""
-    tie_to_parent()
+    guard = tie_to_parent()
     pipe = EventPipe(reserve_stdout())
     from pydantic import ValidationError
 
@@ -52,7 +52,7 @@ def main() -> NoReturn:
                     flags.setdefault(command.job, threading.Event())
                 commands.put(command)
         # stdin's end means that the parent died: nothing may be left running.
-        os._exit(0)
+        leave(guard)
 
     threading.Thread(target=listen, name="commands", daemon=True).start()
     tasks = Tasks()
@@ -61,7 +61,7 @@ def main() -> NoReturn:
         if isinstance(command, Shutdown):
             # The thread that waits on stdin holds its lock, on which the interpreter's own end would abort.
             sys.stderr.flush()
-            os._exit(0)
+            leave(guard)
         if isinstance(command, Cancel):
             continue
         job = command.job

@@ -19,21 +19,36 @@ from core.jobs.launch import PARENT_VARIABLE
 _PR_SET_PDEATHSIG = 1
 
 
-def tie_to_parent() -> None:
+def tie_to_parent() -> int | None:
     """Die with the parent, and take the whole process group along, however this process ends.
 
     Call it first, while there is one thread and nothing is open: a guard is forked. Nothing happens in a process that
-    does not lead its group, which then belongs to somebody else.
+    does not lead its group, which then belongs to somebody else. The guard's process id is for `leave`.
     """
     if sys.platform != "linux" or os.getpgrp() != os.getpid():
-        return
-    _fork_guard(os.getpid())
+        return None
+    guard = _fork_guard(os.getpid())
     _go_first()
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     parent = os.environ.get(PARENT_VARIABLE, "")
     if parent and parent != str(os.getppid()):
         # It died before the line above.
         os._exit(0)
+    return guard
+
+
+def leave(guard: int | None) -> NoReturn:
+    """End this process at once, the guard before it, so that nobody has to reap that one.
+
+    The parent ends what is left of the group; where it is gone, this does.
+    """
+    if guard is not None:
+        with contextlib.suppress(OSError):
+            os.kill(guard, signal.SIGKILL)
+            os.waitpid(guard, 0)
+        if os.environ.get(PARENT_VARIABLE, "") != str(os.getppid()):
+            os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(0)
 
 
 def _go_first() -> None:
@@ -42,15 +57,17 @@ def _go_first() -> None:
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
-def _fork_guard(worker: int) -> None:
+def _fork_guard(worker: int) -> int:
     """A process that sleeps until the worker is gone and then ends what is left of its group, itself included.
 
     The signal of the parent's death reaches the worker alone: what it had started would live on.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    if os.fork() == 0:
+    guard = os.fork()
+    if guard == 0:
         _guard(worker)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return guard
 
 
 def _guard(worker: int) -> NoReturn:

@@ -1,5 +1,6 @@
 """Facts about what ties a real worker to its parent and its children to it, and what it is given on its way."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core.jobs.client import WorkerClient
 from core.jobs.launch import default_launch
+from core.jobs.protocol import SurveyModel
 
 PARENT = """
 import asyncio, sys
@@ -110,6 +113,19 @@ def test_that_an_idle_worker_and_its_guard_end_with_their_parent(tmp_path: Path)
         parent.kill()
     until(lambda: group_of(worker) == [])
     assert score.strip() == "500", "the kernel takes a worker before the desktop"
+
+
+def test_that_a_worker_that_is_no_longer_needed_takes_its_guard_along(tmp_path: Path) -> None:
+    async def go() -> tuple[int, list[int]]:
+        async with await WorkerClient.start(default_launch(), tmp_path / "log") as client:
+            async for _ in client.run(SurveyModel(job="1", model="/nowhere")):
+                pass
+            assert client.pid is not None
+            return client.pid, [child.pid for child in psutil.Process(client.pid).children()]
+
+    worker, guards = asyncio.run(go())
+    assert len(guards) == 1
+    assert not any(psutil.pid_exists(pid) for pid in (worker, *guards)), "not even as zombies"
 
 
 def test_that_planted_credentials_are_not_in_the_workers_environment() -> None:

@@ -128,11 +128,11 @@ class Running:
         return self.until(lambda event: event["type"] == "stage_started" and event["stage"] == stage)
 
     def workers(self) -> list[psutil.Process]:
-        """Its worker processes."""
+        """Its worker processes, without the guards that they fork: a worker leads its process group."""
         return [
             child
             for child in psutil.Process(self.process.pid).children(recursive=True)
-            if "core.worker" in child.cmdline()
+            if "core.worker" in child.cmdline() and os.getpgid(child.pid) == child.pid
         ]
 
     def wait(self) -> Ended:
