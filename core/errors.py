@@ -17,6 +17,12 @@ class Problem(Received):
     hint: str = ""
     details: str = ""
 
+    @property
+    def text(self) -> str:
+        """All of it as plain text, to be handed to somebody who can help."""
+        parts = (self.message, self.hint, f"({self.code})", self.details)
+        return "\n\n".join(part for part in parts if part)
+
 
 class BitpressError(Exception):
     """Raised wherever a person has to know; carries a `Problem`."""

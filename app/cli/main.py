@@ -12,9 +12,11 @@ import typer
 from app.cli import (
     advise,
     calibration,
+    clean,
     compress,
     demo,
     deploy,
+    doctor,
     engine,
     gates,
     measure,
@@ -61,6 +63,8 @@ app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(report.report)
+app.command("clean")(clean.clean)
+app.command("doctor")(doctor.doctor)
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)

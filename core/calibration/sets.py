@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 
 from core.calibration.records import sample_of
 from core.calibration.spec import SET_PREFIX, CalibrationSample, CalibrationSpec, PinnedSet
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.regular_file import read_regular
 from core.value import Json, Received
@@ -114,8 +114,8 @@ class SetStore:
             place = self._content(made.sha256)
             # What is there and damaged is mended by the way.
             if not place.is_file() or hashlib.sha256(place.read_bytes()).hexdigest() != made.sha256:
-                _write(place, content)
-            _write(path, made.model_dump_json(indent=1).encode())
+                write_whole(place, content)
+            write_whole(path, made.model_dump_json(indent=1).encode())
         return made
 
     def rename(self, name: str, new: str) -> CalibrationSet:
@@ -126,7 +126,7 @@ class SetStore:
             if new.casefold() != name.casefold():
                 self.refuse_taken(new)
             renamed = found.model_copy(update={"name": new})
-            _write(path, renamed.model_dump_json(indent=1).encode())
+            write_whole(path, renamed.model_dump_json(indent=1).encode())
             if new != name:
                 self._path(name).unlink()
         return renamed
@@ -242,18 +242,6 @@ def _line(sample: CalibrationSample) -> bytes:
     record: Json = {"messages": list(sample.messages)} if sample.kind == "chat" else {"text": sample.text}
     # In ASCII, as some characters of Unicode end lines for some readers.
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-def _write(path: Path, content: bytes) -> None:
-    staged = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with staged.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, path)  # noqa: PTH105
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _missing(pinned: PinnedSet) -> BitpressError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from core.care.attended import attended
 from core.errors import BitpressError, Problem
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.journal import Journal
@@ -91,6 +92,10 @@ class JobQueue:
         if self._server is None:
             self._server = asyncio.create_task(self._serve(), name="job queue")
         return run
+
+    def use(self, launch: WorkerLaunch) -> None:
+        """Start workers this way from the next job on."""
+        self._launch = launch
 
     async def cancel(self, run_id: int) -> None:
         """End a run, queued or running. Returns when its worker has stopped (under 2 s); `wait` for the rest."""
@@ -196,7 +201,7 @@ class JobQueue:
         context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled)
         finished: Finished | None = None
         try:
-            async with aclosing(job.work(context)) as events:  # type: ignore[type-var]
+            async with aclosing(attended(job.work, self._sampler)(context)) as events:  # type: ignore[type-var]
                 async for event in events:
                     if isinstance(event, Finished):
                         finished = event

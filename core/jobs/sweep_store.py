@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.jobs.sweep_plan import SweepPlan
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
@@ -86,18 +87,7 @@ class SweepStore:
 
     def save(self, record: SweepRecord) -> None:
         """Write beside, bring to the disk, rename: whoever reads meets the old record or the new one."""
-        path = self._folder / record.id / RECORD_FILE
-        staged = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        try:
-            with staged.open("w", encoding="utf-8") as stream:
-                stream.write(record.model_dump_json(indent=1))
-                stream.flush()
-                os.fsync(stream.fileno())
-            staged.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                staged.unlink()
-            raise
+        write_whole(self._folder / record.id / RECORD_FILE, record.model_dump_json(indent=1).encode())
 
     def get(self, identity: str) -> SweepRecord:
         """Raises BitpressError `unknown-sweep` or `sweep-damaged`."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.methods.nearest import did_you_mean
 from core.methods.preset_text import PresetText, preset_text, read_preset_text
@@ -296,15 +295,4 @@ def _remove_file(home: Home, name: str, *, unless: Path | None = None) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all: written beside, brought to the disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with staged.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            staged.unlink()
-        raise
+    write_whole(path, text.encode(errors="surrogatepass"))

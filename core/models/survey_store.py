@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.models.local_files import JSON_BYTES, inside
 from core.models.safetensors_header import read_header, weight_files
@@ -71,7 +71,5 @@ def kept_survey(home: Home, model_path: str | Path) -> Survey | None:
 
 def keep_survey(home: Home, survey: Survey) -> None:
     """Keep a survey under its fingerprint; written beside and renamed, so that nobody reads half of it."""
-    home.surveys.mkdir(parents=True, exist_ok=True)
-    staged = home.surveys / f".{survey.fingerprint}.{os.getpid()}.partial"
-    staged.write_text(json.dumps({"form": FORM, **survey.model_dump(mode="json")}), encoding="utf-8")
-    os.replace(staged, home.surveys / f"{survey.fingerprint}.json")  # noqa: PTH105
+    content = json.dumps({"form": FORM, **survey.model_dump(mode="json")}).encode()
+    write_whole(home.surveys / f"{survey.fingerprint}.json", content)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-TORTURES = ("fuzz_inputs",)
+TORTURES = ("fuzz_inputs", "limited_memory")
 
 
 def main() -> int:
