@@ -8,12 +8,17 @@ https://github.com/apache/arrow/blob/main/format/Message.fbs
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 LARGEST_BATCH = 512 << 20
 """Bytes of one batch before compression."""
 LARGEST_ROW = 32 << 20
 """Bytes that one row may take as text; a longer one is no sample."""
+MOST_EXPANSION = 100
+"""Times that a large column may be longer than in the file; text compresses to a third or so."""
+MOST_VALUES = 100_000_000
+"""Values of one column in one row group; written files have some millions."""
 _DICTIONARY, _RECORDS = 2, 3
 _VALUE = 64
 """Bytes that one value takes in Python, about, beside its characters."""
@@ -41,6 +46,22 @@ def check_message(message: Any) -> bool:
     if total > LARGEST_BATCH:
         raise ValueError(f"a batch claims {total:,} bytes, more than {LARGEST_BATCH:,}")
     return kind == _RECORDS
+
+
+def check_group(group: Any, wanted: Sequence[str]) -> None:
+    """Raises ValueError where the wanted columns of a Parquet row group hold more than their bytes could.
+
+    Levels of nesting take four bytes a value while they are read, whatever they take in the file.
+    """
+    for place in range(group.num_columns):
+        column = group.column(place)
+        if column.path_in_schema.split(".", 1)[0] not in wanted:
+            continue
+        large = column.total_uncompressed_size > LARGEST_BATCH
+        if large and column.total_uncompressed_size > MOST_EXPANSION * max(column.total_compressed_size, 1):
+            raise ValueError(f"a column claims to unpack to {column.total_uncompressed_size:,} bytes")
+        if column.num_values > MOST_VALUES:
+            raise ValueError(f"a column claims {column.num_values:,} values in one part")
 
 
 def check_rows(batch: Any) -> None:

@@ -11,13 +11,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from core.calibration.arrow_bounds import check_message, check_rows
+from core.calibration.arrow_bounds import check_group, check_message, check_rows
 from core.calibration.records import KNOWN_FIELDS, sample_of
 from core.calibration.text_files import unreadable
 from core.errors import BitpressError
 from core.value import Json
 
 _BATCH = 256
+_FOOTER = 64 << 20
+"""Bytes of a text and entries of a list in a Parquet file's own description."""
 _FILE_MARK = b"ARROW1"
 _FILE_MARK_PADDED = 8
 _OLD_MARK = b"FEA1"
@@ -56,8 +58,11 @@ def column_records(path: Path, field: str | None) -> Iterator[tuple[int, dict[st
 def _parquet(path: Path, field: str | None) -> Iterator[Any]:
     from pyarrow.parquet import ParquetFile
 
-    file = ParquetFile(path)
-    yield from file.iter_batches(batch_size=_BATCH, columns=_wanted(file.schema_arrow.names, path, field))
+    with ParquetFile(path, thrift_string_size_limit=_FOOTER, thrift_container_size_limit=_FOOTER) as file:
+        wanted = _wanted(file.schema_arrow.names, path, field)
+        for group in range(file.metadata.num_row_groups):
+            check_group(file.metadata.row_group(group), wanted)
+            yield from file.iter_batches(batch_size=_BATCH, columns=wanted, row_groups=[group])
 
 
 def _arrow(path: Path, field: str | None) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from model_files import LLAMA, make_model
 
@@ -146,6 +147,16 @@ def test_that_a_list_of_a_billion_nothings_is_no_sample(tmp_path: Path) -> None:
     path = stream(tmp_path / "a.arrow", pa.table({"messages": nothing}))
     assert path.stat().st_size < 1000
     assert "more than a sample can" in refused(samples, path).problem.message
+
+
+def test_that_a_parquet_bomb_is_refused_by_its_own_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["a" * (4 << 20)]}), path, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 16 << 10
+    monkeypatch.setattr("core.calibration.arrow_bounds.LARGEST_BATCH", 1 << 20)
+    assert "unpack to" in refused(samples, path).problem.message
+    monkeypatch.setattr("core.calibration.arrow_bounds.LARGEST_BATCH", 8 << 20)
+    assert len(samples(path)) == 1
 
 
 def test_that_a_length_beyond_the_file_allocates_nothing(tmp_path: Path) -> None:

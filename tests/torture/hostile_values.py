@@ -100,7 +100,10 @@ def spoil_json(random: Random, whole: Any) -> Any:
             for below in part.values() if isinstance(part, dict) else part:
                 walk(below)
 
-    walk(whole)
+    try:
+        walk(whole)
+    except RecursionError:
+        return value(random)
     if not holders or random.random() < 0.03:
         return value(random)
     holder = random.choice(holders)
@@ -124,7 +127,10 @@ def spoil_json(random: Random, whole: Any) -> Any:
 
 def json_bytes(random: Random, whole: Any) -> bytes:
     """The value written as JSON, sometimes in a way that only some readers take."""
-    text = json.dumps(whole, ensure_ascii=random.random() < 0.5)
+    try:
+        text = json.dumps(whole, ensure_ascii=random.random() < 0.5)
+    except RecursionError:
+        text = DEEP
     choice = random.random()
     if choice < 0.03:
         text = DEEP
