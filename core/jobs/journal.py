@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from core.jobs.protocol import AnyEvent, decode_event, encode
+from core.jobs.protocol import AnyEvent, Finished, decode_event, encode
 from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, apply
 
 EVENTS_FILE = "events.jsonl"
@@ -35,6 +35,15 @@ class Journal:
             except OSError:
                 self._pending.extendleft(reversed(events))
                 raise
+
+
+def close_journal(folder: Path, ended: Finished) -> None:
+    """Say at the end of a dead run's events that it is over. Raises OSError."""
+    path = folder / EVENTS_FILE
+    if path.is_file():
+        with path.open("ab") as stream:
+            # The last line may be torn; this one must not become part of it.
+            stream.write(b"\n" + encode(ended))
 
 
 def read_events(folder: Path) -> tuple[AnyEvent, ...]:

@@ -35,8 +35,6 @@ def state_words(run: Run) -> tuple[str, Tone]:
     """A tag's word and its tone."""
     if run.phase is Phase.FINISHED and run.reason is FinishReason.FAILED:
         code = run.problem.code if run.problem is not None else ""
-        if "interrupted" in code:
-            return "interrupted", Tone.FAILED
         return ("failed proof" if "proof" in code or "unproved" in code else "failed"), Tone.FAILED
     if run.phase is not Phase.FINISHED or run.reason is not FinishReason.COMPLETED:
         return phase_text(run.phase, run.reason)
