@@ -20,6 +20,7 @@ from app.cli import (
     measure,
     models,
     presets,
+    queue,
     report,
     runs,
     sensitivity,
@@ -61,6 +62,7 @@ app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(report.report)
+app.add_typer(queue.commands, name="queue")
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)

@@ -148,6 +148,11 @@ class JobQueue:
         if job.client is not None:
             await job.client.cancel(job.snapshot.job)
 
+    def in_the_way(self, run_id: int) -> int | None:
+        """The run of another process that has the machine, if there is one. Reads the disk."""
+        other = self._line.at_work()
+        return None if other == run_id or other in self._jobs else other
+
     def snapshot(self, run_id: int) -> JobSnapshot | None:
         """The present state of a run that this queue was given; None for any other."""
         job = self._jobs.get(run_id)
@@ -283,7 +288,7 @@ class JobQueue:
                 self._tell(job, ended)
 
     async def _stumbled(self, error: BitpressError) -> None:
-        """The store cannot be asked: the next run of this queue fails of it; what others left waits for better times."""
+        """The store cannot be asked: the next run of this queue fails of it; what others left waits."""
         if not self._waiting:
             await asyncio.sleep(POLL_SECONDS)
             return

@@ -208,6 +208,7 @@ def _plain_path(path: Path | str) -> str:
 
 
 def unknown_run(identity: int) -> BitpressError:
+    """What is said of a number that no run has."""
     return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
 
 

@@ -350,7 +350,7 @@ def test_that_a_store_that_fails_at_the_end_costs_a_warning_and_not_the_result(
     with_queue(tmp_path, {"survey": [PLAN, STARTED, {"sleep": 0.3}, ENDED, finished()]}, use)
 
 
-def test_that_two_queues_share_one_store_and_neither_takes_the_other_s_run_for_dead(tmp_path: Path) -> None:
+def test_that_two_queues_share_one_machine_and_neither_takes_the_other_s_run_for_dead(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
 
     async def go() -> None:
@@ -362,9 +362,11 @@ def test_that_two_queues_share_one_store_and_neither_takes_the_other_s_run_for_d
             assert await second.recover() == ()
             run = await second.submit(new("second window"), survey())
             assert run.id != running.id
-            assert (await second.wait(run.id)).reason is FinishReason.COMPLETED
-            assert one.get(running.id).phase is Phase.RUNNING
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(second.wait(run.id), 0.5)
+            assert (other.get(run.id).phase, one.get(running.id).phase) == (Phase.QUEUED, Phase.RUNNING)
             await first.close()
+            assert (await second.wait(run.id)).reason is FinishReason.COMPLETED
             await second.close()
             assert [run.reason for run in other.runs()] == [FinishReason.COMPLETED, FinishReason.CANCELLED]
 
