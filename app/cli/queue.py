@@ -28,9 +28,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line
 
 
 @commands.callback()
-def _listed(context: typer.Context) -> int | None:
+def _listed(context: typer.Context, as_json: Json = False) -> int | None:
     """List what runs and what waits, unless a command says otherwise."""
-    return list_queue() if context.invoked_subcommand is None else None
+    return list_queue(as_json) if context.invoked_subcommand is None else None
 
 
 @commands.command("list")

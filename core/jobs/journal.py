@@ -40,7 +40,7 @@ class Journal:
 def close_journal(folder: Path, ended: Finished) -> None:
     """Say at the end of a dead run's events that it is over. Raises OSError."""
     path = folder / EVENTS_FILE
-    if path.is_file():
+    if folder.is_dir():
         with path.open("ab") as stream:
             # The last line may be torn; this one must not become part of it.
             stream.write(b"\n" + encode(ended))
