@@ -123,6 +123,7 @@ def _hint(part: Part, cell: Sensitivity, chosen: str | None) -> str:
         f"layer {part.layer}, {part.kind}",
         f"mean KL {significant(cell.kl.value)} nats per token with only this part in {cell.scheme}",
         f"{significant(cell.kl.low)} to {significant(cell.kl.high)} (95 % interval)",
+        *((f"above the rounding noise there, {significant(cell.noise)}",) if cell.noise else ()),
         f"{bytes_text(cell.bytes)} in {cell.scheme}, {number_text(part.parameters)} parameters",
     ]
     return "\n".join((*lines, f"chosen: {chosen}") if chosen else lines)
@@ -130,8 +131,9 @@ def _hint(part: Part, cell: Sensitivity, chosen: str | None) -> str:
 
 def _note(result: SensitivityResult, scheme: str) -> str:
     low, high = scale_of(result, scheme)
+    above = " above rounding noise" if any(cell.noise for cell in result.cells) else ""
     parts = [
-        f"mean KL {significant(low)} (dark) to {significant(high)} (bright), log scale",
+        f"mean KL{above} {significant(low)} (dark) to {significant(high)} (bright), log scale",
         f"{number_text(result.tokens)} tokens",
         f"measured in {duration_text(result.seconds)}",
     ]

@@ -16,7 +16,8 @@ from core.value import Range
 MOST_PARTS = 8
 HOW_TO_READ = (
     "Each cell is the mean KL divergence from the original when only that part of the model is in that scheme and all "
-    "else is as it was. What an engine fuses has one scheme: query, key and value, and gate and up."
+    "else is as it was, less what a mere change of rounding at that layer makes. What an engine fuses has one scheme: "
+    "query, key and value, and gate and up."
 )
 
 
