@@ -87,7 +87,7 @@ def run_queue(as_json: Json = False) -> int:
             unsubscribe()
         broken = sum(snapshot.reason is not FinishReason.COMPLETED for snapshot in ended)
         output.result({"runs": len(ended), "broken": broken})
-        output.say(f"{len(ended)} runs are over, {broken} of them without success." if ended else "Nothing was ready.")
+        output.say(f"Runs that are over: {len(ended)}; without success: {broken}." if ended else "Nothing was ready.")
         return FAILED if broken else DONE
 
     return serve(output, command)

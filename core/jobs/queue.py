@@ -234,7 +234,9 @@ class JobQueue:
                 await self._take_up(claim.run)
             finally:
                 self._running = None
-                await asyncio.to_thread(self._line.give_back)
+                # Others do not wait for a run that is over, so a store that fails now costs nothing.
+                with suppress(BitpressError):
+                    await asyncio.to_thread(self._line.give_back)
         else:
             await self._see_what_others_did()
             if not claim.pending and not self._waiting:

@@ -71,7 +71,7 @@ class QueueStore:
             places = _places(connection)
             stands = {row.id: standing(row.id, places, now) for row in candidates}
             pending = any(stand.comes for stand in stands.values())
-            lease = connection.execute(leases.select().where(leases.c.name == MACHINE)).first()
+            lease = _lease(connection)
             if lease is not None and lease.holder != self._holder:
                 return Claim(pending=pending, orphaned=not lease_holds(lease))
             chosen = next((row.id for row in candidates if stands[row.id] is Standing.READY), None)
@@ -128,10 +128,8 @@ class QueueStore:
 
     def at_work(self) -> int | None:
         """The run that has the machine now, whoever runs it."""
-        from core.jobs.schema import leases
-
         with self._store.transaction("DEFERRED") as connection:
-            lease = connection.execute(leases.select().where(leases.c.name == MACHINE)).first()
+            lease = _lease(connection)
         return lease.run if lease is not None and lease_holds(lease) else None
 
     # For the person who orders ------------------------------------------------------------------------------------
@@ -238,6 +236,15 @@ class QueueStore:
         with self._store.transaction() as connection:
             _queued(connection, run)
             _update(connection, run, **values)
+
+
+def _lease(connection: Connection) -> Any:
+    """Who has the machine. One whose run is over has it no more: its giving back may have met a full disk."""
+    from core.jobs.schema import leases, runs
+
+    over = runs.select().where(runs.c.phase == Phase.FINISHED.value).with_only_columns(runs.c.id)
+    held = leases.select().where(leases.c.name == MACHINE, leases.c.run.not_in(over))
+    return connection.execute(held).first()
 
 
 def _line(connection: Connection) -> list[Any]:

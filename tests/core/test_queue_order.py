@@ -145,6 +145,17 @@ def test_that_one_has_the_machine_at_a_time_and_a_dead_one_s_is_told(store: RunS
     assert claimed.id == 2
 
 
+def test_that_a_run_that_is_over_does_not_keep_the_machine_when_its_process_could_not_give_it_back(
+    store: RunStore,
+) -> None:
+    one, other = QueueStore(store), QueueStore(store)
+    add(store, 2)
+    end(store, one.claim((), adopt=True).run)
+    assert other.at_work() is None
+    assert other.claim((), adopt=True).run is not None
+    assert other.at_work() == 2
+
+
 def test_that_a_process_that_cannot_be_looked_at_is_known_by_its_beat(store: RunStore) -> None:
     me, now = this_process(), datetime.now(UTC)
     container = Owner(me.pid, me.started, "another machine")
