@@ -38,8 +38,10 @@ class Journal:
 
 
 def close_journal(folder: Path, ended: Finished) -> None:
-    """Say at the end of a dead run's events that it is over. Raises OSError."""
+    """Say at the end of a dead run's events that it is over, at the time of its last sign of life. Raises OSError."""
     path = folder / EVENTS_FILE
+    if events := read_events(folder):
+        ended = ended.model_copy(update={"time": events[-1].time})
     if folder.is_dir():
         with path.open("ab") as stream:
             # The last line may be torn; this one must not become part of it.

@@ -26,7 +26,7 @@ from core.jobs.order import (
 )
 from core.jobs.owner import Owner, holds, this_process
 from core.jobs.protocol import EnginePlace, FinishReason, MeasureSensitivity, Prove
-from core.jobs.queue_store import QueueStore
+from core.jobs.queue_store import Beat, QueueStore
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import Phase
 from core.jobs.store import REVISIONS, RunStore
@@ -154,6 +154,16 @@ def test_that_a_run_that_is_over_does_not_keep_the_machine_when_its_process_coul
     assert other.at_work() is None
     assert other.claim((), adopt=True).run is not None
     assert other.at_work() == 2
+
+
+def test_that_a_sign_of_life_is_answered_with_what_another_process_wants(store: RunStore) -> None:
+    one, other = QueueStore(store), QueueStore(store)
+    (run, _) = add(store, 2)
+    assert one.claim((), adopt=True).run is not None
+    assert one.beat(run) is Beat.GO_ON
+    other.cancel(run)
+    assert one.beat(run) is Beat.CANCEL
+    assert other.beat(run) is Beat.LOST
 
 
 def test_that_a_process_that_cannot_be_looked_at_is_known_by_its_beat(store: RunStore) -> None:
