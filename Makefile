@@ -7,7 +7,7 @@ BIN := .venv/bin
 # pytest needs no display: real-window tests start an Xvfb of their own.
 PYTEST := QT_QPA_PLATFORM=offscreen $(BIN)/python -P -m pytest
 
-.PHONY: run install test lint bench gpu clean
+.PHONY: run install test lint bench torture gpu clean
 
 run: install
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
@@ -47,6 +47,11 @@ lint: .venv/installed-dev
 bench: .venv/installed-dev
 	@sh packaging/system-libraries.sh test
 	$(BIN)/python tests/bench/all.py $(BENCH)
+
+# At full size; TORTURE="fuzz_inputs" runs that alone. `make test` does the same in little.
+torture: .venv/installed-dev
+	@sh packaging/system-libraries.sh test
+	QT_QPA_PLATFORM=offscreen PYTHONPATH=. $(BIN)/python -P tests/torture/all.py $(TORTURE)
 
 gpu: .venv/installed-dev
 	$(PYTEST) -m gpu -s tests/gpu

@@ -160,6 +160,7 @@ async def start_compression(engine: Engine, planned: Planned, *, attended: bool 
         settings={
             "recipe": planned.recipe.model_dump(mode="json"),
             "device": engine.settings.device,
+            "retry_smaller": engine.settings.retry_smaller,
             "estimates": planned.estimates.model_dump(mode="json") if planned.estimates else None,
             "findings": [finding.model_dump(mode="json") for finding in planned.findings],
         },
@@ -174,6 +175,8 @@ async def start_compression(engine: Engine, planned: Planned, *, attended: bool 
                 original_sha256=planned.survey.fingerprint if planned.survey else None,
                 device=engine.settings.device,
                 app_version=installed_version(),
+                retry_smaller=engine.settings.retry_smaller,
+                estimates=planned.estimates,
             )
         ),
         attended=attended,

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from core.jobs.client import WorkerLaunch, default_launch
 from core.jobs.comparison import ResidentModels
+from core.jobs.out_of_memory import chosen_limit
 from core.jobs.queue import JobQueue
 from core.jobs.store import RunStore
 from core.models.discover import discover
 from core.models.local_model import LocalModel
 from core.models.resolve import resolve
 from core.paths import Home
+from core.plan.read_machine import total_memory
 from core.settings import Settings, load_settings
 from core.telemetry.sampler import Sampler, machine_sampler
 
@@ -46,7 +48,8 @@ class Engine:
         """
         settings = load_settings(home.settings_file)
         store = RunStore.open(home.store_file)
-        launch = default_launch(nice=nice, threads=settings.threads)
+        limit = chosen_limit(total_memory(), settings.memory_limit, os.environ)
+        launch = default_launch(nice=nice, threads=settings.threads, memory_limit=limit)
         sampler = machine_sampler(home.root)
         queue = JobQueue(store, home, launch, sampler)
         residents = ResidentModels(budget=int(psutil.virtual_memory().available * RESIDENT_SHARE))
@@ -59,6 +62,11 @@ class Engine:
     def model(self, text: str) -> LocalModel:
         """The model that a person means: a folder, a file, a name from the list, or `starter`."""
         return resolve(text, self.home, self.watched, self.settings.hub_cache)
+
+    def limit_memory(self, limit: int) -> None:
+        """Workers from the next one on may hold so many bytes."""
+        self.launch = replace(self.launch, memory_limit=limit)
+        self.queue.use(self.launch)
 
     @property
     def watched(self) -> tuple[Path, ...]:

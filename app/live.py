@@ -8,6 +8,7 @@ from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QMessageBox
 
 from app.shell import Shell
+from core.care.attended import STUCK
 from core.jobs.protocol import AnyEvent, Finished, Hello
 from core.jobs.run import RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
@@ -69,6 +70,9 @@ class Live:
             detail = f"{detail}, {unit}{current.done:.0f} of {current.total:.0f}"
         if current is not None and current.seconds_left is not None:
             detail = f"{detail} · {duration_text(current.seconds_left)} left in this stage"
+        # The last thing said: any sign of life says so in its turn.
+        if snapshot.warnings and snapshot.warnings[-1].code == STUCK:
+            detail = f"May be stuck · {detail}"
         title = f"{run.model_name} → {run.title}" if run else snapshot.title
         shell.window.strip.show_job(
             title,

@@ -18,6 +18,7 @@ from ui.theme import Mode, apply_theme
 
 if TYPE_CHECKING:
     from app.shell import Shell
+    from core.errors import Problem
 
 WORKER_NICE = 10
 """Keeps the window fluent while a worker uses every core."""
@@ -68,7 +69,6 @@ async def serve(window: MainWindow, factories: PageFactories) -> int:
         return 1
     from app.live import Live
 
-    await shell.engine.queue.recover()
     window.closing.disconnect(close)
     live = Live(shell)
     # After Live, which may ask and then ignore the event.
@@ -99,20 +99,46 @@ async def _opened(window: MainWindow) -> Shell | None:
     from app.engine import Engine
     from app.shell import Shell
     from app.tasks import Tasks
-    from core.errors import BitpressError, Problem
+    from core.care.store_file import set_aside
+    from core.errors import BitpressError
     from core.paths import Home
     from ui.dialogs.problem import show_problem
 
-    try:
-        engine = await asyncio.to_thread(Engine.open, Home.from_environment(), nice=WORKER_NICE)
-    except BitpressError as error:
-        show_problem(window, error.problem)
-        return None
+    home = Home.from_environment()
+    while True:
+        try:
+            engine = await asyncio.to_thread(Engine.open, home, nice=WORKER_NICE)
+            try:
+                # The first thing that writes: a store that may only be read is found here.
+                await engine.queue.recover()
+            except BitpressError:
+                await engine.close()
+                raise
+            break
+        except BitpressError as error:
+            damaged = error.problem.code == "store-damaged"
+            if not await _answered(window, error.problem, "Set it aside and begin a new list" if damaged else ""):
+                return None
+        try:
+            await asyncio.to_thread(set_aside, home.store_file)
+        except BitpressError as error:
+            await _answered(window, error.problem)
+            return None
 
     def show(problem: Problem) -> None:
         show_problem(window, problem)
 
     return Shell(engine=engine, window=window, tasks=Tasks(show))
+
+
+async def _answered(window: MainWindow, problem: Problem, action: str = "") -> bool:
+    """Show a problem and wait until it was read, as the window goes then; whether its action was chosen."""
+    from ui.dialogs.problem import show_problem
+
+    answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    dialog = show_problem(window, problem, action)
+    dialog.finished.connect(lambda _: None if answer.done() else answer.set_result(dialog.chosen))
+    return await answer
 
 
 def _has_display() -> bool:

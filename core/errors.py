@@ -17,12 +17,22 @@ class Problem(Received):
     hint: str = ""
     details: str = ""
 
+    @property
+    def text(self) -> str:
+        """All of it as plain text, to be handed to somebody who can help."""
+        parts = (self.message, self.hint, f"({self.code})", self.details)
+        return "\n\n".join(part for part in parts if part)
+
 
 class BitpressError(Exception):
     """Raised wherever a person has to know; carries a `Problem`."""
 
     def __init__(self, code: str, message: str, hint: str = "", details: str = "") -> None:
         super().__init__(message)
+        # Names of files may hold bytes that are no UTF-8, and JSON halves of characters: no file could keep them.
+        message, hint, details = (
+            text.encode("utf-8", "backslashreplace").decode("utf-8") for text in (message, hint, details)
+        )
         self.problem = Problem(code=code, message=message, hint=hint, details=details)
 
     @classmethod

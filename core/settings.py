@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from core.durable import write_whole
+from core.regular_file import read_beginning, read_regular
 from core.value import Json, Received
 
 SCHEMA_VERSION = 1
@@ -39,6 +40,19 @@ class Settings(Received):
         title="Processor threads",
         description="0 lets torch decide. A change counts from the next start on, and changes GPTQ's last bits.",
     )
+    memory_limit: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        title="Memory limit",
+        description="GB of main memory that a job may hold; it is ended beyond that, so that the desktop stays alive. "
+        "0 leaves a tenth of the machine free. A change counts from the next start on.",
+    )
+    retry_smaller: bool = Field(
+        default=False,
+        title="Try again with less",
+        description="Where memory runs out: smaller batches, shorter samples. What was changed is said with the run.",
+    )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
     )
@@ -50,10 +64,10 @@ class Settings(Received):
 def load_settings(path: Path) -> Settings:
     """The kept settings; unreadable ones are set aside as `.bad`, and only bad keys fall back to their default."""
     try:
-        kept: Json = json.loads(path.read_text(encoding="utf-8"))
+        kept: Json = json.loads(read_regular(path, 1 << 20).decode("utf-8"))
     except FileNotFoundError:
         return Settings()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         kept = None
     if not isinstance(kept, dict):
         _set_aside(path)
@@ -69,13 +83,10 @@ def load_settings(path: Path) -> Settings:
 
 def save_settings(settings: Settings, path: Path) -> None:
     """Write beside and rename, so that a crash leaves the old settings."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".partial")
-    staged.write_text(settings.model_dump_json(indent=1), encoding="utf-8")
-    os.replace(staged, path)  # noqa: PTH105
+    write_whole(path, settings.model_dump_json(indent=1).encode())
 
 
 def _set_aside(path: Path) -> None:
     bad = path.with_suffix(".bad")
-    if path.exists() and not bad.exists():
-        bad.write_bytes(path.read_bytes())
+    if path.is_file() and not bad.exists():
+        bad.write_bytes(read_beginning(path, 1 << 20))

@@ -9,7 +9,10 @@ type to a list of steps, done in order:
     {"log": text}          write to stderr
     {"print": text}        write a line to stdout that is no event
     {"spawn": seconds}     start a child that sleeps, and log "child PID"
+    {"python": text}       start a child that runs it
     {"signal": number}     send a signal to this very process
+    {"hold": bytes}        take so much memory and touch it
+    {"hold_a_token": n}    take n bytes for each token of the longest calibration sample
     {"exit": status}       end at once
     {"close": true}        close stdout and go on
     {"once": path}         make the file; end with status 5 where it is there already
@@ -58,6 +61,7 @@ class FakeWorker:
         self.script = script
         self.seq = 0
         self.cancelled: set[str] = set()
+        self.held = b""
         self.commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def send(self, event: dict[str, Any]) -> None:
@@ -104,8 +108,14 @@ class FakeWorker:
             case {"spawn": seconds}:
                 child = subprocess.Popen(["sleep", str(seconds)])
                 print("child", child.pid, file=sys.stderr, flush=True)
+            case {"python": text}:
+                subprocess.Popen([sys.executable, "-c", text])
             case {"signal": number}:
                 os.kill(os.getpid(), number)
+            case {"hold": count}:
+                self.held = b"x" * count
+            case {"hold_a_token": count}:
+                self.held = b"x" * (count * command["calibration"]["max_length"])
             case {"exit": status}:
                 os._exit(status)
             case {"close": True}:

@@ -69,6 +69,16 @@ Rehearse = Annotated[
 PrintRecipe = Annotated[
     bool, typer.Option("--print-recipe", help="Write the whole recipe as YAML, for --recipe, and nothing else.")
 ]
+RetrySmaller = Annotated[
+    bool,
+    typer.Option(
+        "--retry-smaller", help="Where memory runs out, try again with less, twice at most; say what changed."
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option("--memory-limit", help="Most main memory the job may hold, such as 8GB; else as in Settings."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 
@@ -177,6 +187,8 @@ def compress(
     device: Device = None,
     fix: Fix = False,
     later: Later = False,
+    retry_smaller: RetrySmaller = False,
+    memory_limit: MemoryLimit = None,
     as_json: Json = False,
 ) -> int:
     """Compress a model, prove the artifact in a fresh process, and keep the run."""
@@ -186,6 +198,7 @@ def compress(
         from app.compression import start_compression
 
         _use_device(engine, device)
+        _use_memory(engine, memory_limit, retry_smaller=retry_smaller)
         try:
             planned, mended = await _planned(
                 engine,
@@ -315,6 +328,15 @@ def _use_device(engine: Engine, device: str | None) -> None:
     if device is not None:
         check_device(device)
         engine.settings = engine.settings.model_copy(update={"device": device})
+
+
+def _use_memory(engine: Engine, limit: str | None, *, retry_smaller: bool) -> None:
+    if limit is not None:
+        from core.jobs.out_of_memory import parse_limit
+
+        engine.limit_memory(parse_limit(limit))
+    if retry_smaller:
+        engine.settings = engine.settings.model_copy(update={"retry_smaller": True})
 
 
 def check_device(name: str) -> None:

@@ -12,9 +12,11 @@ import typer
 from app.cli import (
     advise,
     calibration,
+    clean,
     compress,
     demo,
     deploy,
+    doctor,
     engine,
     gates,
     measure,
@@ -63,6 +65,8 @@ app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(report.report)
 app.add_typer(queue.commands, name="queue")
+app.command("clean")(clean.clean)
+app.command("doctor")(doctor.doctor)
 app.add_typer(gates.commands, name="gates")
 app.add_typer(presets.commands, name="presets")
 app.command("demo")(demo.demo)

@@ -48,6 +48,16 @@ def _visible(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def _plain_json(line: str) -> str:
+    """The JSON with what steers a terminal written as JSON's own escapes: it reads back as it was."""
+    return "".join(
+        character
+        if character.isprintable() or character in " \u200c\u200d"
+        else "".join(f"\\u{unit}" for unit in character.encode("utf-16-be", "surrogatepass").hex(" ", 2).split())
+        for character in line
+    )
+
+
 @dataclass(slots=True)
 class Output:
     """Prints to stdout; progress for people goes to stderr, so that stdout can be piped."""
@@ -59,7 +69,7 @@ class Output:
     def line(self, kind: str, /, **fields: Any) -> None:
         """One JSON object, only with --json."""
         if self.as_json:
-            self._write(json.dumps({"type": kind, **fields}, ensure_ascii=False))
+            self._write(_plain_json(json.dumps({"type": kind, **fields}, ensure_ascii=False)))
 
     def say(self, text: str = "") -> None:
         """A sentence for a person, only without --json."""
@@ -68,10 +78,10 @@ class Output:
             self._write(literal(text))
 
     def verbatim(self, text: str) -> None:
-        """A document as it is, only without --json; unlike `say` it keeps every character, for a file or a program."""
+        """A document as it is, only without --json; a file or a program gets every character."""
         if not self.as_json:
             self.end_bar()
-            sys.stdout.write(text)
+            sys.stdout.write(literal(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
 
     def note(self, text: str) -> None:
@@ -112,7 +122,7 @@ class Output:
             return
         if self.as_json:
             if not isinstance(event, Finished):
-                self._write(event.model_dump_json())
+                self._write(_plain_json(event.model_dump_json()))
             return
         match event:
             case Accepted() if not event.more:
@@ -143,7 +153,7 @@ class Output:
         of = f" of {event.total:g}" if event.total else ""
         left = state.seconds_left if state else None
         time_left = f", {left:.0f} s left" if left is not None else ""
-        unit = f"{state.stage.unit} " if state and state.stage.unit else ""
+        unit = f"{literal(state.stage.unit)} " if state and state.stage.unit else ""
         sys.stderr.write(f"\r\x1b[K  {unit}{event.done:g}{of}{time_left}  {literal(event.detail)[:60]}")
         sys.stderr.flush()
         self._bar = True

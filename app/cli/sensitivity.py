@@ -92,9 +92,10 @@ def sensitivity(
             told |= {"recipe": document.model_dump(mode="json", exclude_none=True)}
             told |= {"command": _command(model, document, write_recipe)}
             if write_recipe is not None:
+                from core.durable import write_whole
                 from core.methods.recipe_document import document_text
 
-                write_recipe.write_text(document_text(document), encoding="utf-8")
+                write_whole(write_recipe, document_text(document).encode())
         output.result(told)
         if not as_json:
             output.end_bar()

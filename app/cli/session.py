@@ -26,6 +26,7 @@ STATUSES = {
     "bad-setting": WRONG_USAGE,
     "bad-calibration": WRONG_USAGE,
     "bad-device": WRONG_USAGE,
+    "bad-memory-limit": WRONG_USAGE,
     "unknown-engine": WRONG_USAGE,
     "unknown-build": WRONG_USAGE,
     "unknown-use-case": WRONG_USAGE,
@@ -76,16 +77,17 @@ def serve(output: Output, command: Callable[[Engine], Awaitable[int]]) -> int:
     try:
         return asyncio.run(_with_engine(command))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        return _told(output, _CANCELLED)
+        return told_problem(output, _CANCELLED)
     except BrokenPipeError:
         # Whoever read the output has enough. The interpreter would complain again when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
-        return _told(output, problem_of(error))
+        return told_problem(output, problem_of(error))
 
 
-def _told(output: Output, problem: Problem) -> int:
+def told_problem(output: Output, problem: Problem) -> int:
+    """Say it; the exit status that goes with it."""
     output.problem(problem)
     return STATUSES.get(problem.code, FAILED)
 

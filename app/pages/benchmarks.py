@@ -13,6 +13,7 @@ from app.measurement import start_benchmark, start_evaluation, start_sensitivity
 from app.pages.sweeps import sweeps_of
 from app.shell import Shell
 from app.starter import completed
+from core.durable import write_whole
 from core.engines.environment import State
 from core.engines.offered import OFFERS, VLLM
 from core.errors import BitpressError
@@ -270,13 +271,10 @@ def newest_sensitivity(kept: tuple[Run, ...], original: str) -> SensitivityResul
 
 
 def write_picture(path: Path, picture: bytes) -> None:
-    """Writes a chart beside its place first, so that it appears whole. Raises BitpressError `not-writable`."""
-    staged = path.with_name(f".{path.name}.partial")
+    """Raises BitpressError `not-writable`."""
     try:
-        staged.write_bytes(picture)
-        staged.replace(path)
+        write_whole(path, picture)
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise BitpressError(
             "not-writable", f"The chart could not be written: {error.strerror or error}.", "Choose another folder."
         ) from error

@@ -12,6 +12,7 @@ from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
+from core.care.log_files import end_of_log
 from core.jobs.journal import replay
 from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.run import Run, RunKind
@@ -165,10 +166,4 @@ def _paths(run: Run) -> tuple[str, ...]:
 
 
 def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - LOG_BYTES))
-            return stream.read().decode(errors="replace")
-    except OSError:
-        return "There is no log for this run."
+    return end_of_log(path, LOG_BYTES) if path.exists() else "There is no log for this run."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from app.doctor import checks_of
 from app.shell import Shell
 from core.settings import Settings, save_settings
 from ui.pages.settings import SettingsPage
@@ -14,6 +17,17 @@ class SettingsBinding:
         self._shell = shell
         page.set_value(shell.engine.settings)
         page.changed.connect(self._changed)
+        self._page = page
+        page.check_requested.connect(lambda: shell.tasks.replace("doctor", self._check()))
+
+    async def _check(self) -> None:
+        self._page.machine.show_checking()
+        try:
+            checks = await asyncio.to_thread(checks_of, self._shell.engine.home)
+        except BaseException:
+            self._page.machine.show_checks(())
+            raise
+        self._page.machine.show_checks(checks)
 
     def _changed(self, settings: Settings) -> None:
         from app.window import use_theme

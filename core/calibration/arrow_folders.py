@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
+from core.calibration.text_files import unreadable
 from core.errors import BitpressError
+from core.regular_file import read_regular
 from core.value import Json
 
 METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
@@ -39,6 +43,8 @@ def dataset_files(folder: Path) -> tuple[Path, ...]:
             "Save it again with flatten_indices().save_to_disk(), or as parquet.",
         )
     entries = state["_data_files"]
+    if not isinstance(entries, list):
+        raise _damaged(folder / "state.json", "it names no files of rows")
     names = [entry.get("filename") if isinstance(entry, dict) else None for entry in entries if entry is not None]
     if not names or not all(_plain(name) for name in names):
         raise _damaged(folder / "state.json", "it names no files of rows")
@@ -51,6 +57,27 @@ def dataset_files(folder: Path) -> tuple[Path, ...]:
                 "Copy the folder again, whole.",
             )
     return files
+
+
+def refuse_way_out(folder: Path, path: Path) -> None:
+    """Raises `calibration-link` for a link that leads out of the folder: who shares it chooses what is read.
+
+    In the Hugging Face cache files are links to `blobs/` beside `snapshots/`: those belong to the same data set.
+    """
+    allowed = [folder.resolve()]
+    for above in (folder.absolute(), *folder.absolute().parents):
+        if above.parent.name == "snapshots" and "--" in above.parent.parent.name:
+            allowed.append((above.parent.parent / "blobs").resolve())
+    try:
+        real = path.resolve()
+    except RuntimeError as error:
+        raise unreadable(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from error
+    if not any(real.is_relative_to(place) for place in allowed):
+        raise BitpressError(
+            "calibration-link",
+            f"{path} is a link that leads out of its folder, to {real}.",
+            "Put a copy of the file there, or choose the file itself.",
+        )
 
 
 def _split(folder: Path, splits: Json) -> str:
@@ -75,7 +102,8 @@ def _read(path: Path) -> dict[str, Json] | None:
     try:
         if path.stat().st_size > _LARGEST:
             raise _damaged(path, "it is far too large")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        refuse_way_out(path.parent, path)
+        found = json.loads(read_regular(path, _LARGEST).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from core.calibration.arrow_bounds import check_message, check_rows
 from core.calibration.records import KNOWN_FIELDS, sample_of
 from core.calibration.text_files import unreadable
 from core.errors import BitpressError
@@ -18,6 +19,7 @@ from core.value import Json
 
 _BATCH = 256
 _FILE_MARK = b"ARROW1"
+_FILE_MARK_PADDED = 8
 _OLD_MARK = b"FEA1"
 
 
@@ -34,7 +36,9 @@ def column_records(path: Path, field: str | None) -> Iterator[tuple[int, dict[st
     try:
         for batch in batches:
             for start in range(0, batch.num_rows, _BATCH):
-                for record in batch.slice(start, _BATCH).to_pylist():
+                part = batch.slice(start, _BATCH)
+                check_rows(part)
+                for record in part.to_pylist():
                     number += 1
                     yield number, record
     except PermissionError as error:
@@ -57,24 +61,30 @@ def _parquet(path: Path, field: str | None) -> Iterator[Any]:
 
 
 def _arrow(path: Path, field: str | None) -> Iterator[Any]:
-    """Batches of an Arrow stream, as data sets are saved, or of an Arrow file, which Feather is too."""
+    """Batches of an Arrow stream, as data sets are saved, or of an Arrow file, which Feather is too.
+
+    A file is its stream behind eight bytes, and is read as that: what its footer claims is nobody's concern. It is
+    mapped, so that a length in it that is a lie allocates nothing.
+    """
     import pyarrow as pa
 
     with ExitStack() as opened:
-        source = opened.enter_context(pa.OSFile(str(path), "rb"))
+        source = opened.enter_context(pa.memory_map(str(path), "rb"))
         mark = source.read(len(_FILE_MARK))
-        source.seek(0)
         if mark.startswith(_OLD_MARK):
             raise ValueError("it is of the first Feather format")
-        is_file = mark == _FILE_MARK
-        open_one = pa.ipc.open_file if is_file else pa.ipc.open_stream
-        names = open_one(source).schema.names
-        source.seek(0)
+        start = _FILE_MARK_PADDED if mark == _FILE_MARK else 0
+        source.seek(start)
+        names = pa.ipc.open_stream(source).schema.names
         wanted = _wanted(names, path, field)
+        claims = opened.enter_context(pa.memory_map(str(path), "rb"))
+        claims.seek(start)
+        messages = iter(pa.ipc.MessageReader.open_stream(claims))
+        source.seek(start)
         options = pa.ipc.IpcReadOptions(included_fields=[place for place, name in enumerate(names) if name in wanted])
-        reader = open_one(source, options=options)
-        batches = (reader.get_batch(place) for place in range(reader.num_record_batches)) if is_file else iter(reader)
-        for batch in batches:
+        reader = pa.ipc.open_stream(source, options=options)
+        while next((True for message in messages if check_message(message)), False):
+            batch = reader.read_next_batch()
             batch.validate(full=True)
             yield batch
 

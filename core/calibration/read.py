@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from core.calibration.arrow_folders import METADATA, dataset_files
+from core.calibration.arrow_folders import METADATA, dataset_files, refuse_way_out
 from core.calibration.columns import column_records
 from core.calibration.records import sample_of
 from core.calibration.spec import CalibrationSample, CalibrationSpec
@@ -54,17 +54,26 @@ def source_files(spec: CalibrationSpec) -> tuple[Path, ...]:
 
     Raises BitpressError as `read_samples` does; a file of no bytes is empty.
     """
-    source = Path(spec.source).expanduser()
     try:
+        source = Path(spec.source).expanduser()
         mode = source.stat().st_mode
+    except RuntimeError as error:
+        raise BitpressError(
+            "calibration-missing",
+            f"There is no user whose home {spec.source} could begin with.",
+            "Check the path of the calibration data.",
+        ) from error
     except FileNotFoundError as error:
         raise BitpressError(
             "calibration-missing", f"There is no file or folder {source}.", "Check the path of the calibration data."
         ) from error
     except (OSError, ValueError) as error:
-        raise unreadable(source, error if isinstance(error, OSError) else OSError(str(error))) from error
+        fault = error if isinstance(error, OSError) else OSError(str(error))
+        raise unreadable(Path(spec.source.replace("\0", "?")), fault) from error
     if stat.S_ISDIR(mode):
         files = dataset_files(source) or _in_folder(source)
+        for path in files:
+            refuse_way_out(source, path)
     elif stat.S_ISREG(mode):
         if source.suffix.lower() not in SUFFIXES:
             raise BitpressError(

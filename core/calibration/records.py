@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from core.calibration.spec import CalibrationSample
 from core.errors import BitpressError
 from core.value import Json
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 Record = Mapping[str, Json]
 
 CHAT_FIELDS = ("messages", "conversations", "conversation", "chat", "dialogue", "dialog", "turns")
@@ -133,7 +135,7 @@ def _system(record: Record, turns: list[Any]) -> list[dict[str, str]]:
 
 
 def _text(text: str, origin: str) -> CalibrationSample | None:
-    return CalibrationSample(kind="text", text=text, origin=origin) if text.strip() else None
+    return CalibrationSample(kind="text", text=_whole(text), origin=origin) if text.strip() else None
 
 
 def _chat(turns: list[Any], origin: str, name: str) -> CalibrationSample | None:
@@ -154,7 +156,7 @@ def _pair(record: Record, ask: str, answer: str, origin: str) -> CalibrationSamp
         if name == "instruction":
             more = (record.get(field) for field in _MORE_FIELDS)
             value = "\n\n".join([value, *(text for text in more if isinstance(text, str) and text.strip())])
-        messages.append({"role": role, "content": value})
+        messages.append({"role": role, "content": _whole(value)})
     return CalibrationSample(kind="chat", messages=tuple(messages), origin=origin)
 
 
@@ -171,7 +173,7 @@ def _message(turn: Json, origin: str, name: str) -> dict[str, str] | None:
             f"{origin}: a message in {name!r} needs a role (user, assistant, system) with content, or from with value; "
             f"it has {_fields(turn)}" + (f", with the role {role!r}." if isinstance(role, str) else ".")
         )
-    return {"role": known, "content": content}
+    return {"role": known, "content": _whole(content)}
 
 
 def _role(turn: Mapping[Any, Any]) -> str | None:
@@ -188,6 +190,11 @@ def _content(value: Json) -> str | None:
         texts = [part for part in parts if isinstance(part, str)]
         return "\n".join(texts) if texts else None
     return None
+
+
+def _whole(text: str) -> str:
+    """Halves of surrogate pairs, which JSON can write and UTF-8 cannot, become the replacement character."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def _filled(value: Json) -> bool:

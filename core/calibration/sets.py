@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,11 +20,15 @@ from pydantic import ValidationError
 
 from core.calibration.records import sample_of
 from core.calibration.spec import SET_PREFIX, CalibrationSample, CalibrationSpec, PinnedSet
+from core.durable import write_whole
 from core.errors import BitpressError
+from core.regular_file import read_regular
 from core.value import Json, Received
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
 NAME_RULE = "Use up to 64 letters (a to z), digits, dots, hyphens and underscores; begin with a letter or digit."
+CONTENT_LIMIT = 1 << 30
+"""Bytes of a set's samples."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -64,7 +67,7 @@ class SetStore:
         """Raises `calibration-set-unknown`, `calibration-set-damaged` or `calibration-set-name`."""
         path = self._path(name)
         try:
-            found = CalibrationSet.model_validate_json(path.read_bytes())
+            found = CalibrationSet.model_validate_json(read_regular(path, 1 << 20, follow=False))
         except FileNotFoundError as error:
             known = ", ".join(path.stem for path in sorted(self._names.glob("*.json"))[:12])
             raise BitpressError(
@@ -72,7 +75,7 @@ class SetStore:
                 f"There is no calibration set {name!r}.",
                 f"There are: {known}." if known else "Make one: `bitpress calibration add NAME SOURCE`.",
             ) from error
-        except ValidationError as error:
+        except (ValidationError, OSError) as error:
             raise _damaged(name, path) from error
         if found.name != path.stem or not _SHA256.fullmatch(found.sha256):
             raise _damaged(name, path)
@@ -111,8 +114,8 @@ class SetStore:
             place = self._content(made.sha256)
             # What is there and damaged is mended by the way.
             if not place.is_file() or hashlib.sha256(place.read_bytes()).hexdigest() != made.sha256:
-                _write(place, content)
-            _write(path, made.model_dump_json(indent=1).encode())
+                write_whole(place, content)
+            write_whole(path, made.model_dump_json(indent=1).encode())
         return made
 
     def rename(self, name: str, new: str) -> CalibrationSet:
@@ -123,7 +126,7 @@ class SetStore:
             if new.casefold() != name.casefold():
                 self.refuse_taken(new)
             renamed = found.model_copy(update={"name": new})
-            _write(path, renamed.model_dump_json(indent=1).encode())
+            write_whole(path, renamed.model_dump_json(indent=1).encode())
             if new != name:
                 self._path(name).unlink()
         return renamed
@@ -212,7 +215,7 @@ def set_samples(pinned: PinnedSet) -> tuple[CalibrationSample, ...]:
     Raises BitpressError `calibration-set-missing`, or `calibration-set-changed` where the file does not fit its hash.
     """
     try:
-        content = Path(pinned.file).read_bytes()
+        content = read_regular(Path(pinned.file), CONTENT_LIMIT, follow=False)
     except FileNotFoundError as error:
         raise _missing(pinned) from error
     except OSError as error:
@@ -239,18 +242,6 @@ def _line(sample: CalibrationSample) -> bytes:
     record: Json = {"messages": list(sample.messages)} if sample.kind == "chat" else {"text": sample.text}
     # In ASCII, as some characters of Unicode end lines for some readers.
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"
-
-
-def _write(path: Path, content: bytes) -> None:
-    staged = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with staged.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, path)  # noqa: PTH105
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _missing(pinned: PinnedSet) -> BitpressError:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.durable import write_whole
 from core.engines.offered import Build, check_engine
 from core.errors import BitpressError
 from core.paths import Home
@@ -109,12 +110,7 @@ class Environment:
 
     def write_ready(self, marker: Ready) -> None:
         """Declare it finished, in one step."""
-        half = self.root / f"{READY}.half"
-        with half.open("w", encoding="utf-8") as stream:
-            stream.write(json.dumps(marker.model_dump(mode="json"), indent=1))
-            stream.flush()
-            os.fsync(stream.fileno())
-        half.replace(self.root / READY)
+        write_whole(self.root / READY, json.dumps(marker.model_dump(mode="json"), indent=1).encode())
 
     def clear(self) -> None:
         """Remove the environment, the marker first, so that what is left of a broken removal counts as unfinished."""

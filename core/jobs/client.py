@@ -7,13 +7,18 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Self
 
+import psutil
+
+from core.care.log_files import LOG_VARIABLE, end_of_log
 from core.errors import BitpressError, Problem
-from core.jobs.launch import WorkerLaunch, default_launch
+from core.jobs.launch import PARENT_VARIABLE, WorkerLaunch, default_launch
+from core.jobs.memory_watch import MemoryWatch, kernel_kills, killed_since
+from core.jobs.out_of_memory import ended_by_kernel, over_limit, with_peak
 from core.jobs.protocol import (
     PROTOCOL_VERSION,
     AnyEvent,
@@ -69,6 +74,10 @@ class WorkerClient:
         self._lines = _Lines(self._receive, self._note, self._stopped)
         self._transport: asyncio.SubprocessTransport | None = None
         self._pid: int | None = None
+        self._memory: MemoryWatch | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._kills_before: Mapping[Path, int] = {}
+        self._signalled = False
 
     @classmethod
     async def start(cls, launch: WorkerLaunch, log: Path) -> WorkerClient:
@@ -87,7 +96,11 @@ class WorkerClient:
             transport, _ = await loop.subprocess_exec(
                 lambda: client._lines,
                 *launch.command,
-                env=dict(launch.environment),
+                env={
+                    **launch.environment,
+                    LOG_VARIABLE: os.path.abspath(log),  # noqa: PTH100
+                    PARENT_VARIABLE: str(os.getpid()),
+                },
                 stderr=stream,
                 start_new_session=True,
             )
@@ -104,6 +117,7 @@ class WorkerClient:
             # Before the child has made any thread, so that all of them inherit it.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, client._pid, os.getpriority(os.PRIO_PROCESS, 0) + launch.nice)
+        client._watch_memory(launch.memory_limit)
         return client
 
     async def __aenter__(self) -> Self:
@@ -197,6 +211,9 @@ class WorkerClient:
             if isinstance(event, Finished):
                 del self._inboxes[event.job]
                 inbox.over.set()
+                if event.problem is not None:
+                    problem = with_peak(event.problem, self._peak, psutil.virtual_memory().total)
+                    event = event.model_copy(update={"problem": problem})
             inbox.events.put_nowait(event)
 
     def _greeted(self, hello: Hello) -> None:
@@ -212,8 +229,27 @@ class WorkerClient:
             for inbox in self._inboxes.values():
                 inbox.events.put_nowait(hello)
 
+    def _watch_memory(self, limit: int | None) -> None:
+        if self._pid is None:
+            return
+        self._kills_before = kernel_kills(self._pid)
+
+        def over(held: int) -> None:
+            # Where it sent its finished just now, there is no job left that this would fail.
+            self._problem = self._problem or over_limit(held, limit or 0)
+            self._signal(signal.SIGKILL)
+
+        self._memory = MemoryWatch(self._pid, limit, over)
+        self._watching = asyncio.get_running_loop().create_task(self._memory.run())
+
+    @property
+    def _peak(self) -> int:
+        return self._memory.peak if self._memory is not None else 0
+
     def _stopped(self) -> None:
         """The process ended or closed its stdout: whatever it left behind ends too, then every job is finished."""
+        if self._watching is not None:
+            self._watching.cancel()
         if self._ending is None:
             self._ending = asyncio.get_running_loop().create_task(self._end())
 
@@ -236,16 +272,23 @@ class WorkerClient:
             finished = Finished(job=job, reason=FinishReason.CANCELLED, time=time.time())
         else:
             status = self._transport.get_returncode() if self._transport else None
-            problem = self._problem or death(status).model_copy(update={"details": details})
+            problem = (self._problem or self._death(status)).model_copy(update={"details": details})
             finished = Finished(job=job, reason=FinishReason.FAILED, problem=problem, time=time.time())
         self._inboxes.pop(job, None)
         inbox.over.set()
         inbox.events.put_nowait(finished)
 
+    def _death(self, status: int | None) -> Problem:
+        """The kernel's counter tells its kills from those of anybody else; our own come with a problem already."""
+        if status == -signal.SIGKILL and not self._signalled and killed_since(self._kills_before):
+            return ended_by_kernel(self._peak, psutil.virtual_memory().total)
+        return death(status)
+
     def _note(self, text: str) -> None:
         """Write a line of ours into the worker's log."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(f"bitpress: {text}\n".encode())
+        # By name, as the worker may have turned the log over.
+        with contextlib.suppress(OSError), self._log.open("ab", buffering=0) as stream:
+            stream.write(f"bitpress: {text}\n".encode())
 
     # To the process -------------------------------------------------------------------------------------------
 
@@ -255,6 +298,7 @@ class WorkerClient:
             stdin.write(encode(message))
 
     async def _kill(self) -> None:
+        self._signalled = True
         for number in (signal.SIGTERM, signal.SIGKILL):
             self._signal(number)
             with contextlib.suppress(TimeoutError):
@@ -340,8 +384,9 @@ def death(status: int | None) -> Problem:
             name = f"signal {-status}"
         if name == "SIGKILL":
             hint = (
-                "The kernel ends a process this way when memory runs out; `dmesg` says so. Use fewer or shorter "
-                "calibration samples or a smaller model, or close other programs."
+                "Nothing here says who ended it. It may have been the kernel, which does so when memory runs out; "
+                "`dmesg` would tell. Then use fewer or shorter calibration samples or a smaller model, or close other "
+                "programs."
             )
         else:
             hint = "The details hold the last lines of its log. Run it again; if it happens again, report it with them."
@@ -358,13 +403,7 @@ def death(status: int | None) -> Problem:
 
 def last_lines(log: Path, lines: int = LOG_LINES) -> str:
     """The end of a log, at most 64 KiB of it; empty where it cannot be read."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 65536))
-            return "\n".join(stream.read().decode(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
+    return "\n".join(end_of_log(log, 65536).splitlines()[-lines:])
 
 
 def _open_log(log: Path) -> BinaryIO:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.calibration.spec import CalibrationFacts
 from core.errors import Problem
 from core.jobs.protocol import (
+    Accepted,
     AnyEvent,
     Compress,
     Finished,
@@ -19,12 +20,15 @@ from core.jobs.protocol import (
     Prove,
     StageFinished,
 )
+from core.jobs.retry import Tries, compress_with_less
 from core.jobs.snapshot import PROOF_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
 from core.models.artifact import Manifest, publish, write_manifest
+from core.plan.estimates import Estimates
+from core.plan.reductions import Effort
 from core.value import Json, Received
 
 TOKENS_FILE = "calibration_tokens.json"
@@ -44,6 +48,10 @@ class Compression:
     original_sha256: str | None = None
     device: str = "auto"
     app_version: str = ""
+    retry_smaller: bool = False
+    """Whether it may be tried again with less where memory runs out."""
+    estimates: Estimates | None = None
+    """What it was expected to need; said where there is less."""
 
 
 class Pressed(Received):
@@ -64,11 +72,14 @@ def compression(wanted: Compression) -> Work:
     """The work of a compress run.
 
     The result is the compress worker's with `output`, `seconds` (the whole run), `compress_seconds`, `proof_seconds`,
-    `stages` ({id: seconds}), `bytes` (of the weights), `disk_bytes` (of the whole folder), `original_bytes`, `proof`,
-    and the peaks of both processes together: `host_peak_bytes`, `device_peak_bytes`, and `peak_bytes`, which is the
-    device's where one was used. A passed proof publishes the artifact at `output`. A failed one keeps it at `output` +
-    `.unproved` and fails the run with `proof-failed`; a proof that breaks down keeps it as well and fails with its own
-    problem. Anything else leaves nothing behind. Fails with `output-exists` before anything starts.
+    `stages` ({id: seconds}, of the last try), `bytes` (of the weights), `disk_bytes` (of the whole folder),
+    `original_bytes`, `proof`, and the peaks of both processes together: `host_peak_bytes`, `device_peak_bytes`, and
+    `peak_bytes`, which is the device's where one was used. Where memory ran out and it was tried again, it has
+    `reductions` (Reduction) and `recipe`, which is what was done, and `sequential_targets` where they changed.
+
+    A passed proof publishes the artifact at `output`. A failed one keeps it at `output` + `.unproved` and fails the run
+    with `proof-failed`; a proof that breaks down keeps it as well and fails with its own problem. Anything else leaves
+    nothing behind. Fails with `output-exists` before anything starts.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
@@ -89,7 +100,14 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     started = time.monotonic()
     stages: dict[str, float] = {}
     result: Json = None
-    async for event in one_worker(context, compress_command(context, wanted, staging)):
+    tries = Tries(Effort(recipe=wanted.recipe), allowed=wanted.retry_smaller, needs=wanted.estimates)
+
+    def command(effort: Effort) -> Compress:
+        return compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
+
+    async for event in compress_with_less(context, tries, command, staging, context.folder / TOKENS_FILE):
+        if isinstance(event, Accepted) and not event.more:
+            stages.clear()
         if isinstance(event, StageFinished):
             stages[event.stage] = event.seconds
         if not isinstance(event, Finished):
@@ -99,6 +117,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
             return
         else:
             result = event.result
+    wanted = replace(wanted, recipe=tries.effort.recipe)
     pressed = Pressed.model_validate(result)
     pressed_at = time.monotonic()
 
@@ -135,6 +154,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
             "original_bytes": wanted.original_bytes,
             "proof": proof.model_dump(mode="json"),
             **_peaks(pressed, proof),
+            **_with_less(tries),
         },
     )
     if not proof.passed:
@@ -148,6 +168,17 @@ def _peaks(pressed: Pressed, proof: ProofResult) -> dict[str, Json]:
     host = max(pressed.host_peak_bytes, proof.host_peak_bytes)
     device = max(pressed.device_peak_bytes, proof.device_peak_bytes)
     return {"host_peak_bytes": host, "device_peak_bytes": device, "peak_bytes": device or host} if host else {}
+
+
+def _with_less(tries: Tries) -> dict[str, Json]:
+    """What the run's result says of tries with less; nothing where the first one did."""
+    if not tries.reductions:
+        return {}
+    found: dict[str, Json] = {
+        "reductions": [reduction.model_dump(mode="json") for reduction in tries.reductions],
+        "recipe": tries.effort.recipe.model_dump(mode="json"),
+    }
+    return found | ({"sequential_targets": list(tries.effort.targets)} if tries.effort.targets else {})
 
 
 def _folder_bytes(folder: Path) -> int:
@@ -171,7 +202,9 @@ def _unproved(event: Finished, problem: Problem, place: Path) -> Finished:
     return event.model_copy(update={"problem": problem.model_copy(update={"hint": hint})})
 
 
-def compress_command(context: WorkContext, wanted: Compression, staging: Path) -> Compress:
+def compress_command(
+    context: WorkContext, wanted: Compression, staging: Path, targets: tuple[str, ...] = ()
+) -> Compress:
     """What the first worker is asked."""
     return Compress(
         job=context.job,
@@ -183,6 +216,7 @@ def compress_command(context: WorkContext, wanted: Compression, staging: Path) -
         tokens_file=str(context.folder / TOKENS_FILE),
         seed=wanted.recipe.seed,
         device=wanted.device,
+        sequential_targets=targets,
         stream=wanted.method.streams(wanted.recipe.parameters),
     )
 

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from core.jobs.protocol import AnyEvent, Finished, decode_event, encode
 from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, apply
+from core.regular_file import read_regular
 
 EVENTS_FILE = "events.jsonl"
+EVENTS_LIMIT = 512 << 20
+"""Bytes; the longest evaluation writes a few million."""
 
 
 class Journal:
@@ -51,7 +54,7 @@ def close_journal(folder: Path, ended: Finished) -> None:
 def read_events(folder: Path) -> tuple[AnyEvent, ...]:
     """The events of a run's folder in order; lines that are torn or of a later version are left out."""
     try:
-        lines = (folder / EVENTS_FILE).read_bytes().splitlines()
+        lines = read_regular(folder / EVENTS_FILE, EVENTS_LIMIT, follow=False).splitlines()
     except OSError:
         return ()
     return tuple(event for event in map(decode_event, lines) if event is not None)

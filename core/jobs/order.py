@@ -25,6 +25,7 @@ from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.task_files import find_tasks
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
+from core.plan.estimates import Estimates
 from core.value import Json, Value
 
 
@@ -40,6 +41,8 @@ class CompressOrder(Value):
     original_sha256: str | None = None
     device: str = "auto"
     app_version: str = ""
+    retry_smaller: bool = False
+    estimates: Estimates | None = None
 
 
 class RehearseOrder(Value):
@@ -138,6 +141,8 @@ def _work(order: Order) -> Work:
                     original_sha256=order.original_sha256,
                     device=order.device,
                     app_version=order.app_version,
+                    retry_smaller=order.retry_smaller,
+                    estimates=order.estimates,
                 )
             )
         case RehearseOrder():

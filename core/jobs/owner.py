@@ -41,6 +41,8 @@ def start_of(pid: int) -> float | None:
 
 def lives(pid: int, started: float) -> bool:
     """Whether just that process of this machine lives."""
+    if not isinstance(pid, int) or not isinstance(started, int | float):
+        return False  # SQLite keeps anything in any column, and the file may come from elsewhere.
     found = start_of(pid)
     return found is not None and abs(found - started) <= SAME_START_SECONDS
 

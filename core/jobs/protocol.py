@@ -106,6 +106,8 @@ class Compress(Value):
     """
     seed: int = 0
     device: str = "auto"
+    sequential_targets: tuple[str, ...] = ()
+    """Classes of the modules that are calibrated one after the other; empty are whole decoder layers."""
     stream: bool = False
     """Go from file to file, a shard at a time, where that gives the same tensors; the result's `streamed` says."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from core.care.attended import attended
 from core.errors import BitpressError, Problem
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.journal import Journal, close_journal
@@ -127,6 +128,10 @@ class JobQueue:
         self._tell(job, None)
         self._start()
         return run
+
+    def use(self, launch: WorkerLaunch) -> None:
+        """Start workers this way from the next job on."""
+        self._launch = launch
 
     async def cancel(self, run_id: int) -> None:
         """End a run, queued or running. Returns when its worker has stopped (under 2 s); `wait` for the rest.
@@ -332,7 +337,7 @@ class JobQueue:
         context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled)
         finished: Finished | None = None
         try:
-            work = job.work or work_of(job.run)
+            work = attended(job.work or work_of(job.run), self._sampler)
             async with aclosing(work(context)) as events:  # type: ignore[type-var]
                 async for event in events:
                     if isinstance(event, Finished):

@@ -131,7 +131,10 @@ def apply(snapshot: JobSnapshot, event: AnyEvent) -> JobSnapshot:
         case Accepted():
             known = snapshot.stages if event.more else ()
             return replace(
-                _running(snapshot, event.time), stages=known + tuple(StageState(stage) for stage in event.stages)
+                _running(snapshot, event.time),
+                stages=known + tuple(StageState(stage) for stage in event.stages),
+                # Another try begins anew, and so do its figures.
+                metrics=snapshot.metrics if event.more else (),
             )
         case StageStarted():
             return _changed(_running(snapshot, event.time), event.stage, started=event.time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -175,12 +176,17 @@ class RunStore:
         found = wanted.with_only_columns(runs.c.id)
         models: dict[int, list[str]] = {}
         with self.transaction("DEFERRED") as connection:
-            rows = connection.execute(wanted).all()
+            try:
+                rows = connection.execute(wanted).all()
+            except TypeError as error:
+                # SQLite keeps a number where JSON text belongs, if somebody writes one.
+                raise _damaged(self.path, str(error)) from error
             for row in connection.execute(
                 select(run_models).where(run_models.c.run.in_(found)).order_by(run_models.c.position)
             ):
                 models.setdefault(row.run, []).append(row.path)
-        return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
+        with _speaking_plainly(self.path):
+            return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
 
     @contextmanager
     def transaction(self, kind: str = "IMMEDIATE") -> Iterator[Connection]:
@@ -327,8 +333,16 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise _not_writable(path, str(error.strerror)) from error
+    except ValueError as error:
+        # Bytes that changed inside a value: SQLite keeps no checksum, and the page is as sound as ever to it.
+        raise _damaged(path, f"a run in it makes no sense: {str(error).splitlines()[0]}") from error
     except Exception as error:
         origin = getattr(error, "orig", None) or error
+        if isinstance(origin, ValueError | OverflowError | RecursionError) and not isinstance(
+            origin, UnicodeEncodeError
+        ):
+            # What stands there is no time, no JSON, no UTF-8, or no run: nothing here wrote that.
+            raise _damaged(path, (str(origin) or type(origin).__name__).splitlines()[0]) from error
         if not isinstance(origin, sqlite3.Error):
             raise
         said = str(origin)
@@ -338,13 +352,27 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
                 f"Another program has held the list of runs in {path} for {BUSY_SECONDS:.0f} s.",
                 "Close other windows of Bitpress, or wait until a backup program has read the file.",
             ) from error
-        if "full" in said:
+        if "full" in said or ("I/O error" in said and not _has_room(path)):
             raise BitpressError(
                 "disk-full", f"The disk is full: {path} could not be written.", "Free some space, then try again."
+            ) from error
+        if "I/O error" in said:
+            raise BitpressError(
+                "disk-fault",
+                f"The disk failed while {path} was read or written: {said}.",
+                "Look at `dmesg` for what the disk reports. Nothing was overwritten.",
             ) from error
         if "readonly" in said or "unable to open" in said:
             raise _not_writable(path, said) from error
         raise _damaged(path, said) from error
+
+
+def _has_room(path: Path) -> bool:
+    """Whether SQLite's own index of its log (32 KiB) fits on the disk; on a full one it calls that an I/O error."""
+    try:
+        return shutil.disk_usage(path.parent).free >= 2**16
+    except OSError:
+        return True
 
 
 def _not_writable(path: Path, why: str) -> BitpressError:

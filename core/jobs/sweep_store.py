@@ -9,14 +9,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.jobs.owner import lives, start_of
 from core.jobs.sweep_plan import SweepPlan
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.paths import Home
+from core.regular_file import read_regular
 from core.value import Received
 
 RECORD_FILE = "sweep.json"
+RECORD_LIMIT = 64 << 20
+"""Bytes; a sweep of a hundred rows takes less than one million."""
 
 
 class SweepRecord(Received):
@@ -82,18 +86,7 @@ class SweepStore:
 
     def save(self, record: SweepRecord) -> None:
         """Write beside, bring to the disk, rename: whoever reads meets the old record or the new one."""
-        path = self._folder / record.id / RECORD_FILE
-        staged = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        try:
-            with staged.open("w", encoding="utf-8") as stream:
-                stream.write(record.model_dump_json(indent=1))
-                stream.flush()
-                os.fsync(stream.fileno())
-            staged.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                staged.unlink()
-            raise
+        write_whole(self._folder / record.id / RECORD_FILE, record.model_dump_json(indent=1).encode())
 
     def get(self, identity: str) -> SweepRecord:
         """Raises BitpressError `unknown-sweep` or `sweep-damaged`."""
@@ -103,7 +96,7 @@ class SweepStore:
                 "unknown-sweep", f"There is no sweep {identity}.", "`bitpress sweep --list` lists the sweeps."
             )
         try:
-            return SweepRecord.model_validate_json(path.read_bytes())
+            return SweepRecord.model_validate_json(read_regular(path, RECORD_LIMIT, follow=False))
         except (ValidationError, OSError) as error:
             raise BitpressError(
                 "sweep-damaged",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.measure.gate_document import gate_text, read_gate
 from core.measure.gates import BUILT_IN, Gate
@@ -73,7 +73,7 @@ def add_gate(home: Home, file: Path, *, name: str = "", replace: bool = False) -
                     "gate-exists", f"There is a gate {known.name} already.", "Give another --name, or --replace."
                 )
             _file(home, known.name).unlink(missing_ok=True)
-    _write(_file(home, gate.name), gate_text(gate))
+    write_whole(_file(home, gate.name), gate_text(gate).encode())
     return gate
 
 
@@ -122,19 +122,3 @@ def _files(home: Home) -> list[Path]:
 
 def _file(home: Home, name: str) -> Path:
     return home.gates / f"{name}{SUFFIX}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: written beside, brought to the disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with staged.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            staged.unlink()
-        raise

@@ -25,6 +25,7 @@ from core.measure.task_config import checked_config
 from core.measure.task_data import Rows, confined, read_rows
 from core.measure.task_templates import TemplateRefusedError, render
 from core.methods.yaml_nodes import NotPlainError, NotYamlError, YamlText
+from core.regular_file import read_beginning
 from core.value import Json
 
 BUILT_IN = ("bitpress_choice", "bitpress_exact")
@@ -144,6 +145,13 @@ def _named(name: str) -> tuple[TaskFile, ...]:
     path = Path(name).expanduser()
     if path.is_dir():
         inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in _SUFFIXES and entry.is_file())
+        for entry in inside:
+            if entry.is_symlink():
+                raise BitpressError(
+                    "unsafe-task",
+                    f"{entry} is a link, and of a folder of tasks only its own files are read.",
+                    "Put the file itself there, or name it by its own path.",
+                )
         if inside:
             return tuple(read_task(entry) for entry in inside)
     if path.is_file() and path.suffix.lower() in _SUFFIXES:
@@ -162,8 +170,7 @@ def _built_in(name: str) -> TaskFile:
 def _plain(path: Path) -> dict[str, Json]:
     """The YAML as JSON values, without tags, aliases or anything else by which a text could do more than say."""
     try:
-        with path.open("rb") as stream:
-            content = stream.read(512 * 1024)
+        content = read_beginning(path, 512 * 1024)
         text = YamlText(content.decode("utf-8"))
         if not isinstance(text.root, yaml.MappingNode):
             raise _bad(path.name, "it is no mapping of names to values", "Look at an example of lm-evaluation-harness.")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.methods.nearest import did_you_mean
 from core.methods.preset_text import PresetText, preset_text, read_preset_text
 from core.methods.recipe_document import RecipeDocument, RecipeFault, document_error
 from core.paths import Home
+from core.regular_file import read_beginning
 from core.value import Value
 
 SUFFIX = ".yaml"
@@ -188,12 +188,15 @@ def checked_name(name: str) -> str:
 def read_text_file(file: Path) -> str:
     """A recipe's or preset's file as text. Raises BitpressError `no-such-file` or `bad-recipe`."""
     try:
-        with file.open("rb") as stream:
-            data = stream.read(FILE_LIMIT + 1)
+        data = read_beginning(file, FILE_LIMIT + 1)
     except FileNotFoundError as error:
         raise BitpressError("no-such-file", f"There is no file {file}.", "Look at how its name is written.") from error
     except IsADirectoryError as error:
         raise BitpressError("no-such-file", f"{file} is a folder.", "Name a YAML file.") from error
+    except OSError as error:
+        raise BitpressError(
+            "no-such-file", f"{file} cannot be read: {error.strerror}.", "Check it and its permissions."
+        ) from error
     if len(data) > FILE_LIMIT:
         raise BitpressError(
             "bad-recipe", f"{file} is over {FILE_LIMIT:,} bytes, far too many for a recipe.", "Look at it."
@@ -292,15 +295,4 @@ def _remove_file(home: Home, name: str, *, unless: Path | None = None) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all: written beside, brought to the disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        with staged.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        staged.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            staged.unlink()
-        raise
+    write_whole(path, text.encode(errors="surrogatepass"))

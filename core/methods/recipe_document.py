@@ -126,7 +126,7 @@ def document_error(faults: Iterable[RecipeFault], name: str) -> BitpressError:
     found = list(faults)
     lines = [f"{name}:{fault.line}:{fault.column}: " for fault in found]
     if len(found) == 1:
-        return BitpressError("bad-recipe", lines[0] + found[0].message, found[0].hint)
+        return BitpressError("bad-recipe", lines[0] + found[0].message, found[0].hint or "Mend this place.")
     message = "\n".join(line + fault.text for line, fault in zip(lines, found, strict=True))
     return BitpressError("bad-recipe", message, "Mend each of these places.")
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.calibration.spec import CalibrationFacts
+from core.durable import sync, write_whole
 from core.errors import BitpressError
 from core.methods.recipe import Recipe
+from core.models.local_files import inside
+from core.regular_file import read_regular
 from core.value import Received
 
 MANIFEST_FILE = "bitpress.json"
@@ -44,20 +47,15 @@ class Manifest(Received):
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The folder's manifest; None where there is none, or none that this version understands."""
-    path = folder / MANIFEST_FILE
     try:
-        if path.stat().st_size > MANIFEST_LIMIT:
-            return None
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return Manifest.model_validate_json(read_regular(inside(folder, MANIFEST_FILE), MANIFEST_LIMIT))
+    except (OSError, ValidationError, BitpressError):
         return None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write beside and rename, so that no reader meets half of it."""
-    staged = folder / f".{MANIFEST_FILE}.partial"
-    staged.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-    os.replace(staged, folder / MANIFEST_FILE)  # noqa: PTH105
+    write_whole(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
 
 
 def staging_beside(final: Path, run: int | str) -> Path:
@@ -74,25 +72,15 @@ def publish(staging: Path, final: Path) -> None:
         raise _taken(final)
     for folder, _, names in os.walk(staging):
         for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
+            sync(Path(folder, name))
+        sync(Path(folder))
     try:
         os.rename(staging, final)  # noqa: PTH104
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise _taken(final) from error
         raise
-    _sync(final.parent)
-
-
-def _sync(path: Path) -> None:
-    if path.is_symlink():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(final.parent)
 
 
 def _taken(final: Path) -> BitpressError:

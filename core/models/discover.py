@@ -12,9 +12,10 @@ from core.errors import BitpressError
 from core.models import starter
 from core.models.gguf_file import MAGIC
 from core.models.inspect import inspect, model_name
-from core.models.local_files import is_text
+from core.models.local_files import is_text, shown
 from core.models.local_model import LocalModel, Origin, Remark, Weights
 from core.paths import Home
+from core.regular_file import read_beginning
 
 DEPTH = 3
 """Folders below a watched folder that are still looked into."""
@@ -105,8 +106,7 @@ def _is_gguf(path: Path) -> bool:
     if path.suffix.lower() != ".gguf" or re.search(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", path.name):
         return False
     try:
-        with path.open("rb") as file:
-            return file.read(4) == MAGIC
+        return read_beginning(path, 4) == MAGIC
     except OSError:
         return False
 
@@ -134,7 +134,7 @@ def _in_hub(cache: Path) -> Iterator[Path]:
 
 def _main_revision(repository: Path) -> str:
     try:
-        return (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+        return read_beginning(repository / "refs" / "main", 1024).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -148,7 +148,7 @@ def _entry(found: _Found) -> LocalModel:
         code, message = "not-readable", f"{found.path} cannot be read: {error.strerror or error}."
     return LocalModel(
         path=found.path,
-        name=found.path.name if found.path.suffix.lower() == ".gguf" else model_name(found.path),
+        name=shown(found.path.name, 255) if found.path.suffix.lower() == ".gguf" else model_name(found.path),
         origin=found.origin,
         weights=Weights.GGUF if found.path.suffix.lower() == ".gguf" else Weights.NONE,
         bytes=_weight_bytes(found.path),

@@ -153,7 +153,7 @@ def inspect_gguf(path: Path, origin: Origin = Origin.FOLDER) -> LocalModel:
         groups.setdefault(tensor.type, []).append(tensor)
     return LocalModel(
         path=path,
-        name=path.name,
+        name=shown(path.name, 255),
         origin=origin,
         weights=Weights.GGUF,
         bytes=facts.file_bytes,

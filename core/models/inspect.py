@@ -126,6 +126,7 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
                 weights=weights,
                 remote_code=remote_code,
                 own_code=own_code,
+                code=_named_code(config, tokenizer_config),
                 manifest=manifest,
                 names=tuple(header.path.name for header in headers),
             )
@@ -140,6 +141,7 @@ def _remarks(
     weights: Weights,
     remote_code: bool,
     own_code: bool,
+    code: str,
     manifest: Manifest | None,
     names: tuple[str, ...],
 ) -> Iterable[Remark]:
@@ -164,7 +166,8 @@ def _remarks(
         yield Remark(
             code="remote-code",
             level="blocks",
-            message="This model wants to run Python code that came with it. Bitpress never runs such code.",
+            message="This model wants to run Python code that came with it. Bitpress never runs such code. "
+            f"It would be: {code}.",
         )
     elif own_code:
         yield Remark(
@@ -197,6 +200,19 @@ def _remarks(
             level="warns",
             message="The proof of this artifact failed." if manifest.proved is False else "It has not been proved yet.",
         )
+
+
+def _named_code(*configs: Mapping[str, Json]) -> str:
+    """What `auto_map` would have imported, as `modeling_x.XForCausalLM for AutoModelForCausalLM`, of three at most."""
+    named: dict[str, None] = {}
+    for config in configs:
+        found = config.get("auto_map")
+        entries = found.items() if isinstance(found, dict) else (("", found),) if found else ()
+        for kind, classes in entries:
+            for one in classes if isinstance(classes, list) else (classes,):
+                if isinstance(one, str):
+                    named[shown(f"{one} for {kind}" if kind else one, 80)] = None
+    return ", ".join([*named][:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "") or "nothing it names"
 
 
 def needs_own_code(facts: ConfigFacts, *, tokenizer_code: bool, tokenizer_file: bool) -> bool:

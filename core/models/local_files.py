@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from core.errors import BitpressError
+from core.regular_file import read_beginning, read_regular
 from core.value import Json
 
 JSON_BYTES = 64_000_000
@@ -24,7 +25,11 @@ def inside(folder: Path, name: str) -> Path:
     if not name or "\0" in name or "\\" in name or relative.is_absolute() or ".." in relative.parts:
         raise _outside(folder, name)
     path = folder / relative
-    real = path.resolve()
+    try:
+        real = path.resolve()
+    except (RuntimeError, OSError, ValueError) as error:
+        # A link to itself, or a name that no file can have.
+        raise _outside(folder, name) from error
     if not any(real.is_relative_to(allowed.resolve()) for allowed in _allowed(folder)):
         raise _outside(folder, name)
     return path
@@ -44,7 +49,7 @@ def read_json(folder: Path, name: str, code: str) -> dict[str, Json] | None:
             raise BitpressError(
                 code, f"{path} is not a file that could hold a model's settings ({size:,} bytes).", _DAMAGED
             )
-        found: Json = json.loads(path.read_text(encoding="utf-8"))
+        found: Json = json.loads(read_regular(path, JSON_BYTES).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BitpressError(code, f"{path} cannot be read: {_first_line(error)}.", _DAMAGED) from error
     if not isinstance(found, dict):
@@ -64,8 +69,7 @@ def is_text(path: Path) -> bool:
 def read_start(folder: Path, name: str) -> str:
     """The first 64 KiB of a text file of the folder; empty where it is absent or unreadable."""
     try:
-        with inside(folder, name).open("rb") as file:
-            return file.read(TEXT_BYTES).decode("utf-8", errors="replace")
+        return read_beginning(inside(folder, name), TEXT_BYTES).decode("utf-8", errors="replace")
     except (OSError, BitpressError):
         return ""
 

@@ -99,7 +99,7 @@ def read_header(path: Path) -> Header:
             length = int.from_bytes(prefix, "little")
             if length > HEADER_LIMIT:
                 raise _bad(path, f"its header claims {length:,} bytes, more than {HEADER_LIMIT:,}")
-            raw = file.read(length)
+            raw = file.read(min(length, size))
     except OSError as error:
         raise BitpressError(
             "unreadable-weights",

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.durable import write_whole
 from core.errors import BitpressError
-from core.models.local_files import inside
+from core.models.local_files import JSON_BYTES, inside
 from core.models.safetensors_header import read_header, weight_files
 from core.models.survey import FORM, Survey
 from core.paths import Home
+from core.regular_file import read_regular
+
+SURVEY_LIMIT = 256 << 20
+"""Bytes; a survey of the largest mixture models takes some ten million."""
 
 
 def fingerprint(model_path: str | Path) -> str:
@@ -25,7 +29,7 @@ def fingerprint(model_path: str | Path) -> str:
     folder = Path(model_path)
     digest = hashlib.sha256()
     try:
-        digest.update(hashlib.sha256(inside(folder, "config.json").read_bytes()).digest())
+        digest.update(hashlib.sha256(read_regular(inside(folder, "config.json"), JSON_BYTES)).digest())
         files = weight_files(folder)
     except OSError as error:
         raise BitpressError(
@@ -57,17 +61,15 @@ def kept_survey(home: Home, model_path: str | Path) -> Survey | None:
     Raises BitpressError as `fingerprint`.
     """
     try:
-        kept = json.loads((home.surveys / f"{fingerprint(model_path)}.json").read_bytes())
+        kept = json.loads(read_regular(home.surveys / f"{fingerprint(model_path)}.json", SURVEY_LIMIT, follow=False))
         if not isinstance(kept, dict) or kept.pop("form", None) != FORM:
             return None
         return Survey.model_validate(kept)
-    except (OSError, ValueError, ValidationError):
+    except (OSError, ValueError, ValidationError, RecursionError):
         return None
 
 
 def keep_survey(home: Home, survey: Survey) -> None:
     """Keep a survey under its fingerprint; written beside and renamed, so that nobody reads half of it."""
-    home.surveys.mkdir(parents=True, exist_ok=True)
-    staged = home.surveys / f".{survey.fingerprint}.{os.getpid()}.partial"
-    staged.write_text(json.dumps({"form": FORM, **survey.model_dump(mode="json")}), encoding="utf-8")
-    os.replace(staged, home.surveys / f"{survey.fingerprint}.json")  # noqa: PTH105
+    content = json.dumps({"form": FORM, **survey.model_dump(mode="json")}).encode()
+    write_whole(home.surveys / f"{survey.fingerprint}.json", content)

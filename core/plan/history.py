@@ -10,6 +10,7 @@ from core.jobs.protocol import FinishReason
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS
 from core.methods.recipe import Recipe
+from core.plan.reductions import Reduction
 from core.value import Json
 
 LEARN_FROM = 10
@@ -17,23 +18,41 @@ LEARN_FROM = 10
 
 
 def recipe_of(run: Run) -> Recipe | None:
-    """The recipe that a compression was asked for; None where its settings hold none that this version reads."""
+    """The recipe of a compression: what was asked for, or what was done where memory allowed only less.
+
+    None where there is none that this version reads.
+    """
     try:
-        return Recipe.model_validate(run.settings.get("recipe", run.settings))
+        return Recipe.model_validate(kept_recipe(run))
     except ValidationError:
         return None
 
 
+def kept_recipe(run: Run) -> Json:
+    """The JSON behind `recipe_of`; settings of old runs are the recipe themselves."""
+    used = run.result.get("recipe") if isinstance(run.result, dict) else None
+    return used if isinstance(used, dict) else run.settings.get("recipe", run.settings)
+
+
+def reductions_of(run: Run) -> tuple[Reduction, ...]:
+    """What was made smaller after memory had run out; empty for almost all runs."""
+    kept = run.result.get("reductions") if isinstance(run.result, dict) else None
+    try:
+        return tuple(Reduction.model_validate(each) for each in kept) if isinstance(kept, list) else ()
+    except ValidationError:
+        return ()
+
+
 def same_method(history: Sequence[Run], method: str) -> list[Run]:
     """The latest completed compressions by this method, oldest first."""
-    done = [run for run in _completed(history) if run.method == method]
+    done = [run for run in _at_once(history) if run.method == method]
     return sorted(done, key=lambda run: run.id)[-LEARN_FROM:]
 
 
 def other_methods(history: Sequence[Run], method: str) -> list[Run]:
     """The latest completed compressions by any other method that this version knows, oldest first."""
     known = {each.id for each in METHODS} - {method}
-    done = [run for run in _completed(history) if run.method in known]
+    done = [run for run in _at_once(history) if run.method in known]
     return sorted(done, key=lambda run: run.id)[-LEARN_FROM:]
 
 
@@ -92,3 +111,8 @@ def figure(value: Json, name: str) -> float | None:
 
 def _completed(history: Sequence[Run]) -> list[Run]:
     return [run for run in history if run.kind is RunKind.COMPRESS and run.reason is FinishReason.COMPLETED]
+
+
+def _at_once(history: Sequence[Run]) -> list[Run]:
+    """Completed runs that needed one try: the time of others tells nothing of the next."""
+    return [run for run in _completed(history) if not reductions_of(run)]

@@ -42,6 +42,15 @@ def read_machine(output: Path, read_gpus: ReadGpus | None = None, cgroup: Path =
     )
 
 
+def total_memory(cgroup: Path = _CGROUP) -> int:
+    """Bytes of main memory that this machine, or the container that this is, has in all."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    limit, _ = _limit(cgroup)
+    return min(total, limit) if limit else total
+
+
 def existing_parent(path: Path) -> Path:
     """The path itself, or the nearest folder above it that exists."""
     path = path.absolute()

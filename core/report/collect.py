@@ -27,6 +27,7 @@ from core.models.local_model import LocalModel
 from core.paths import Home
 from core.plan.advice import parts_of
 from core.plan.hardware import where_it_runs
+from core.plan.history import kept_recipe, reductions_of
 from core.plan.predicted import estimates_of, predicted
 from core.report import measured, timeline
 from core.report.data import (
@@ -307,7 +308,7 @@ def _model(path: str, facts: Sources, name: str) -> ModelFacts:
 
 def _method_facts(run: Run, facts: Sources) -> MethodFacts:
     """The method with its parameters in the catalogue's order, and parameters that the catalogue does not know last."""
-    kept = run.settings.get("recipe", run.settings)
+    kept = kept_recipe(run)
     recipe = _value(Recipe, {key: kept[key] for key in Recipe.model_fields if key in kept})
     identity = recipe.method if recipe else run.method
     used: dict[str, Json] = dict(recipe.parameters) if recipe else {}
@@ -337,6 +338,7 @@ def _method_facts(run: Run, facts: Sources) -> MethodFacts:
         + tuple(Setting(name=name, title=name, value=value) for name, value in used.items() if name not in named),
         modifiers=_modifiers(method, used),
         seed=seed,
+        reductions=tuple(reduction.words for reduction in reductions_of(run)),
     )
 
 

@@ -128,6 +128,8 @@ class MethodFacts(Received):
     modifiers: tuple[ModifierSpec, ...] = ()
     seed: int = 0
     known: bool = True
+    reductions: tuple[str, ...] = ()
+    """What was made smaller after memory had run out: `tokens per sample 512 to 256`."""
 
 
 class LimitKept(Received):

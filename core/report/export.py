@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.report.data import ReportData
 
@@ -80,20 +78,11 @@ def export(data: ReportData, path: Path) -> None:
     cannot be written.
     """
     content = writer(path)(data)
-    staged = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with staged.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(staged, path)  # noqa: PTH105
+        write_whole(path, content)
     except OSError as error:
         raise BitpressError(
             "not-writable",
             f"The report could not be written to {path}: {error.strerror or error}.",
             "Choose a folder that you may write to and that has room.",
         ) from error
-    finally:
-        with suppress(OSError):
-            staged.unlink(missing_ok=True)

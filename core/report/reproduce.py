@@ -97,11 +97,14 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
             "MAX_LENGTH": recipe.calibration.max_length,
             "DATA": _data_sentence(recipe),
         }
+    targets = _texts(result.get("sequential_targets")) if data else []
+    if targets:
+        values["TARGETS"] = targets
     values["TENSORS_SHA256"] = _text(result.get("tensors_sha256"))
     literals = "\n".join(f"{name} = {_literal(value)}" for name, value in values.items())
     embedded = f"\nEMBEDDED_TOKENS = {_embedded(folder if embed else None)}\n" if data else ""
     awq = any(each.name == "AWQModifier" for each in modifiers)
-    text = script(data=data, awq=awq, streamed=streamed)
+    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets))
     # The values hold paths, which may look like anything: they go in last, and nothing is replaced inside them.
     before, _, after = text.partition(VALUES)
     return before + literals + after.replace(TOKENS, embedded, 1)

@@ -10,9 +10,12 @@ VALUES = "# <values>"
 TOKENS = "# <tokens>"
 
 
-def script(*, data: bool, awq: bool, streamed: bool) -> str:
-    """The script's text. `data`: it calibrates; `awq`: AWQ is in it; `streamed`: the run went from file to file."""
+def script(*, data: bool, awq: bool, streamed: bool, targets: bool = False) -> str:
+    """The script's text. `data`: it calibrates; `awq`: AWQ is in it; `streamed`: the run went from file to file;
+    `targets`: less than a decoder layer was calibrated at one time.
+    """
     middle = _STREAMED if streamed else (_DATA if data else "") + (_AWQ if awq else "") + _ONESHOT
+    middle = middle.replace("        # <targets>\n", '        "sequential_targets": TARGETS,\n' if targets else "")
     middle = middle.replace("    # <awq>\n", "    let_awq_run_without_gpu()\n" if awq else "")
     middle = middle.replace("# <data>", "calibration()" if data else "{}")
     return _HEAD + middle + _TAIL
@@ -84,6 +87,7 @@ def calibration():
         "num_calibration_samples": len(rows),
         "max_seq_length": MAX_LENGTH,
         "shuffle_calibration_samples": False,
+        # <targets>
     }
 
 

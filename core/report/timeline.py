@@ -30,12 +30,14 @@ class _Curve:
 
 
 def layer_errors(events: Iterable[AnyEvent]) -> tuple[LayerError, ...]:
-    """The quantization or pruning error of every module, in the order in which they came."""
-    return tuple(
-        LayerError(module=event.layer, error=event.value, relative=event.relative)
-        for event in events
-        if isinstance(event, Metric) and event.name in LAYER_ERRORS and event.layer
-    )
+    """The quantization or pruning error of every module, in the order in which they came; of the last try alone."""
+    found: list[LayerError] = []
+    for event in events:
+        if isinstance(event, Accepted) and not event.more:
+            found.clear()
+        elif isinstance(event, Metric) and event.name in LAYER_ERRORS and event.layer:
+            found.append(LayerError(module=event.layer, error=event.value, relative=event.relative))
+    return tuple(found)
 
 
 def warnings(events: Iterable[AnyEvent]) -> tuple[str, ...]:

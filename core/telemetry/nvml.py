@@ -35,6 +35,7 @@ class NoNvml:
     """A machine without an NVIDIA GPU that can be asked; `reason` is one sentence."""
 
     reason: str
+    driver: str = ""
 
     def read(self, ours: Collection[int] = ()) -> tuple[GpuSample, ...]:
         return ()
@@ -58,6 +59,12 @@ class Nvml:
     def close(self) -> None:
         """Give the driver back."""
         self._ask("nvmlShutdown")
+
+    @property
+    def driver(self) -> str:
+        """The driver's version; empty where it does not tell."""
+        found = self._ask("nvmlSystemGetDriverVersion")
+        return found.decode(errors="replace") if isinstance(found, bytes) else str(found or "")
 
     def read(self, ours: Collection[int] = ()) -> tuple[GpuSample, ...]:
         """One sample a GPU; `ours` are the process ids whose memory counts as ours."""

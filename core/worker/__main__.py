@@ -10,10 +10,12 @@ import traceback
 from typing import NoReturn
 
 from core.worker.channel import EventPipe, reserve_stdout
+from core.worker.lifeline import tie_to_parent
 
 
 def main() -> NoReturn:
     """Serve commands until shutdown or the end of stdin."""
+    tie_to_parent()
     pipe = EventPipe(reserve_stdout())
     from pydantic import ValidationError
 

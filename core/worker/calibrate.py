@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from core.calibration.spec import CalibrationFacts, CalibrationSample, CalibrationSpec, PartFacts
 from core.errors import BitpressError
+from core.worker.template_limits import TemplateFaultError, apply_template
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,22 +41,21 @@ class Rendered:
 
 
 def render_chat(tokenizer: Any, messages: Sequence[dict[str, str]], *, answer_next: bool = False) -> str:
-    """The chat as the model's own template writes it (transformers runs it in jinja's sandbox).
+    """The chat as the model's own template writes it, in jinja's sandbox and within `template_limits`.
 
     A model without a template gets `role: content` lines. `answer_next` ends with the place where an answer begins.
-    Raises BitpressError `chat-template-refuses` where the template does not take these messages.
+    Raises BitpressError `chat-template-refuses` where the template does not take these messages, and
+    `chat-template-endless`.
     """
     if not getattr(tokenizer, "chat_template", None):
         lines = [f"{message['role']}: {message['content']}" for message in messages]
         return "\n\n".join([*lines, "assistant:"] if answer_next else lines)
-    from jinja2 import TemplateError
-
     try:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer_next))
-    except (TemplateError, ValueError, TypeError) as error:
+        return str(apply_template(tokenizer, messages, tokenize=False, add_generation_prompt=answer_next))
+    except TemplateFaultError as error:
         raise BitpressError(
             "chat-template-refuses",
-            f"The model's chat template does not take this chat: {str(error).splitlines()[0]}",
+            f"The model's chat template does not take this chat: {error}",
             "Some models know no system message, or want user and assistant in turn. Change the data accordingly.",
         ) from error
 
@@ -121,6 +121,8 @@ def choose(
                 found.append((place, window, rendered))
                 tokens += len(rendered.ids)
         except BitpressError as error:
+            if error.problem.code == "chat-template-endless":
+                raise
             refused.append(error)
     if not found:
         if refused:

@@ -9,6 +9,7 @@ import time
 from io import FileIO, TextIOWrapper
 from typing import Any, BinaryIO
 
+from core.care.log_files import LOG_BYTES, LOG_VARIABLE, turn_over
 from core.jobs.protocol import AnyEvent, encode
 
 
@@ -28,13 +29,27 @@ class EventPipe:
 
 
 class _Log(FileIO):
-    """The log, which loses what the disk has no room for: what a library wants to mention must not end a job."""
+    """The log, which loses what the disk has no room for: what a library wants to mention must not end a job.
+
+    It is turned over here and not by the application, because fd 2 is the worker's own: whatever thread or C code
+    writes, its lines go to the old file or to the new one, and none is lost in between.
+    """
 
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data) or 0
+            written = super().write(data) or 0
+            if self._place is not None and os.fstat(2).st_size >= LOG_BYTES:
+                turn_over(self._place)
+                fresh = os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+                os.dup2(fresh, 2)
+                os.close(fresh)
+            return written
         except OSError:
             return len(data)
+
+    @property
+    def _place(self) -> str | None:
+        return os.environ.get(LOG_VARIABLE)
 
 
 def reserve_stdout() -> BinaryIO:

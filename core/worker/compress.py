@@ -93,7 +93,8 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         _seed(command.seed)
         known = before(loaded.model, command.modifiers)
         with awq_without_gpu():
-            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data)
+            targets = {"sequential_targets": list(command.sequential_targets)} if command.sequential_targets else {}
+            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data, **targets)
         made_of_it = changes(loaded.model, command.modifiers, known)
         made_of_it.demand()
         if command.memory is not None:

@@ -16,6 +16,7 @@ import torch
 from core.errors import BitpressError
 from core.measure.results import Sampling
 from core.worker.loading import Loaded
+from core.worker.template_limits import TemplateFaultError, apply_template
 
 CACHES = ("past_key_values", "cache_params", "state")
 """Under which name a model returns its cache and takes it back: attention, state space, RWKV."""
@@ -191,11 +192,9 @@ def prompt_ids(tokenizer: Any, messages: list[dict[str, str]], *, chat: bool = T
     `empty-prompt` where nothing is left.
     """
     if chat and tokenizer.chat_template:
-        from jinja2 import TemplateError
-
         try:
-            ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"]
-        except (TemplateError, ValueError, TypeError) as error:
+            ids = apply_template(tokenizer, messages, add_generation_prompt=True, return_dict=True)["input_ids"]
+        except TemplateFaultError as error:
             raise BitpressError(
                 "chat-template",
                 f"The model's chat template does not take this conversation: {error}",

@@ -21,6 +21,7 @@ from core.value import Json
 from core.worker.gguf_config import scaled_positions, unread_settings
 from core.worker.reporter import Reporter
 from core.worker.special_tokens import disagreements, reconcile, special_ids
+from core.worker.template_limits import TemplateFaultError, apply_template
 
 STAGES = (
     Stage(id="read", title="Read the file", unit="byte"),
@@ -225,9 +226,11 @@ def _answer(model: Any, tokenizer: Any) -> str:
     import torch
 
     if tokenizer.chat_template:
-        inputs = tokenizer.apply_chat_template(
-            [{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        asked = [{"role": "user", "content": QUESTION}]
+        try:
+            inputs = apply_template(tokenizer, asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        except TemplateFaultError as error:
+            raise _insane(f"its chat template does not take a question ({error})") from error
     else:
         inputs = tokenizer("The capital of France is", return_tensors="pt")
     with torch.inference_mode():

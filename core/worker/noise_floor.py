@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from core.durable import write_whole
 from core.measure.fidelity import summarise
 from core.measure.passages import Row, batches, even_shares
 from core.measure.results import Fidelity, NoiseFloor
@@ -187,10 +187,7 @@ def kept_floors(folder: Path, key: str) -> NoiseFloors | None:
 
 def keep_floors(folder: Path, key: str, floors: NoiseFloors) -> None:
     """Beside and renamed, so that a kept file is a whole one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    staged = folder / f"{key}.{os.getpid()}.partial"
-    staged.write_text(floors.model_dump_json(), encoding="utf-8")
-    os.replace(staged, folder / f"{key}.json")  # noqa: PTH105
+    write_whole(folder / f"{key}.json", floors.model_dump_json().encode())
 
 
 def floors_key(reference: str, seed: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria
 
+from core.durable import write_whole
 from core.measure.evaluation_texts import EvaluationPrompt
 from core.worker.decoding import end_ids, prompt_ids
 from core.worker.loading import Loaded
@@ -150,8 +150,4 @@ def _read(path: Path, asked: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...]
 
 
 def _write(path: Path, answers: tuple[tuple[int, ...], ...]) -> None:
-    """Beside and renamed, so that a kept file is a whole one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".partial")
-    staged.write_text(json.dumps({"answers": answers}), encoding="utf-8")
-    os.replace(staged, path)  # noqa: PTH105
+    write_whole(path, json.dumps({"answers": answers}).encode())

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 import torch
 from pydantic import ValidationError
 
+from core.durable import write_whole
 from core.measure.passages import Row, reference_bytes
 from core.measure.results import Conditions
 from core.value import Received
@@ -283,9 +284,7 @@ def _raw(tensor: torch.Tensor) -> bytes:
 
 
 def _write_beside(path: Path, facts: ReferenceFacts) -> None:
-    staged = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    staged.write_text(facts.model_dump_json(), encoding="utf-8")
-    os.replace(staged, path)  # noqa: PTH105
+    write_whole(path, facts.model_dump_json().encode())
 
 
 def _paths(folder: Path, key: str) -> tuple[Path, Path]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.errors import BitpressError
 from core.models.gguf_file import GgufFacts
+from core.worker.template_limits import TemplateFaultError, apply_template
 
 _MARK = "bitpress-turn"
 _LEFTOVERS = ("vocab_file", "name_or_path", "is_local", "local_files_only", "model_type", "legacy", "gguf_file")
@@ -111,8 +112,8 @@ def _turn_end(tokenizer: Any) -> int | None:
         return None
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": _MARK}]
     try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except Exception:  # a foreign template may raise whatever it likes
+        text = str(apply_template(tokenizer, turns, tokenize=False))
+    except TemplateFaultError:
         return None
     _, mark, rest = text.rpartition(_MARK)
     if not mark:

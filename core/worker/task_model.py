@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 from core.errors import BitpressError
 from core.worker.decoding import end_ids
 from core.worker.loading import Loaded
+from core.worker.template_limits import limited
 
 CPU_LOGITS = 2**28
 CUDA_LOGITS = 2**31
@@ -36,6 +37,10 @@ class TaskModel(HFLM):
         self._item = torch.finfo(loaded.model.dtype).bits // 8
         self.truncated = 0
         """Requests that did not fit into the context; their beginning was cut off."""
+
+    def apply_chat_template(self, *args: Any, **options: Any) -> Any:
+        with limited():
+            return super().apply_chat_template(*args, **options)
 
     def _loglikelihood_tokens(self, requests: Any, *args: Any, **options: Any) -> Any:
         lengths = [len(context) + len(continuation) for _, context, continuation in requests]

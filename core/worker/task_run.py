@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.jobs.protocol import RunTasks, Stage
 from core.measure.results import Conditions
@@ -230,15 +230,8 @@ def _keep(command: RunTasks, task: AskedTask, found: Found) -> None:
     if path is None:
         return
     answers, conditions = found
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_suffix(".partial")
-    staged.write_text(
-        json.dumps(
-            {
-                "answers": [one.model_dump(mode="json") for one in answers],
-                "conditions": conditions.model_dump(mode="json"),
-            }
-        ),
-        encoding="utf-8",
-    )
-    os.replace(staged, path)  # noqa: PTH105
+    kept = {
+        "answers": [one.model_dump(mode="json") for one in answers],
+        "conditions": conditions.model_dump(mode="json"),
+    }
+    write_whole(path, json.dumps(kept).encode())

@@ -325,6 +325,7 @@ def test_that_the_real_worker_says_hello_with_the_libraries(tmp_path: Path) -> N
 
 def test_that_credentials_stay_out_of_the_worker_and_the_network_is_off() -> None:
     environment = {"HF_TOKEN": "secret", "AWS_SECRET_ACCESS_KEY": "x", "PATH": "/bin", "CUDA_VISIBLE_DEVICES": "1"}
+    environment |= {"NVIDIA_API_KEY": "secret", "XDG_SESSION_TOKEN": "secret", "BITPRESS_PASSWORD": "secret"}
     launch = default_launch(environment={**environment, "LC_ALL": "C", "BITPRESS_HOME": "/b"}, threads=3)
     assert "secret" not in json.dumps(dict(launch.environment))
     assert "AWS_SECRET_ACCESS_KEY" not in launch.environment

@@ -166,7 +166,7 @@ def test_that_a_disk_that_fails_leaves_the_earlier_preset(home: Home, monkeypatc
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_preset(home, "One", MINE.model_copy(update={"seed": 9}), replace=True)
     assert find_preset(home, "One").document == MINE

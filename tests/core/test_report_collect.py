@@ -30,7 +30,8 @@ from core.jobs.run import RunKind
 from core.jobs.snapshot import Phase
 from core.measure.results import plain
 from core.paths import Home
-from core.report.blocks import Code
+from core.report.blocks import Code, Facts
+from core.report.chapters.method import blocks as method_blocks
 from core.report.chapters.reproduce import blocks
 from core.report.collect import collect
 from core.report.data import Chapter, Level
@@ -74,6 +75,19 @@ def test_that_parameters_carry_their_titles_in_the_catalogues_order(home: Home) 
         ("Dampening", 0.01),
         ("Left as they are", ["lm_head"]),
     ]
+
+
+def test_that_what_was_made_smaller_after_memory_ran_out_stands_in_the_method_chapter(home: Home) -> None:
+    run = compress_run(1, INT4)
+    assert isinstance(run.result, dict)
+    parameters = {"group_size": 64, "actorder": "static", "dampening": 0.01, "ignore": ["lm_head"]}
+    used = {"method": INT4, "parameters": parameters, "calibration": {"samples": 128, "max_length": 256}, "seed": 9}
+    step = {"setting": "max_length", "title": "tokens per sample", "before": 512, "after": 256}
+    run = run.model_copy(update={"result": {**run.result, "recipe": used, "reductions": [step]}})
+    report = collect([1], MadeUpStore((run,)), home, sources=sources(), now=NOW)
+    assert report.runs[0].method.seed == 9, "what was done counts, not what was asked for"
+    rows = [row for block in method_blocks(report) if isinstance(block, Facts) for row in block.rows]
+    assert "tokens per sample 512 to 256" in dict(rows)["Made smaller"].text
 
 
 def test_that_a_method_which_the_catalogue_lost_still_shows_its_parameters(home: Home) -> None:

@@ -100,6 +100,22 @@ def test_that_the_script_holds_the_recipe_as_data(method):
         assert "TOKENS" not in found
 
 
+def test_that_a_run_that_had_to_do_with_less_is_repeated_as_it_was_done():
+    asked = recipe()
+    assert asked.calibration is not None
+    used = asked.model_copy(update={"calibration": asked.calibration.model_copy(update={"max_length": 77})})
+    run = run_of(asked)
+    with_less = {"recipe": used.model_dump(mode="json"), "reductions": [], "sequential_targets": ["Linear"]}
+    run = run.model_copy(update={"result": {**(run.result or {}), **with_less}})
+    found = python_script(run)
+    assert values(found)["TARGETS"] == ["Linear"]
+    assert values(found)["MAX_LENGTH"] == 77
+    assert '"sequential_targets": TARGETS,' in found
+    assert "--max-length 77" in command_line(run)
+    compile(found, "script", "exec")
+    assert "<targets>" not in python_script(run_of(asked))
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_that_no_name_becomes_code(name: str):
     hostile = run_of(recipe(ignore=["lm_head", name]), model=name, output=name)

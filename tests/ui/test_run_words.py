@@ -9,12 +9,19 @@ from core.measure.results import Conditions, EvaluationResult
 from core.measure.task_answers import Answered
 from core.measure.task_results import TaskResult
 from core.measure.task_statistics import TaskAnswers, compare, wilson
-from ui.pages.run_words import figures
+from ui.pages.run_words import figures, recipe_words
 
 
 def answers(name: str, right: str) -> TaskAnswers:
     found = [Answered(doc_id=n, doc_hash="h", answer=one, right=one == "+") for n, one in enumerate(right)]
     return TaskAnswers(name=name, path=f"/models/{name}", answers=tuple(found))
+
+
+def test_that_what_was_made_smaller_stands_beside_the_recipe():
+    step = {"setting": "max_length", "title": "tokens per sample", "before": 512, "after": 256}
+    run = a_run(1, kind=RunKind.COMPRESS, result={"reductions": [step]})
+    assert recipe_words(run).endswith("made smaller: tokens per sample 512 to 256")
+    assert "smaller" not in recipe_words(a_run(1, kind=RunKind.COMPRESS, result={}))
 
 
 def test_that_a_run_of_tasks_alone_shows_points_and_no_tokens():

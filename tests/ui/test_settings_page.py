@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPushButton, QSpinBox
 from pytestqt.qtbot import QtBot
 
+from core.care.check import Check, Outcome
 from core.settings import Settings
 from ui.forms.folder_list import FolderList
 from ui.pages.settings import SettingsPage
@@ -101,3 +103,30 @@ def test_that_folders_are_added_once_and_removed(qtbot: QtBot) -> None:
     with qtbot.waitSignal(page.changed) as told:
         qtbot.mouseClick(remove, Qt.MouseButton.LeftButton)
     assert told.args[0].watched_folders == (Path("/b"), Path("/c"))
+
+
+def test_that_the_machine_is_checked_on_request_and_the_list_is_copied_whole(qtbot: QtBot) -> None:
+    page = a_page(qtbot)
+    button = page.findChild(QPushButton, "settings.check")
+    copy = page.findChild(QPushButton, "settings.check.copy")
+    assert button is not None
+    assert copy is not None
+    assert copy.isHidden()
+    with qtbot.waitSignal(page.check_requested):
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    page.machine.show_checking()
+    assert not button.isEnabled()
+    page.machine.show_checks(
+        (
+            Check(name="GPU", outcome=Outcome.ATTENTION, found="<b>None</b>.", advice="Look."),
+            Check(name="Memory", outcome=Outcome.OK, found="Enough."),
+        )
+    )
+    assert button.isEnabled()
+    shown = {label.text() for label in page.machine.findChildren(QLabel)}
+    assert {"attention", "GPU", "<b>None</b>. Look.", "ok", "Memory", "Enough."} <= shown
+    qtbot.mouseClick(copy, Qt.MouseButton.LeftButton)
+    assert QGuiApplication.clipboard().text().splitlines() == [
+        "attention  GPU: <b>None</b>. Look.",
+        "ok         Memory: Enough.",
+    ]

@@ -14,6 +14,7 @@ from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
 from ui.widgets.fact_list import FactList
 from ui.widgets.plain import PlainLabel
+from ui.widgets.problem_card import ProblemCard
 from ui.widgets.remark_list import Line, RemarkList
 from ui.widgets.sample_view import SampleView
 from ui.widgets.spark_line import SparkLine
@@ -89,6 +90,17 @@ def test_that_a_problem_tells_what_to_do_and_folds_its_details(qtbot: QtBot) -> 
     qtbot.mouseClick(copy, Qt.MouseButton.LeftButton)
     assert "(truncated)" in QGuiApplication.clipboard().text()
     dialog.close()
+
+
+def test_that_a_problem_on_a_page_can_be_copied_whole(qtbot: QtBot) -> None:
+    card = ProblemCard("card")
+    qtbot.addWidget(card)
+    card.show_problem(Problem(code="disk-full", message="The disk is full.", hint="Free some.", details="Traceback"))
+    copy = card.findChild(QPushButton, "card.copy")
+    assert copy is not None
+    assert copy.text() == "Copy details"
+    qtbot.mouseClick(copy, Qt.MouseButton.LeftButton)
+    assert QGuiApplication.clipboard().text() == "The disk is full.\n\nFree some.\n\n(disk-full)\n\nTraceback"
 
 
 def test_that_samples_are_shown_token_by_token_even_beyond_the_basic_plane(qtbot: QtBot) -> None:

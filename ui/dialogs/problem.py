@@ -12,10 +12,11 @@ from ui.widgets.plain import PlainLabel
 
 
 class ProblemDialog(QDialog):
-    """Shows one problem; the details are folded away at first."""
+    """Shows one problem; the details are folded away at first. `chosen` tells whether its action was."""
 
-    def __init__(self, problem: Problem, parent: QWidget | None = None) -> None:
+    def __init__(self, problem: Problem, parent: QWidget | None = None, action: str = "") -> None:
         super().__init__(parent)
+        self.chosen = False
         self._problem = problem
         self.setObjectName("problem")
         self.setWindowTitle("Bitpress")
@@ -43,8 +44,11 @@ class ProblemDialog(QDialog):
         self._unfold.setCheckable(True)
         self._unfold.setVisible(bool(problem.details))
         self._unfold.toggled.connect(self._show_details)
-        copy = quiet_button("Copy", "problem.copy")
+        copy = quiet_button("Copy details", "problem.copy")
         copy.clicked.connect(self._copy)
+        act = quiet_button(action, "problem.action")
+        act.setVisible(bool(action))
+        act.clicked.connect(self._act)
         close = primary_button("Close", "problem.close")
         close.setDefault(True)
         close.clicked.connect(self.accept)
@@ -53,6 +57,7 @@ class ProblemDialog(QDialog):
         row.addWidget(self._unfold)
         row.addWidget(copy)
         row.addStretch(1)
+        row.addWidget(act)
         row.addWidget(close)
         column.addLayout(row)
 
@@ -60,14 +65,16 @@ class ProblemDialog(QDialog):
         self._details.setVisible(shown)
         self.adjustSize()
 
+    def _act(self) -> None:
+        self.chosen = True
+        self.accept()
+
     def _copy(self) -> None:
-        problem = self._problem
-        parts = (problem.message, problem.hint, f"({problem.code})", problem.details)
-        QGuiApplication.clipboard().setText("\n\n".join(part for part in parts if part))
+        QGuiApplication.clipboard().setText(self._problem.text)
 
 
-def show_problem(parent: QWidget | None, problem: Problem) -> ProblemDialog:
-    """Open the dialog over `parent` without stopping the event loop."""
-    dialog = ProblemDialog(problem, parent)
+def show_problem(parent: QWidget | None, problem: Problem, action: str = "") -> ProblemDialog:
+    """Open the dialog over `parent` without stopping the event loop. `action` names a second way out."""
+    dialog = ProblemDialog(problem, parent, action)
     dialog.open()
     return dialog

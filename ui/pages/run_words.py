@@ -12,6 +12,7 @@ from core.jobs.snapshot import JobSnapshot, Phase
 from core.measure.rehearsed import Rehearsed
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
 from core.measure.sensitivity_values import SensitivityResult
+from core.plan.history import kept_recipe, reductions_of
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
 from ui.models.calibration_words import joined
@@ -80,7 +81,7 @@ def proof_of(run: Run) -> ProofResult | None:
 
 def recipe_words(run: Run) -> str:
     """The settings in one line: group 128, static ordering, 256 samples of self-made chat."""
-    settings = run.settings.get("recipe", run.settings)
+    settings = kept_recipe(run)
     if not isinstance(settings, dict):
         return ""
     parts: list[str] = []
@@ -90,6 +91,8 @@ def recipe_words(run: Run) -> str:
     calibration = settings.get("calibration")
     if isinstance(calibration, dict):
         parts.append(_calibration_words(calibration))
+    if reductions := reductions_of(run):
+        parts.append(f"made smaller: {', '.join(reduction.words for reduction in reductions)}")
     prompt = settings.get("prompt")
     if run.kind is RunKind.COMPARE and isinstance(prompt, str):
         parts.append(f"“{shortened(prompt, 60)}”")

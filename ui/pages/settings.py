@@ -11,6 +11,7 @@ from core.settings import Settings
 from ui.forms.setting_field import SettingField
 from ui.widgets.card import Card
 from ui.widgets.column import ScrollColumn
+from ui.widgets.machine_card import MachineCard
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
 
@@ -18,9 +19,10 @@ _WIDTH = 820
 
 
 class SettingsPage(Page):
-    """value(), set_value(), and `changed` with the new Settings after each edit."""
+    """value(), set_value(), and `changed` with the new Settings after each edit; `machine` shows the checks."""
 
     changed = Signal(object)
+    check_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Settings", parent)
@@ -55,10 +57,14 @@ class SettingsPage(Page):
         grid.setColumnMinimumWidth(1, 380)
         card.body.addLayout(grid)
         scroll = ScrollColumn()
-        row = QHBoxLayout()
-        row.addWidget(card, 100)
-        row.addStretch(1)
-        scroll.body.addLayout(row)
+        self.machine = MachineCard()
+        self.machine.setMaximumWidth(_WIDTH)
+        self.machine.check_requested.connect(self.check_requested)
+        for one in (card, self.machine):
+            row = QHBoxLayout()
+            row.addWidget(one, 100)
+            row.addStretch(1)
+            scroll.body.addLayout(row)
         scroll.body.addStretch(1)
         self.body.addWidget(scroll, 1)
         self.set_value(self._settings)

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QPlainTextEdit, QTextEdit, QWidget
 from typing_extensions import override
 
 from ui.theme import theme_of
+from ui.widgets.plain import harmless
 
 _FRAME = 9
 """Pixels of border, padding and document margin on each side of a text field."""
@@ -40,12 +41,13 @@ class AnswerText(QWidget):
         follows = bar.value() >= bar.maximum() - 2
         cursor = QTextCursor(self._text.document())
         cursor.movePosition(QTextCursor.MoveOperation.End)
-        cursor.insertText(piece)
+        cursor.insertText(harmless(piece))
         if follows:
             bar.setValue(bar.maximum())
 
     def show_text(self, text: str) -> None:
         """Replaces everything; the same text again changes nothing."""
+        text = harmless(text)
         if text != self._text.toPlainText():
             self._text.setPlainText(text)
 

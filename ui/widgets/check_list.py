@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QWidget
 
@@ -9,6 +12,18 @@ from core.measure.results import ProofCheck
 from ui.tone import Tone
 from ui.widgets.plain import PlainLabel
 from ui.widgets.tag import Tag
+
+_TONES = {True: Tone.DONE, False: Tone.FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One check: a word for how it went, the word's meaning, the check's name and what was found."""
+
+    outcome: str
+    tone: Tone
+    name: str
+    detail: str
 
 
 class CheckList(QWidget):
@@ -24,19 +39,28 @@ class CheckList(QWidget):
         self._rows: list[tuple[Tag, PlainLabel, PlainLabel]] = []
 
     def show_checks(self, checks: tuple[ProofCheck, ...]) -> None:
+        """Replaces the rows by those of a proof."""
+        self.show_rows(
+            tuple(
+                Row("passed" if check.passed else "failed", _TONES[check.passed], check.name, check.detail)
+                for check in checks
+            )
+        )
+
+    def show_rows(self, rows: Sequence[Row]) -> None:
         """Replaces the rows."""
         top = Qt.AlignmentFlag.AlignTop
-        while len(self._rows) < len(checks):
-            row = (Tag(), PlainLabel("", "small", wrap=False), PlainLabel("", "note"))
-            for column, widget in enumerate(row):
+        while len(self._rows) < len(rows):
+            made = (Tag(), PlainLabel("", "small", wrap=False), PlainLabel("", "note"))
+            for column, widget in enumerate(made):
                 self._grid.addWidget(widget, len(self._rows), column, *(() if column == 2 else (top,)))
-            self._rows.append(row)
+            self._rows.append(made)
         for index, (tag, name, detail) in enumerate(self._rows):
-            shown = index < len(checks)
+            shown = index < len(rows)
             for widget in (tag, name, detail):
                 widget.setVisible(shown)
             if shown:
-                check = checks[index]
-                tag.show_tag("passed" if check.passed else "failed", Tone.DONE if check.passed else Tone.FAILED)
-                name.setText(check.name)
-                detail.setText(check.detail)
+                row = rows[index]
+                tag.show_tag(row.outcome, row.tone)
+                name.setText(row.name)
+                detail.setText(row.detail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtGui import QFontDatabase
+from PySide6.QtGui import QFontDatabase, QGuiApplication
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
 
 from core.errors import Problem
@@ -37,7 +37,10 @@ class ProblemCard(Card):
         row = QHBoxLayout()
         row.setSpacing(12)
         row.addWidget(self._message, 1)
+        copy = link_button("Copy details", f"{name}.copy")
+        copy.clicked.connect(self._copy)
         row.addWidget(self._unfold)
+        row.addWidget(copy)
         self.body.setSpacing(4)
         self.body.addLayout(row)
         self.body.addWidget(self._hint)
@@ -60,6 +63,10 @@ class ProblemCard(Card):
         self._unfold.setVisible(bool(problem.details))
         self._unfold.setChecked(False)
         self.setAccessibleName(f"{problem.message} {problem.hint}".strip())
+
+    def _copy(self) -> None:
+        if self._problem is not None:
+            QGuiApplication.clipboard().setText(self._problem.text)
 
     def _show_details(self, shown: bool) -> None:
         self._details.setVisible(shown)

@@ -75,6 +75,9 @@ def _facts(method: MethodFacts) -> list[tuple[str, Cell]]:
     if method.weight_bits is not None:
         activations = "as they were" if method.activation_bits is None else f"{method.activation_bits} bits"
         rows.append(("Weights, activations", Cell(text=f"{method.weight_bits} bits, {activations}")))
+    if method.reductions:
+        said = f"Memory ran out, so it was tried again with less: {'; '.join(method.reductions)}."
+        rows.append(("Made smaller", Cell(text=said)))
     if method.runs_in:
         rows.append(("Runs in", Cell(text=" ".join(method.runs_in))))
     rows += [("Source", Cell(text=source.title, note=source.url)) for source in method.sources]

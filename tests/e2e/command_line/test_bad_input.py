@@ -156,6 +156,7 @@ def test_that_an_unknown_model_is_answered_with_the_nearest_name(fresh: Bitpress
         (["plan", *GPTQ, "--set", "dampening_frac=7"], "bad-parameter", ["dampening_frac", "from 0", "to 1"]),
         (["plan", *GPTQ, "--set", "group_size"], "bad-setting", ["NAME=VALUE"]),
         (["compress", *FP8, "--device", "gpu"], "bad-device", ["cuda:0"]),
+        (["compress", *FP8, "--memory-limit", "lots"], "bad-memory-limit", ["lots", "8GB"]),
         (["evaluate", "MODEL", "--gate", "lossless"], "unknown-gate", ["lossless", "near-lossless"]),
         (["sweep", "--methods", "fp8-dynamic,gptq-w4a"], "unknown-method", ["Did you mean gptq-w4a16?"]),
         (["bench", "--engine", "llama.cpp"], "unknown-engine", ["llama.cpp"]),

@@ -1,0 +1,116 @@
+"""A compression, tried again with less where memory ran out and the user allowed that; each try is a fresh process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import Problem
+from core.jobs.out_of_memory import OUT_OF_MEMORY, on_device, with_estimate
+from core.jobs.protocol import AnyEvent, Compress, Finished, FinishReason, Warned
+from core.jobs.work import WorkContext, one_worker
+from core.plan.estimates import Estimates
+from core.plan.reductions import MOST_TRIES, Effort, Reduction, smaller
+
+CommandOf = Callable[[Effort], Compress]
+
+
+@dataclass(slots=True)
+class Tries:
+    """How it went: the effort that counts in the end, and what was made smaller on the way, in order."""
+
+    effort: Effort
+    allowed: bool = False
+    needs: Estimates | None = None
+    reductions: tuple[Reduction, ...] = ()
+    count: int = 1
+
+
+async def compress_with_less(
+    context: WorkContext, tries: Tries, command: CommandOf, staging: Path, tokens_file: Path
+) -> AsyncIterator[AnyEvent]:
+    """The events of every try, each with a plan of its own; one finished, the last one's.
+
+    A warning `tried-with-less` says what changes. A try with less that fails for another reason ends it with the lack
+    of memory that led to it: the settings that the user chose did not fail for that reason.
+    """
+    lack: Problem | None = None
+    while True:
+        wanted = command(tries.effort)
+        failed: Finished | None = None
+        async for event in one_worker(context, wanted):
+            if isinstance(event, Finished) and event.reason is FinishReason.FAILED:
+                failed = event
+            else:
+                yield event
+        if failed is None or failed.problem is None:
+            return
+        if failed.problem.code != OUT_OF_MEMORY:
+            yield failed if lack is None else _with(failed, _failed_otherwise(lack, failed.problem))
+            return
+        lack = failed.problem
+        step = await asyncio.to_thread(_next, tries, wanted, lack, tokens_file)
+        if step is None:
+            told = lack if tries.needs is None else with_estimate(lack, tries.needs)
+            yield _with(failed, _after_all(told, tries))
+            return
+        context.check()
+        # A worker that was killed has left it behind.
+        await asyncio.to_thread(shutil.rmtree, staging, True)
+        tries.effort, changed = step
+        tries.count += 1
+        tries.reductions = (*tries.reductions, *changed)
+        yield Warned(
+            job=context.job,
+            time=time.time(),
+            code="tried-with-less",
+            message=f"{lack.message} Try {tries.count} goes with less: {_listed(changed)}.",
+        )
+
+
+def _next(
+    tries: Tries, wanted: Compress, lack: Problem, tokens_file: Path
+) -> tuple[Effort, tuple[Reduction, ...]] | None:
+    if not tries.allowed or tries.count >= MOST_TRIES or wanted.stream:
+        return None
+    return smaller(
+        tries.effort,
+        [modifier.name for modifier in wanted.modifiers],
+        tried=tries.count,
+        longest=_longest(tokens_file),
+        on_device=on_device(lack),
+    )
+
+
+def _longest(tokens_file: Path) -> int | None:
+    """Tokens of the longest sample that was drawn; None where the job did not come so far."""
+    try:
+        rows = json.loads(tokens_file.read_text(encoding="utf-8"))["input_ids"]
+        return max(map(len, rows), default=0) or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _after_all(problem: Problem, tries: Tries) -> Problem:
+    if tries.count == 1:
+        return problem
+    said = f"It was tried {tries.count} times, with less each time: {_listed(tries.reductions)}."
+    return problem.model_copy(update={"message": f"{problem.message} {said}"})
+
+
+def _failed_otherwise(lack: Problem, problem: Problem) -> Problem:
+    said = f"A try with less failed in another way: {problem.message}"
+    return lack.model_copy(update={"message": f"{lack.message} {said}", "details": problem.details})
+
+
+def _with(failed: Finished, problem: Problem) -> Finished:
+    return failed.model_copy(update={"problem": problem})
+
+
+def _listed(reductions: Sequence[Reduction]) -> str:
+    return "; ".join(reduction.words for reduction in reductions)
