@@ -13,7 +13,7 @@ from app.engine import Engine, free_name
 from app.installed_version import installed_version
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError, Problem
-from core.jobs.compression import Compression, compression
+from core.jobs.order import CompressOrder, kept_order
 from core.jobs.protocol import SurveyModel
 from core.jobs.run import NewRun, Run, RunKind
 from core.methods.catalogue import find
@@ -140,8 +140,12 @@ def require_runnable(planned: Planned) -> None:
         )
 
 
-async def start_compression(engine: Engine, planned: Planned) -> Run:
-    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it."""
+async def start_compression(engine: Engine, planned: Planned, *, attended: bool = False, later: bool = False) -> Run:
+    """Put a planned compression into the queue. Raises BitpressError `blocked` where preflight forbids it.
+
+    `attended` is for one who asks again by himself when the process dies; `later` leaves it to the next window or
+    `bitpress queue run`.
+    """
     require_runnable(planned)
     method = find(planned.recipe.method)
     answers = None
@@ -161,18 +165,20 @@ async def start_compression(engine: Engine, planned: Planned) -> Run:
             "findings": [finding.model_dump(mode="json") for finding in planned.findings],
         },
         output=str(planned.output),
+        order=kept_order(
+            CompressOrder(
+                model=planned.model.path,
+                original_bytes=planned.model.bytes,
+                output=planned.output,
+                recipe=planned.recipe,
+                answers=answers,
+                original_sha256=planned.survey.fingerprint if planned.survey else None,
+                device=engine.settings.device,
+                app_version=installed_version(),
+                retry_smaller=engine.settings.retry_smaller,
+                estimates=planned.estimates,
+            )
+        ),
+        attended=attended,
     )
-    wanted = Compression(
-        model=planned.model.path,
-        original_bytes=planned.model.bytes,
-        output=planned.output,
-        method=method,
-        recipe=planned.recipe,
-        answers=answers,
-        original_sha256=planned.survey.fingerprint if planned.survey else None,
-        device=engine.settings.device,
-        app_version=installed_version(),
-        retry_smaller=engine.settings.retry_smaller,
-        estimates=planned.estimates,
-    )
-    return await engine.queue.submit(new, compression(wanted))
+    return await (engine.queue.put(new) if later else engine.queue.submit(new))

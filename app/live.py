@@ -90,7 +90,7 @@ class Live:
         question = QMessageBox(
             QMessageBox.Icon.Question,
             "A job is running",
-            "Closing Bitpress cancels the running job; nothing half written is kept.",
+            "Closing Bitpress cancels the running job; nothing half written is kept. What waits stays in the queue.",
             parent=self._shell.window,
         )
         question.setObjectName("closing.question")

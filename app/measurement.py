@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from app.calibration import answers_folder, pinned
 from app.compression import survey_of
@@ -13,11 +14,11 @@ from core.calibration.spec import CalibrationSpec
 from core.engines.loopback import loopback_endpoint
 from core.engines.offered import VLLM
 from core.errors import BitpressError
-from core.jobs import serving, work
+from core.jobs import serving
 from core.jobs.comparison import Contender, comparison
+from core.jobs.order import BenchmarkOrder, EvaluateOrder, Order, ProveOrder, SensitivityOrder, kept_order
 from core.jobs.protocol import MeasureSensitivity, Prove
 from core.jobs.run import NewRun, Run, RunKind
-from core.jobs.sensitivity import sensitivity
 from core.jobs.task_evaluation import task_evaluation
 from core.measure.assignment import budget_bytes, least_bytes, read_budget, require_room, uniform_bytes
 from core.measure.fetched_texts import place
@@ -43,29 +44,43 @@ LOADED_OVER_STORED = 2.5
 
 
 async def start_evaluation(
-    engine: Engine, *, original: LocalModel, others: Sequence[LocalModel], suite: EvaluationSuite
+    engine: Engine,
+    *,
+    original: LocalModel,
+    others: Sequence[LocalModel],
+    suite: EvaluationSuite,
+    attended: bool = False,
 ) -> Run:
     """Score the original and the others on the same tokens, and let them answer the suite's tasks.
 
+    `attended` is as in `start_compression`.
     Raises BitpressError for a task that cannot be asked and a text that was not fetched, before anything runs.
     """
     cache = str(engine.home.root / "cache" / "evaluation")
     paths = [str(model.path) for model in others]
-    asked = _asked(RunKind.EVALUATE, "Evaluation", (original, *others), {"suite": suite.model_dump(mode="json")})
+    settings: dict[str, object] = {"suite": suite.model_dump(mode="json")}
     suite = suite.model_copy(update={"texts": tuple(place(text, engine.home) for text in suite.texts)})
-    if suite.tasks:
-        tasks = await asyncio.to_thread(find_tasks, suite.tasks)
-        return await engine.queue.submit(
-            asked,
-            task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=engine.settings.device),
-        )
+    order = EvaluateOrder(
+        original=str(original.path), others=tuple(paths), suite=suite, cache=cache, device=engine.settings.device
+    )
+    # A task's file may change before another window would read it.
+    kept = None if any(Path(task).exists() for task in suite.tasks) else order
+    asked = _asked(RunKind.EVALUATE, "Evaluation", (original, *others), settings, kept, attended=attended)
+    if not suite.tasks:
+        return await engine.queue.submit(asked)
+    tasks = await asyncio.to_thread(find_tasks, suite.tasks)
     return await engine.queue.submit(
-        asked, work.evaluation(str(original.path), paths, suite, cache=cache, device=engine.settings.device)
+        asked, task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=order.device)
     )
 
 
 async def start_benchmark(
-    engine: Engine, *, models: Sequence[LocalModel], suite: BenchmarkSuite, api_key: str = ""
+    engine: Engine,
+    *,
+    models: Sequence[LocalModel],
+    suite: BenchmarkSuite,
+    api_key: str = "",
+    attended: bool = False,
 ) -> Run:
     """Measure speed and memory in the suite's engine, one model after the other, each in a process of its own.
 
@@ -74,18 +89,18 @@ async def start_benchmark(
     """
     if suite.engine == "endpoint":
         return await _start_endpoint(engine, models, suite, api_key)
-    paths, device = [str(model.path) for model in models], engine.settings.device
-    if suite.engine == "transformers":
-        job = work.benchmark(paths, suite, device=device)
-    elif suite.engine == VLLM:
-        job = serving.serving(paths, suite, engine_place(engine.home, VLLM), device=device)
-    else:
+    if suite.engine not in ("transformers", VLLM):
         raise BitpressError(
             "unknown-engine", f"There is no engine {suite.engine!r}.", f"Engines are transformers, {VLLM} and endpoint."
         )
-    return await engine.queue.submit(
-        _asked(RunKind.BENCHMARK, "Benchmark", models, {"suite": suite.model_dump(mode="json")}), job
+    order = BenchmarkOrder(
+        models=tuple(str(model.path) for model in models),
+        suite=suite,
+        place=engine_place(engine.home, VLLM) if suite.engine == VLLM else None,
+        device=engine.settings.device,
     )
+    settings: dict[str, object] = {"suite": suite.model_dump(mode="json")}
+    return await engine.queue.submit(_asked(RunKind.BENCHMARK, "Benchmark", models, settings, order, attended=attended))
 
 
 async def _start_endpoint(engine: Engine, models: Sequence[LocalModel], suite: BenchmarkSuite, api_key: str) -> Run:
@@ -144,24 +159,20 @@ async def start_sensitivity(
         "budget": budget.strip(),
         "budget_bytes": limit,
     }
-    return await engine.queue.submit(
-        _asked(RunKind.SENSITIVITY, "Sensitivity", (model,), settings),
-        sensitivity(
-            lambda context: MeasureSensitivity(
-                job=context.job,
-                model=str(model.path),
-                schemes=tuple(wanted),
-                group_size=chosen,
-                ignore=ignore,
-                calibration=spec,
-                answers=str(answers_folder(engine, model)) if spec.has_self_chat else None,
-                tokens=tokens,
-                cache=str(engine.home.root / "cache" / "sensitivity"),
-                device=engine.settings.device,
-            ),
-            limit,
-        ),
+    command = MeasureSensitivity(
+        job="",
+        model=str(model.path),
+        schemes=tuple(wanted),
+        group_size=chosen,
+        ignore=ignore,
+        calibration=spec,
+        answers=str(answers_folder(engine, model)) if spec.has_self_chat else None,
+        tokens=tokens,
+        cache=str(engine.home.root / "cache" / "sensitivity"),
+        device=engine.settings.device,
     )
+    order = SensitivityOrder(command=command, budget=limit)
+    return await engine.queue.submit(_asked(RunKind.SENSITIVITY, "Sensitivity", (model,), settings, order))
 
 
 async def start_comparison(engine: Engine, *, models: Sequence[LocalModel], prompt: str, sampling: Sampling) -> Run:
@@ -180,21 +191,18 @@ async def start_proof(engine: Engine, *, artifact: LocalModel, original: LocalMo
     manifest = read_manifest(artifact.path)
     expected, bound = _promised(manifest)
     source = str(original.path) if original else (manifest.made_from if manifest else None)
-    return await engine.queue.submit(
-        _asked(RunKind.PROVE, "Proof", (artifact,) if original is None else (original, artifact), {}),
-        work.single_command(
-            lambda context: Prove(
-                job=context.job,
-                original=source,
-                artifact=str(artifact.path),
-                expected_modules=manifest.expected_modules if manifest else (),
-                pruned_modules=manifest.pruned_modules if manifest else (),
-                expected=expected,
-                kl_bound=bound,
-                device=engine.settings.device,
-            )
-        ),
+    command = Prove(
+        job="",
+        original=source,
+        artifact=str(artifact.path),
+        expected_modules=manifest.expected_modules if manifest else (),
+        pruned_modules=manifest.pruned_modules if manifest else (),
+        expected=expected,
+        kl_bound=bound,
+        device=engine.settings.device,
     )
+    models = (artifact,) if original is None else (original, artifact)
+    return await engine.queue.submit(_asked(RunKind.PROVE, "Proof", models, {}, ProveOrder(command=command)))
 
 
 def _promised(manifest: Manifest | None) -> tuple[Expected, float]:
@@ -209,11 +217,21 @@ def _promised(manifest: Manifest | None) -> tuple[Expected, float]:
     return Expected(), 1.0
 
 
-def _asked(kind: RunKind, title: str, models: Sequence[LocalModel], settings: dict[str, object]) -> NewRun:
+def _asked(
+    kind: RunKind,
+    title: str,
+    models: Sequence[LocalModel],
+    settings: dict[str, object],
+    order: Order | None = None,
+    *,
+    attended: bool = False,
+) -> NewRun:
     return NewRun(
         kind=kind,
         title=title,
         models=tuple(str(model.path) for model in models),
         model_name=models[0].name,
         settings=settings,
+        order=None if order is None else kept_order(order),
+        attended=attended,
     )

@@ -7,8 +7,9 @@ from dataclasses import replace
 from app.calibration import answers_folder
 from app.compression import Planned, require_runnable
 from app.engine import Engine
+from core.jobs.order import RehearseOrder, kept_order
 from core.jobs.protocol import FinishReason
-from core.jobs.rehearsal import Rehearsal, rehearsal, rehearsal_output
+from core.jobs.rehearsal import rehearsal_output
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import JobSnapshot
 from core.measure.rehearsed import Rehearsed
@@ -36,16 +37,19 @@ async def start_rehearsal(engine: Engine, planned: Planned) -> Run:
         settings={"recipe": planned.recipe.model_dump(mode="json")},
         # Never made: its name lets a run that lost its power be tidied up after.
         output=str(rehearsal_output(planned.output)),
+        order=kept_order(
+            RehearseOrder(
+                model=planned.model.path,
+                output=planned.output,
+                recipe=planned.recipe,
+                answers=answers,
+                device=engine.settings.device,
+            )
+        ),
+        # The plan that it was made for is gone with its process.
+        attended=True,
     )
-    wanted = Rehearsal(
-        model=planned.model.path,
-        output=planned.output,
-        method=method,
-        recipe=planned.recipe,
-        answers=answers,
-        device=engine.settings.device,
-    )
-    return await engine.queue.submit(new, rehearsal(wanted))
+    return await engine.queue.submit(new)
 
 
 def rehearsed_of(snapshot: JobSnapshot) -> Rehearsed | None:

@@ -9,7 +9,7 @@ from threading import Event
 
 from app.engine import Engine
 from core.errors import BitpressError
-from core.jobs import work
+from core.jobs.order import ImportOrder, kept_order
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import JobSnapshot
 from core.models import starter
@@ -44,8 +44,8 @@ async def start_import(engine: Engine, *, source: Path, output: Path) -> Run:
             models=(str(source),),
             model_name=output.name,
             output=str(output),
-        ),
-        work.import_gguf(source, output),
+            order=kept_order(ImportOrder(source=source, output=output)),
+        )
     )
 
 

@@ -241,7 +241,7 @@ class _Sweep:
         try:
             # Planned again: the disk and the memory are not what they were before the rows above it.
             planned, _ = await self._plan(row, inside, place)
-            run = await start_compression(self._engine, planned)
+            run = await start_compression(self._engine, planned, attended=True)
         except BitpressError as error:
             await self._fail(key, error.problem)
             return
@@ -264,7 +264,9 @@ class _Sweep:
             # Somebody removed or changed it in the meantime.
             await self._fail(row.key, error.problem)
             return
-        run = await start_evaluation(self._engine, original=self._original, others=[pressed], suite=suite)
+        run = await start_evaluation(
+            self._engine, original=self._original, others=[pressed], suite=suite, attended=True
+        )
         await self._keep(evaluations=(*self._record.evaluations, run.id))
         self._tell(f"Measuring {row.label}")
         snapshot = await self._watch.run(run)
@@ -284,7 +286,7 @@ class _Sweep:
             todo.insert(0, self._original)
         while todo:
             try:
-                run = await start_benchmark(self._engine, models=todo, suite=suite)
+                run = await start_benchmark(self._engine, models=todo, suite=suite, attended=True)
             except BitpressError as error:
                 # An engine that is not there: what was pressed and measured is worth having all the same.
                 await self._note(self._original, error.problem)

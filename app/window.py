@@ -74,6 +74,7 @@ async def serve(window: MainWindow, factories: PageFactories) -> int:
     # After Live, which may ask and then ignore the event.
     window.closing.connect(close)
     factories.bind(window, shell)
+    shell.engine.queue.carry_on()
     try:
         await closed.wait()
     finally:

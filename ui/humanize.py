@@ -117,6 +117,7 @@ def reason_text(reason: FinishReason) -> tuple[str, Tone]:
         FinishReason.COMPLETED: ("done", Tone.DONE),
         FinishReason.CANCELLED: ("cancelled", Tone.NEUTRAL),
         FinishReason.FAILED: ("failed", Tone.FAILED),
+        FinishReason.INTERRUPTED: ("interrupted", Tone.FAILED),
     }[reason]
 
 

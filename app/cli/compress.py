@@ -19,6 +19,7 @@ from app.cli.findings import (
     tell_before_start,
 )
 from app.cli.output import BLOCKED, DONE, FAILED, Output
+from app.cli.queue import say_queued
 from app.cli.session import follow, followed, serve
 from app.engine import Engine
 from core.errors import BitpressError
@@ -58,6 +59,9 @@ OutputFolder = Annotated[Path | None, typer.Option("--output", help="The folder 
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")]
 Fix = Annotated[
     bool, typer.Option("--fix", help="Take over what mends each finding that blocks, and say what was changed.")
+]
+Later = Annotated[
+    bool, typer.Option("--later", help="Only put it into the queue: an open window or `bitpress queue run` does it.")
 ]
 Rehearse = Annotated[
     bool, typer.Option("--rehearse", help="Go the whole way on one layer and a few samples, in a few seconds.")
@@ -182,6 +186,7 @@ def compress(
     output_folder: OutputFolder = None,
     device: Device = None,
     fix: Fix = False,
+    later: Later = False,
     retry_smaller: RetrySmaller = False,
     memory_limit: MemoryLimit = None,
     as_json: Json = False,
@@ -218,7 +223,10 @@ def compress(
             raise require_usable(output, error) from error
         say_mended(output, mended)
         tell_before_start(output, planned)
-        run = await start_compression(engine, planned)
+        run = await start_compression(engine, planned, later=later)
+        if later:
+            say_queued(output, run)
+            return DONE
         result: dict[str, Any] = (await follow(engine, run, output)).result
         output.result({"run": run.id, **result})
         from ui.humanize import bytes_text, duration_text

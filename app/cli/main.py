@@ -22,6 +22,7 @@ from app.cli import (
     measure,
     models,
     presets,
+    queue,
     report,
     runs,
     sensitivity,
@@ -63,6 +64,7 @@ app.command("deploy")(deploy.deploy)
 app.command("runs")(runs.list_runs)
 app.command("show")(runs.show)
 app.command("report")(report.report)
+app.add_typer(queue.commands, name="queue")
 app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 app.add_typer(gates.commands, name="gates")

@@ -49,6 +49,7 @@ STATUSES = {
     "unknown-preset": WRONG_USAGE,
     "unknown-text": WRONG_USAGE,
     "needs-model": WRONG_USAGE,
+    "bad-time": WRONG_USAGE,
     "nothing-to-plan": WRONG_USAGE,
     "bad-figure": WRONG_USAGE,
     "bad-capability": WRONG_USAGE,
@@ -57,6 +58,9 @@ STATUSES = {
     "budget-too-small": BLOCKED,
     "output-exists": BLOCKED,
     "no-room": BLOCKED,
+    "not-queued": BLOCKED,
+    "goes-round": BLOCKED,
+    "cannot-repeat": BLOCKED,
     "cancelled": CANCELLED,
 }
 """Exit statuses by the problem's code; every other problem is a failure."""
@@ -130,6 +134,8 @@ async def followed(engine: Engine, run: Run, output: Output) -> JobSnapshot:
             output.event(snapshot, event)  # type: ignore[arg-type]
 
     unsubscribe = engine.queue.subscribe(heard)
+    if (other := await asyncio.to_thread(engine.queue.in_the_way, run.id)) is not None:
+        output.note(f"Waiting for run {other}, which another window or terminal runs.")
     try:
         snapshot = await engine.queue.wait(run.id)
     except asyncio.CancelledError:

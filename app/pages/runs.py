@@ -7,13 +7,14 @@ from pathlib import Path
 
 from PySide6.QtGui import QGuiApplication
 
+from app.again import asked_again
 from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from core.care.log_files import end_of_log
 from core.jobs.journal import replay
-from core.jobs.protocol import AnyEvent
+from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.jobs.work import LOG_FILE
@@ -36,7 +37,7 @@ class RunsBinding:
         self._shell = shell
         self._selected: int | None = None
         page.selected.connect(self._open)
-        page.cancel_requested.connect(lambda run: shell.tasks.start(f"cancel-{run}", shell.engine.queue.cancel(run)))
+        page.cancel_requested.connect(lambda run: shell.tasks.start(f"cancel-{run}", self._cancel(run)))
         page.retry_requested.connect(lambda run: shell.tasks.start("retry", self._again(run)))
         page.rerun_requested.connect(self._with_changes)
         page.show_folder_requested.connect(self._show_folder)
@@ -101,10 +102,17 @@ class RunsBinding:
 
     async def _again(self, run_id: int) -> None:
         run = self._shell.run(run_id)
-        if run is None or run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE):
+        if run is None:
+            return
+        engine = self._shell.engine
+        if run.order is not None and (
+            run.reason is FinishReason.INTERRUPTED or run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE)
+        ):
+            await self._show_started(await engine.queue.submit(await asked_again(engine, run)))
+            return
+        if run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE):
             return
         recipe = Recipe.model_validate(run.settings["recipe"])
-        engine = self._shell.engine
         planned = await plan_compression(
             engine,
             model=await asyncio.to_thread(engine.model, run.models[0]),
@@ -114,9 +122,16 @@ class RunsBinding:
             seed=recipe.seed,
         )
         start = start_compression if run.kind is RunKind.COMPRESS else start_rehearsal
-        started = await start(engine, planned)
+        await self._show_started(await start(engine, planned))
+
+    async def _show_started(self, started: Run) -> None:
         await self._shell.read_runs()
         self._page.select(started.id)
+
+    async def _cancel(self, run_id: int) -> None:
+        await self._shell.engine.queue.cancel(run_id)
+        # Of a run that is not this window's the queue tells nothing.
+        self._shell.refresh_runs()
 
     def _with_changes(self, run_id: int) -> None:
         if (run := self._shell.run(run_id)) is not None:

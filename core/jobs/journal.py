@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from core.jobs.protocol import AnyEvent, decode_event, encode
+from core.jobs.protocol import AnyEvent, Finished, decode_event, encode
 from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, apply
 from core.regular_file import read_regular
 
@@ -38,6 +38,17 @@ class Journal:
             except OSError:
                 self._pending.extendleft(reversed(events))
                 raise
+
+
+def close_journal(folder: Path, ended: Finished) -> None:
+    """Say at the end of a dead run's events that it is over, at the time of its last sign of life. Raises OSError."""
+    path = folder / EVENTS_FILE
+    if events := read_events(folder):
+        ended = ended.model_copy(update={"time": events[-1].time})
+    if folder.is_dir():
+        with path.open("ab") as stream:
+            # The last line may be torn; this one must not become part of it.
+            stream.write(b"\n" + encode(ended))
 
 
 def read_events(folder: Path) -> tuple[AnyEvent, ...]:

@@ -30,6 +30,8 @@ class FinishReason(StrEnum):
     COMPLETED = "completed"
     CANCELLED = "cancelled"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """Its process or the machine went down. Said by the one who finds it so, never by a worker."""
 
 
 # Commands -------------------------------------------------------------------------------------------------------
@@ -407,7 +409,7 @@ class Token(Event):
 
 
 class Finished(Event):
-    """The last event of a job. `result` depends on the command; `problem` is set exactly when reason is failed."""
+    """The last event of a job. `result` depends on the command; `problem` is set exactly where it broke."""
 
     type: Literal["finished"] = "finished"
     reason: FinishReason

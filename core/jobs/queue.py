@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -16,10 +16,12 @@ from pathlib import Path
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
 from core.jobs.client import WorkerClient, WorkerLaunch
-from core.jobs.journal import Journal
+from core.jobs.journal import Journal, close_journal
+from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
+from core.jobs.queue_store import Beat, Claim, QueueStore
 from core.jobs.run import NewRun, Run
-from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, Phase, apply, cancelling
+from core.jobs.snapshot import BROKEN, IllegalTransitionError, JobSnapshot, Phase, apply, cancelling
 from core.jobs.store import RunStore
 from core.jobs.work import Work, WorkCancelledError, WorkContext
 from core.models.artifact import staging_beside
@@ -32,6 +34,11 @@ FLUSH_SECONDS = 1.0
 """How much of a run's events a power cut may cost."""
 CLOSE_SECONDS = 5.0
 """How long a cancelled work may take to tidy up before the queue closes without it."""
+CLEAR_TRIES, CLEAR_SECONDS = 10, 0.2
+POLL_SECONDS = 1.0
+"""How often a queue that waits, for the machine or for work, looks into the store."""
+BEAT_SECONDS = 2.0
+"""How often a running run gives a sign of life and hears whether another process wants its end."""
 
 Listener = Callable[[int, JobSnapshot, AnyEvent | None], None]
 """Told (run id, snapshot, event) on the queue's loop; the event is None where a run was queued, starts or is being
@@ -41,7 +48,8 @@ cancelled."""
 @dataclass(slots=True)
 class _Job:
     run: Run
-    work: Work
+    work: Work | None
+    """None where the run's order says what to do."""
     snapshot: JobSnapshot
     context: WorkContext | None = None
     client: WorkerClient | None = None
@@ -51,11 +59,12 @@ class _Job:
 
 
 class JobQueue:
-    """Runs works one after the other, in the order of submission.
+    """Runs works one after the other, in the order that the store keeps; all queues of a store share the machine.
 
     queued -> running -> finished. What happens is appended to the run's folder and applied to its snapshot; a run is
-    in the store as finished before anybody hears so. All methods belong to one event loop; the disk is only touched
-    from threads.
+    in the store as finished before anybody hears so. A queue does what was submitted to it; one that carries on does
+    also what dead processes left queued, and what was put into the store for later. All methods belong to one event
+    loop; the disk is only touched from threads.
     """
 
     def __init__(self, store: RunStore, home: Home, launch: WorkerLaunch, sampler: Sampler | None = None) -> None:
@@ -64,33 +73,60 @@ class JobQueue:
         self._launch = launch
         self._sampler = sampler
         self._jobs: dict[int, _Job] = {}
-        self._waiting: deque[_Job] = deque()
+        self._waiting: dict[int, _Job] = {}
+        self._line = QueueStore(store)
         self._running: _Job | None = None
         self._listeners: list[Listener] = []
         self._server: asyncio.Task[None] | None = None
         self._closed = False
+        self._carries_on = False
+        self._idle = asyncio.Event()
+        self._woken = asyncio.Event()
 
     # For whoever uses it --------------------------------------------------------------------------------------
 
     async def recover(self) -> tuple[Run, ...]:
         """Close the runs that a dead process left open, and remove what it had half written. Call it once, first."""
+        # Tidied up before it is marked: who dies in between leaves it to the next start.
+        for run in await asyncio.to_thread(self._store.orphans):
+            if run.output is not None:
+                await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
         interrupted = await asyncio.to_thread(self._store.interrupted)
         for run in interrupted:
-            if run.output is not None:
-                await asyncio.to_thread(shutil.rmtree, staging_beside(Path(run.output), run.id), True)
+            ended = Finished(job=str(run.id), time=time.time(), reason=FinishReason.INTERRUPTED, problem=run.problem)
+            with suppress(OSError):
+                await asyncio.to_thread(close_journal, self._home.run_folder(run.id), ended)
         return interrupted
 
-    async def submit(self, new: NewRun, work: Work) -> Run:
-        """Keep the run and put it at the end of the queue. Raises BitpressError where the store cannot take it."""
+    def carry_on(self) -> None:
+        """From now on also do what others left queued and what is put into the store, as long as this queue lives."""
+        self._carries_on = True
+        self._start()
+
+    async def drained(self) -> None:
+        """Return when nothing is left that would begin by itself, after `carry_on`."""
+        await self._idle.wait()
+
+    async def put(self, new: NewRun) -> Run:
+        """Keep a run with an order for whichever queue carries on next; it does not begin here."""
+        work_of(new)
+        return await asyncio.to_thread(self._store.create, new, owned=False)
+
+    async def submit(self, new: NewRun, work: Work | None = None) -> Run:
+        """Keep the run and put it at the end of the queue. `work` is what its order says where it is left out.
+
+        Raises BitpressError where the store cannot take it, and `cannot-repeat` for neither work nor order.
+        """
+        if work is None:
+            work_of(new)
         if self._closed:
             raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
         run = await asyncio.to_thread(self._store.create, new)
         job = _Job(run, work, JobSnapshot(job=str(run.id), title=run.title))
         self._jobs[run.id] = job
-        self._waiting.append(job)
+        self._waiting[run.id] = job
         self._tell(job, None)
-        if self._server is None:
-            self._server = asyncio.create_task(self._serve(), name="job queue")
+        self._start()
         return run
 
     def use(self, launch: WorkerLaunch) -> None:
@@ -98,19 +134,29 @@ class JobQueue:
         self._launch = launch
 
     async def cancel(self, run_id: int) -> None:
-        """End a run, queued or running. Returns when its worker has stopped (under 2 s); `wait` for the rest."""
+        """End a run, queued or running. Returns when its worker has stopped (under 2 s); `wait` for the rest.
+
+        One that another process runs is ended there, a little later.
+        """
         job = self._jobs.get(run_id)
-        if job is None or job.snapshot.phase is Phase.FINISHED or job.cancelled.is_set():
+        if job is None:
+            await asyncio.to_thread(self._line.cancel, run_id)
+            return
+        if job.snapshot.phase is Phase.FINISHED or job.cancelled.is_set():
             return
         job.cancelled.set()
-        if job in self._waiting:
-            self._waiting.remove(job)
+        if self._waiting.pop(run_id, None) is not None:
             await self._finish(job, _ended(job, FinishReason.CANCELLED))
             return
         job.snapshot = cancelling(job.snapshot)
         self._tell(job, None)
         if job.client is not None:
             await job.client.cancel(job.snapshot.job)
+
+    def in_the_way(self, run_id: int) -> int | None:
+        """The run of another process that has the machine, if there is one. Reads the disk."""
+        other = self._line.at_work()
+        return None if other == run_id or other in self._jobs else other
 
     def snapshot(self, run_id: int) -> JobSnapshot | None:
         """The present state of a run that this queue was given; None for any other."""
@@ -121,7 +167,7 @@ class JobQueue:
     def unfinished(self) -> tuple[int, ...]:
         """The running run and those that wait, in order."""
         running = [] if self._running is None else [self._running]
-        return tuple(job.run.id for job in [*running, *self._waiting])
+        return tuple(job.run.id for job in [*running, *self._waiting.values()])
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` after every change, on this loop; the returned function ends that."""
@@ -142,8 +188,20 @@ class JobQueue:
         return job.snapshot
 
     async def close(self) -> None:
-        """Cancel everything and wait until no worker is left. The store stays open."""
+        """Cancel what runs and wait until no worker is left. The store stays open.
+
+        What waits and has an order stays queued for the next window; the rest of what waits is cancelled.
+        """
         self._closed = True
+        kept = [job for job in self._waiting.values() if job.run.order is not None and not job.run.attended]
+        for job in kept:
+            del self._waiting[job.run.id]
+            job.over.set()
+        if kept:
+            # Otherwise they are found when this process is gone.
+            with suppress(BitpressError):
+                await asyncio.to_thread(self._line.let_go, [job.run.id for job in kept])
+        self._woken.set()
         for run_id in reversed(self.unfinished):
             await self.cancel(run_id)
         if self._server is not None:
@@ -155,14 +213,94 @@ class JobQueue:
 
     # The one that works ---------------------------------------------------------------------------------------
 
+    def _start(self) -> None:
+        self._woken.set()
+        if self._server is None:
+            self._server = asyncio.create_task(self._serve(), name="job queue")
+
     async def _serve(self) -> None:
         try:
-            while self._waiting:
-                self._running = self._waiting.popleft()
-                await self._perform(self._running)
+            while self._waiting or (self._carries_on and not self._closed):
+                self._woken.clear()
+                try:
+                    claim = await asyncio.to_thread(self._line.claim, tuple(self._waiting), adopt=self._adopts)
+                    await self._serve_next(claim)
+                except BitpressError as error:
+                    await self._stumbled(error)
         finally:
             self._running = None
             self._server = None
+
+    async def _serve_next(self, claim: Claim) -> None:
+        if claim.orphaned:
+            await self.recover()
+        elif claim.run is not None:
+            try:
+                await self._take_up(claim.run)
+            finally:
+                self._running = None
+                # Others do not wait for a run that is over, so a store that fails now costs nothing.
+                with suppress(BitpressError):
+                    await asyncio.to_thread(self._line.give_back)
+        else:
+            await self._see_what_others_did()
+            if not claim.pending and not self._waiting:
+                self._idle.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+
+    @property
+    def _adopts(self) -> bool:
+        return self._carries_on and not self._closed
+
+    async def _take_up(self, run: Run) -> None:
+        job = self._jobs.get(run.id)
+        if job is None:
+            job = self._jobs[run.id] = _Job(run, None, JobSnapshot(job=str(run.id), title=run.title))
+        elif self._waiting.pop(run.id, None) is None:
+            # Cancelled or let go while the store was asked; where it was let go it is queued again.
+            if not job.cancelled.is_set():
+                del self._jobs[run.id]
+                await asyncio.to_thread(
+                    self._store.save, run.model_copy(update={"phase": Phase.QUEUED, "started": None})
+                )
+                await asyncio.to_thread(self._line.let_go, [run.id])
+            return
+        self._idle.clear()
+        job.run = run
+        self._running = job
+        beating = asyncio.create_task(self._beat(job))
+        try:
+            await self._perform(job)
+        finally:
+            beating.cancel()
+
+    async def _beat(self, job: _Job) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            # A store that is busy or full is told when the run ends.
+            with suppress(BitpressError):
+                if await asyncio.to_thread(self._line.beat, job.run.id) is not Beat.GO_ON:
+                    await self.cancel(job.run.id)
+
+    async def _see_what_others_did(self) -> None:
+        """Take notice of waiting runs that another process has ended."""
+        for job in tuple(self._waiting.values()):
+            kept = await asyncio.to_thread(self._store.get, job.run.id)
+            if kept.phase is Phase.FINISHED and self._waiting.pop(kept.id, None) is not None:
+                job.run = kept
+                ended = _ended(job, kept.reason or FinishReason.CANCELLED, kept.problem)
+                job.snapshot = apply(job.snapshot, ended.model_copy(update={"result": kept.result}))
+                job.over.set()
+                self._tell(job, ended)
+
+    async def _stumbled(self, error: BitpressError) -> None:
+        """The store cannot be asked: the next run of this queue fails of it; what others left waits."""
+        if not self._waiting:
+            await asyncio.sleep(POLL_SECONDS)
+            return
+        job = self._waiting.pop(next(iter(self._waiting)))
+        await self._finish(job, _ended(job, FinishReason.FAILED, problem_of(error)))
 
     async def _perform(self, job: _Job) -> None:
         """Do one job to its end, whatever happens in it."""
@@ -172,11 +310,9 @@ class JobQueue:
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             job.journal = Journal(folder)
-            job.run = job.run.model_copy(update={"phase": Phase.RUNNING, "started": datetime.now(UTC)})
             if job.snapshot.phase is Phase.QUEUED:
                 job.snapshot = replace(job.snapshot, phase=Phase.STARTING)
                 self._tell(job, None)
-            await asyncio.to_thread(self._store.save, job.run)
             recording = await asyncio.to_thread(self._record, folder)
             saving = asyncio.create_task(_flush_always(job.journal))
             finished = await self._work(job, folder)
@@ -201,7 +337,8 @@ class JobQueue:
         context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled)
         finished: Finished | None = None
         try:
-            async with aclosing(attended(job.work, self._sampler)(context)) as events:  # type: ignore[type-var]
+            work = attended(job.work or work_of(job.run), self._sampler)
+            async with aclosing(work(context)) as events:  # type: ignore[type-var]
                 async for event in events:
                     if isinstance(event, Finished):
                         finished = event
@@ -209,7 +346,8 @@ class JobQueue:
                         self._take(job, event)
         except WorkCancelledError:
             return _ended(job, FinishReason.CANCELLED)
-        if finished is None or (finished.reason is FinishReason.FAILED) is not (finished.problem is not None):
+        broken = finished is not None and finished.reason in BROKEN
+        if finished is None or broken is not (finished.problem is not None):
             raise RuntimeError(f"the work ended without a proper finished event: {finished!r}")
         return finished
 
@@ -275,6 +413,15 @@ class JobQueue:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"A listener of the job queue failed: {error}", "exception": error}
                 )
+
+
+def _clear(staging: Path) -> None:
+    """Remove a dead run's folder; its worker, which dies with its parent, may still write for a moment."""
+    for _ in range(CLEAR_TRIES):
+        shutil.rmtree(staging, ignore_errors=True)
+        if not os.path.lexists(staging):
+            return
+        time.sleep(CLEAR_SECONDS)
 
 
 async def _flush_always(journal: Journal) -> None:

@@ -25,7 +25,11 @@ class RunKind(StrEnum):
 
 
 class NewRun(Received):
-    """What is asked. `models` are paths, the original first; `settings` is the recipe, suite or prompt as JSON."""
+    """What is asked. `models` are paths, the original first; `settings` is the recipe, suite or prompt as JSON.
+
+    `order` is a `core.jobs.order.Order` as JSON: with it the run outlives the process that asked for it. An `attended`
+    run does not: whoever asked, a sweep, goes on by itself and would ask again.
+    """
 
     kind: RunKind
     title: str
@@ -34,6 +38,8 @@ class NewRun(Received):
     settings: dict[str, Json] = {}
     method: str = ""
     output: str | None = None
+    order: Json = None
+    attended: bool = False
 
 
 class Run(NewRun):
@@ -54,3 +60,10 @@ class Run(NewRun):
     problem: Problem | None = None
     result: Json = None
     versions: dict[str, str] = {}
+    position: int = 0
+    """Among the queued runs; the lowest is next."""
+    held: bool = False
+    """It waits until a person releases it."""
+    follows: int | None = None
+    """The run that has to complete before it."""
+    not_before: datetime | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, false
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -45,6 +45,15 @@ runs = Table(
     # The process that will finish the run: a pid alone may have been given to another process since.
     Column("owner_pid", Integer, nullable=False),
     Column("owner_started", Float, nullable=False),
+    Column("order", JSON(none_as_null=True)),
+    Column("attended", Boolean, nullable=False, server_default=false()),
+    # Among the queued: the lowest is next.
+    Column("position", Integer, nullable=False, server_default="0"),
+    Column("held", Boolean, nullable=False, server_default=false()),
+    Column("follows", Integer),
+    Column("not_before", Moment),
+    # Asked of the process that runs it by another one.
+    Column("cancel_asked", Boolean, nullable=False, server_default=false()),
     Index("runs_kind", "kind"),
     Index("runs_phase", "phase"),
     sqlite_autoincrement=True,  # a run's folder is named by its id: no id is given twice
@@ -58,4 +67,17 @@ run_models = Table(
     Column("role", Text, nullable=False),
     Column("path", Text, nullable=False),
     Index("run_models_path", "path"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("run", Integer, nullable=False),
+    # One queue of one process; a process may have several.
+    Column("holder", Text, nullable=False),
+    Column("owner_pid", Integer, nullable=False),
+    Column("owner_started", Float, nullable=False),
+    Column("owner_place", Text, nullable=False),
+    Column("beat", Moment, nullable=False),
 )

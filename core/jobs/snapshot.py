@@ -26,6 +26,10 @@ PROOF_PREFIX = "prove-"
 """Before the names of a proof's stages where it is part of a longer run, so that no two stages share a name."""
 
 
+BROKEN = frozenset({FinishReason.FAILED, FinishReason.INTERRUPTED})
+"""The ends that have a problem."""
+
+
 class Phase(StrEnum):
     """Where a job stands."""
 
@@ -145,8 +149,8 @@ def apply(snapshot: JobSnapshot, event: AnyEvent) -> JobSnapshot:
         case Token():
             return snapshot
         case Finished():
-            if (event.reason is FinishReason.FAILED) is not (event.problem is not None):
-                raise IllegalTransitionError("a failed job, and only that, has a problem")
+            if (event.reason in BROKEN) is not (event.problem is not None):
+                raise IllegalTransitionError("a job that broke, and only that, has a problem")
             return replace(
                 snapshot,
                 phase=Phase.FINISHED,

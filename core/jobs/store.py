@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import BitpressError, Problem
+from core.jobs.owner import Owner, holds, lives, this_process
 from core.jobs.protocol import FinishReason
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import Phase
@@ -20,13 +21,11 @@ from core.value import Json
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every migration's name, oldest first; known here so that an up-to-date store opens without importing Alembic."""
 BUSY_SECONDS = 10.0
 """How long one process waits while another one writes."""
 MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
-SAME_START_SECONDS = 5.0
-"""How far two readings of a process's start may lie apart; the system's clock may have been set in between."""
 
 
 class RunStore:
@@ -39,7 +38,7 @@ class RunStore:
     def __init__(self, path: Path, engine: Engine) -> None:
         self.path = path
         self._engine = engine
-        self._owner = (os.getpid(), _start_of(os.getpid()) or 0.0)
+        self.owner = this_process()
 
     @classmethod
     def open(cls, path: Path) -> RunStore:
@@ -69,52 +68,64 @@ class RunStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def create(self, new: NewRun) -> Run:
-        """Keep a new run, queued, owned by this process; its number is never given again."""
+    def create(self, new: NewRun, *, owned: bool = True) -> Run:
+        """Keep a new run, queued, last in line; its number is never given again.
+
+        It is owned by this process, or by nobody: then the next window takes it.
+        """
+        from sqlalchemy import func, select
+
         from core.jobs.schema import run_models, runs
 
         created = datetime.now(UTC)
-        pid, started = self._owner
+        pid, started = (self.owner.pid, self.owner.started) if owned else (0, 0.0)
         asked = new.model_dump(mode="json", include=set(NewRun.model_fields))
         models = asked.pop("models")
-        with self._transaction() as connection:
+        with self.transaction() as connection:
+            position = 1 + (connection.execute(select(func.max(runs.c.position))).scalar() or 0)
             inserted = connection.execute(
                 runs.insert().values(
-                    **asked, created=created, phase=Phase.QUEUED, versions={}, owner_pid=pid, owner_started=started
+                    **asked,
+                    created=created,
+                    phase=Phase.QUEUED,
+                    versions={},
+                    owner_pid=pid,
+                    owner_started=started,
+                    position=position,
                 )
             )
             key = inserted.inserted_primary_key
             identity = int(key[0]) if key else 0
             if models:
                 connection.execute(run_models.insert(), _model_rows(identity, models))
-        return Run(**{**asked, "models": models}, id=identity, created=created)
+        return Run(**{**asked, "models": models}, id=identity, created=created, position=position)
 
     def save(self, run: Run) -> None:
         """Write what changed about a run; what was asked never changes."""
         from core.jobs.schema import runs
 
         kept = run.model_dump(mode="json", include={"phase", "reason", "problem", "result", "versions"})
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             changed = connection.execute(
                 runs.update().where(runs.c.id == run.id).values(**kept, started=run.started, finished=run.finished)
             )
             if changed.rowcount == 0:
-                raise _unknown(run.id)
+                raise unknown_run(run.id)
 
     def get(self, identity: int) -> Run:
         """Raises BitpressError `unknown-run`."""
         from core.jobs.schema import runs
 
-        found = self._select(runs.c.id == identity)
+        found = self.select(runs.c.id == identity)
         if not found:
-            raise _unknown(identity)
+            raise unknown_run(identity)
         return found[0]
 
     def runs(self, kind: RunKind | None = None, limit: int | None = None) -> tuple[Run, ...]:
         """Newest first."""
         from core.jobs.schema import runs
 
-        return self._select(*([] if kind is None else [runs.c.kind == kind.value]), limit=limit)
+        return self.select(*([] if kind is None else [runs.c.kind == kind.value]), limit=limit)
 
     def about(self, path: Path | str) -> tuple[Run, ...]:
         """Finished and unfinished measurements in which the model at `path` takes part, newest first."""
@@ -123,35 +134,40 @@ class RunStore:
         from core.jobs.schema import run_models, runs
 
         taking_part = select(run_models.c.run).where(run_models.c.path == _plain_path(path))
-        return self._select(runs.c.id.in_(taking_part), runs.c.kind.in_([kind.value for kind in MEASUREMENTS]))
+        return self.select(runs.c.id.in_(taking_part), runs.c.kind.in_([kind.value for kind in MEASUREMENTS]))
+
+    def orphans(self) -> tuple[Run, ...]:
+        """The runs whose process is gone, and that nobody can carry on: begun ones, and queued ones without an order.
+
+        A process that cannot be looked at from here keeps its run as long as it gives signs of life.
+        """
+        with self.transaction("DEFERRED") as connection:
+            found = _orphans(connection)
+        return tuple(self.get(run.id) for run in found)
 
     def interrupted(self) -> tuple[Run, ...]:
-        """Mark runs whose process is gone as failed, `interrupted`, and return them; another window's are left."""
-        from core.jobs.schema import runs
+        """Mark the orphans as finished, interrupted, and return them; another window's are left."""
+        from core.jobs.schema import leases, runs
 
-        marked: list[int] = []
-        with self._transaction() as connection:
-            unfinished = connection.execute(
-                runs.select().where(runs.c.phase != Phase.FINISHED.value).order_by(runs.c.id)
-            ).all()
-            for row in unfinished:
-                if _lives(row.owner_pid, row.owner_started):
-                    continue
-                waited = row.phase == Phase.QUEUED.value
+        with self.transaction() as connection:
+            marked = _orphans(connection)
+            for run in marked:
                 connection.execute(
                     runs.update()
-                    .where(runs.c.id == row.id)
+                    .where(runs.c.id == run.id)
                     .values(
                         phase=Phase.FINISHED.value,
-                        reason=FinishReason.FAILED.value,
-                        problem=_interruption(waited).model_dump(mode="json"),
+                        reason=FinishReason.INTERRUPTED.value,
+                        problem=interruption(run).model_dump(mode="json"),
                         finished=datetime.now(UTC),
                     )
                 )
-                marked.append(row.id)
-        return tuple(self.get(identity) for identity in marked)
+            for lease in connection.execute(leases.select()).all():
+                if not lease_holds(lease):
+                    connection.execute(leases.delete().where(leases.c.name == lease.name))
+        return tuple(self.get(run.id) for run in marked)
 
-    def _select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> tuple[Run, ...]:
+    def select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> tuple[Run, ...]:
         from sqlalchemy import select
 
         from core.jobs.schema import run_models, runs
@@ -159,7 +175,7 @@ class RunStore:
         wanted = select(runs).where(*conditions).order_by(runs.c.id.desc()).limit(limit)
         found = wanted.with_only_columns(runs.c.id)
         models: dict[int, list[str]] = {}
-        with self._transaction("DEFERRED") as connection:
+        with self.transaction("DEFERRED") as connection:
             try:
                 rows = connection.execute(wanted).all()
             except TypeError as error:
@@ -173,7 +189,7 @@ class RunStore:
             return tuple(_run(row._mapping, models.get(row.id, [])) for row in rows)
 
     @contextmanager
-    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[Connection]:
+    def transaction(self, kind: str = "IMMEDIATE") -> Iterator[Connection]:
         with _speaking_plainly(self.path), self._engine.connect() as connection:
             connection.execution_options(bitpress_begin=kind)
             with connection.begin():
@@ -197,38 +213,40 @@ def _plain_path(path: Path | str) -> str:
     return os.path.abspath(path)  # noqa: PTH100
 
 
-def _unknown(identity: int) -> BitpressError:
+def unknown_run(identity: int) -> BitpressError:
+    """What is said of a number that no run has."""
     return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
 
 
-def _interruption(waited: bool) -> Problem:
-    happened = "it could start" if waited else "it was done"
+def interruption(run: Run) -> Problem:
+    """Why a run whose process is gone is over."""
+    happened = "it could start" if run.phase is Phase.QUEUED else "it was done"
+    again = f"Start it again here, or with `bitpress queue retry {run.id}`" if run.order else "Start it anew"
     return Problem(
         code="interrupted",
         message=f"Bitpress or the machine went down before {happened}.",
-        hint="Run it again. What it had half written was removed.",
+        hint=f"{again}. What it had half written was removed.",
     )
 
 
-# Who owns a run ---------------------------------------------------------------------------------------------------
+def _orphans(connection: Connection) -> list[Run]:
+    """The orphaned runs, without their models."""
+    from core.jobs.schema import leases, runs
+
+    worked_on = {lease.run for lease in connection.execute(leases.select()).all() if lease_holds(lease)}
+    unfinished = connection.execute(runs.select().where(runs.c.phase != Phase.FINISHED.value).order_by(runs.c.id)).all()
+    found = []
+    for row in unfinished:
+        waits = row.phase == Phase.QUEUED.value
+        kept = waits and row.order is not None and not row.attended
+        if not kept and row.id not in worked_on and not lives(row.owner_pid, row.owner_started):
+            found.append(_run(row._mapping, ()))
+    return found
 
 
-def _start_of(pid: int) -> float | None:
-    """When a process began, in seconds since the epoch; None where it does not live."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.Error:
-        return None
-
-
-def _lives(pid: int, started: float) -> bool:
-    if not isinstance(pid, int) or not isinstance(started, int | float):
-        return False  # SQLite keeps anything in any column, and the file may come from elsewhere.
-    found = _start_of(pid)
-    return found is not None and abs(found - started) <= SAME_START_SECONDS
+def lease_holds(lease: Any) -> bool:
+    """Whether the process behind a row of `leases` may still be at work."""
+    return holds(Owner(lease.owner_pid, lease.owner_started, lease.owner_place), lease.beat)
 
 
 # The file ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from core.durable import write_whole
 from core.errors import BitpressError
+from core.jobs.owner import lives, start_of
 from core.jobs.sweep_plan import SweepPlan
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.paths import Home
@@ -20,8 +21,6 @@ from core.value import Received
 RECORD_FILE = "sweep.json"
 RECORD_LIMIT = 64 << 20
 """Bytes; a sweep of a hundred rows takes less than one million."""
-SAME_START_SECONDS = 5.0
-"""How far two readings of a process's start may lie apart; the system's clock may have been set in between."""
 
 
 class SweepRecord(Received):
@@ -121,13 +120,13 @@ class SweepStore:
     def claim(self, identity: str) -> SweepRecord:
         """Take a sweep to work on it. Raises BitpressError `sweep-running` where a living process has it."""
         record = self.get(identity)
-        if record.owner_pid not in (None, os.getpid()) and _lives(record.owner_pid or 0, record.owner_started or 0.0):
+        if record.owner_pid not in (None, os.getpid()) and lives(record.owner_pid or 0, record.owner_started or 0.0):
             raise BitpressError(
                 "sweep-running",
                 f"Sweep {identity} is running in another window or terminal.",
                 "Wait for it, or stop it there.",
             )
-        record = record.model_copy(update={"owner_pid": os.getpid(), "owner_started": _start_of(os.getpid())})
+        record = record.model_copy(update={"owner_pid": os.getpid(), "owner_started": start_of(os.getpid())})
         self.save(record)
         return record
 
@@ -142,19 +141,3 @@ class SweepStore:
 def released(record: SweepRecord) -> SweepRecord:
     """The record without an owner."""
     return record.model_copy(update={"owner_pid": None, "owner_started": None})
-
-
-def _start_of(pid: int) -> float | None:
-    """When a process began, in seconds since the epoch; None where it does not live."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.Error:
-        return None
-
-
-def _lives(pid: int, started: float) -> bool:
-    found = _start_of(pid)
-    return found is not None and abs(found - started) <= SAME_START_SECONDS

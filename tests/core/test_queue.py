@@ -15,8 +15,8 @@ import psutil
 import pytest
 from fake_worker import finished, launch_fake
 
-from core.errors import BitpressError
-from core.jobs.journal import EVENTS_FILE, read_events, replay
+from core.errors import BitpressError, Problem
+from core.jobs.journal import EVENTS_FILE, close_journal, read_events, replay
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -27,6 +27,7 @@ from core.jobs.protocol import (
     StageStarted,
     SurveyModel,
     Warned,
+    encode,
 )
 from core.jobs.queue import JobQueue
 from core.jobs.run import NewRun, RunKind
@@ -350,7 +351,7 @@ def test_that_a_store_that_fails_at_the_end_costs_a_warning_and_not_the_result(
     with_queue(tmp_path, {"survey": [PLAN, STARTED, {"sleep": 0.3}, ENDED, finished()]}, use)
 
 
-def test_that_two_queues_share_one_store_and_neither_takes_the_other_s_run_for_dead(tmp_path: Path) -> None:
+def test_that_two_queues_share_one_machine_and_neither_takes_the_other_s_run_for_dead(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
 
     async def go() -> None:
@@ -362,9 +363,11 @@ def test_that_two_queues_share_one_store_and_neither_takes_the_other_s_run_for_d
             assert await second.recover() == ()
             run = await second.submit(new("second window"), survey())
             assert run.id != running.id
-            assert (await second.wait(run.id)).reason is FinishReason.COMPLETED
-            assert one.get(running.id).phase is Phase.RUNNING
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(second.wait(run.id), 0.5)
+            assert (other.get(run.id).phase, one.get(running.id).phase) == (Phase.QUEUED, Phase.RUNNING)
             await first.close()
+            assert (await second.wait(run.id)).reason is FinishReason.COMPLETED
             await second.close()
             assert [run.reason for run in other.runs()] == [FinishReason.COMPLETED, FinishReason.CANCELLED]
 
@@ -397,3 +400,13 @@ def test_that_recovering_closes_what_a_dead_window_left_and_removes_its_staging_
         assert not staging_beside(final, 1).exists()
 
     with_queue(tmp_path, {}, use)
+
+
+def test_that_a_dead_run_s_events_end_with_their_last_sign_of_life_though_a_line_is_torn(tmp_path: Path) -> None:
+    problem = Problem(code="interrupted", message="It went down.")
+    ended = Finished(job="1", time=9e9, reason=FinishReason.INTERRUPTED, problem=problem)
+    accepted = Accepted(job="1", time=5.0, stages=())
+    (tmp_path / EVENTS_FILE).write_bytes(encode(accepted) + b'{"type": "stage_star')
+    close_journal(tmp_path, ended)
+    over = replay("1", "", tmp_path)
+    assert (over.reason, over.problem, over.finished) == (FinishReason.INTERRUPTED, problem, 5.0)

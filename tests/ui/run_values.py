@@ -57,6 +57,11 @@ def a_failed_run(number: int, code: str = "worker-died") -> Run:
     return a_run(number, reason=FinishReason.FAILED, problem=problem)
 
 
+def an_interrupted_run(number: int) -> Run:
+    problem = Problem(code="interrupted", message="Bitpress or the machine went down.", hint="Start it again here.")
+    return a_run(number, reason=FinishReason.INTERRUPTED, problem=problem)
+
+
 def told(*events: AnyEvent) -> JobSnapshot:
     snapshot = JobSnapshot(job="j")
     for event in events:

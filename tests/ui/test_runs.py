@@ -9,6 +9,7 @@ from run_values import (
     a_failed_run,
     a_run,
     a_sample,
+    an_interrupted_run,
     finished_event,
     running_events,
     told,
@@ -83,7 +84,7 @@ def test_that_runs_stand_under_now_next_and_before(page: RunsPage) -> None:
         (a_run(1, reason=FinishReason.CANCELLED), "cancelled"),
         (a_failed_run(1), "failed"),
         (a_failed_run(1, "proof-failed"), "failed proof"),
-        (a_failed_run(1, "interrupted"), "interrupted"),
+        (an_interrupted_run(1), "interrupted"),
         (a_run(1, kind=RunKind.EVALUATE), "measured"),
         (a_run(1, kind=RunKind.IMPORT), "imported"),
     ],
@@ -92,6 +93,23 @@ def test_that_a_tag_says_how_a_run_ended(page: RunsPage, run: object, tag: str) 
     page.show_runs((run,))  # type: ignore[arg-type]
     assert row(page, 1).tag == tag
     assert words(page, "runs.state") == tag
+
+
+def test_that_an_interrupted_run_says_what_happened_and_offers_to_start_again(page: RunsPage) -> None:
+    page.show_runs((an_interrupted_run(1),))
+    again = page.findChild(QPushButton, "runs.again")
+    assert again is not None
+    assert again.isVisible()
+    assert again.text() == "Start again"
+    assert "went down" in words(page, "runs.problem.message")
+
+
+def test_that_queued_runs_stand_in_their_order_and_say_what_they_wait_for(page: RunsPage) -> None:
+    first = a_run(1, Phase.QUEUED).model_copy(update={"position": 9, "held": True})
+    second = a_run(2, Phase.QUEUED).model_copy(update={"position": 3, "follows": 7})
+    page.show_runs((first, second))
+    assert rows(page) == ["Next", 2, 1]
+    assert (row(page, 1).when, row(page, 2).when) == ("held", "after 7")
 
 
 def test_that_the_recipe_stands_in_words_under_the_title(page: RunsPage) -> None:

@@ -36,8 +36,6 @@ def state_words(run: Run) -> tuple[str, Tone]:
     """A tag's word and its tone."""
     if run.phase is Phase.FINISHED and run.reason is FinishReason.FAILED:
         code = run.problem.code if run.problem is not None else ""
-        if "interrupted" in code:
-            return "interrupted", Tone.FAILED
         return ("failed proof" if "proof" in code or "unproved" in code else "failed"), Tone.FAILED
     if run.phase is not Phase.FINISHED or run.reason is not FinishReason.COMPLETED:
         return phase_text(run.phase, run.reason)
@@ -45,6 +43,26 @@ def state_words(run: Run) -> tuple[str, Tone]:
     if proof is not None:
         return ("proved", Tone.DONE) if proof.passed else ("failed proof", Tone.FAILED)
     return _DONE[run.kind], Tone.DONE
+
+
+def queued_words(run: Run) -> str:
+    """The state of a queued run in the list."""
+    if run.held:
+        return "held"
+    if run.not_before is not None:
+        return f"from {run.not_before.astimezone():%H:%M}"
+    return "queued" if run.follows is None else f"after {run.follows}"
+
+
+def waiting_words(run: Run) -> str:
+    """What a queued run waits for, as a sentence."""
+    if run.held:
+        return f"Held until it is released: `bitpress queue release {run.id}`."
+    if run.not_before is not None:
+        return f"It begins on {run.not_before.astimezone():%Y-%m-%d} at {run.not_before.astimezone():%H:%M} or later."
+    if run.follows is not None:
+        return f"It begins when run {run.follows} has completed."
+    return "Waiting for the run before it to end."
 
 
 def proof_of(run: Run) -> ProofResult | None:

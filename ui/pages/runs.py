@@ -26,7 +26,7 @@ from core.jobs.snapshot import JobSnapshot, Phase
 from core.plan.predicted import estimates_of, predicted
 from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
-from ui.pages.run_words import figures, proof_of, running_fraction, state_words, subtitle
+from ui.pages.run_words import figures, proof_of, queued_words, running_fraction, state_words, subtitle, waiting_words
 from ui.tone import Tone
 from ui.widgets.card import Card
 from ui.widgets.empty import EmptyState
@@ -200,7 +200,7 @@ class RunsPage(QWidget):
         body.setSpacing(12)
         self._stage_card = Card(margin=16)
         self._stages = StageList()
-        self._waiting = PlainLabel("Waiting for the run before it to end.", "quiet")
+        self._waiting = PlainLabel("", "quiet")
         self._stage_card.body.addWidget(self._stages)
         self._stage_card.body.addWidget(self._waiting)
         self._problem = ProblemCard("runs.problem")
@@ -287,6 +287,7 @@ class RunsPage(QWidget):
         self._show_expected(run)
         snapshot = self._snapshots.get(run.id)
         self._stages.setVisible(snapshot is not None)
+        self._waiting.setText(waiting_words(run))
         self._waiting.setVisible(snapshot is None and run.phase is Phase.QUEUED)
         self._stage_card.setVisible(snapshot is not None or run.phase is Phase.QUEUED)
         if snapshot is not None:
@@ -330,7 +331,7 @@ class RunsPage(QWidget):
         rows: list[Heading | RunRow] = []
         for title, part in (
             ("Now", sorted(running, key=lambda run: run.id)),
-            ("Next", sorted(queued, key=lambda run: run.id)),
+            ("Next", sorted(queued, key=lambda run: (run.position, run.id))),
             ("Before", sorted(before, key=lambda run: -run.id)),
         ):
             if part:
@@ -340,7 +341,7 @@ class RunsPage(QWidget):
 
     def _row(self, run: Run, now: datetime) -> RunRow:
         if run.phase is Phase.QUEUED:
-            return RunRow(run.id, run.title, run.model_name, "queued")
+            return RunRow(run.id, run.title, run.model_name, queued_words(run))
         if run.phase is not Phase.FINISHED:
             fraction = running_fraction(self._snapshots.get(run.id))
             state = state_words(run)[0] if fraction is None else percent_text(fraction)

@@ -86,7 +86,8 @@ class RunHeader(QWidget):
         self._changed.setVisible(run.kind is not RunKind.IMPORT and run.kind is not RunKind.PROVE)
         self._folder.setVisible(finished)
         self._again.setVisible(finished)
-        self._again.setText("Run again" if completed else "Retry")
+        interrupted = finished and run.reason is FinishReason.INTERRUPTED
+        self._again.setText("Run again" if completed else "Start again" if interrupted else "Retry")
         self._cancel.setVisible(not finished)
         self._cancel.setEnabled(run.phase is not Phase.CANCELLING)
         self._cancel.setText("Cancelling…" if run.phase is Phase.CANCELLING else "Cancel")

@@ -93,7 +93,7 @@ def test_that_the_worker_ends_with_a_killed_command_and_the_next_start_clears_up
     assert "pressed" not in names(place)
     (run,) = surveyed("runs", "--json").of("run")
     assert run["phase"] == "finished"
-    assert run["reason"] == "failed"
+    assert run["reason"] == "interrupted"
     assert run["problem"]["code"] == "interrupted"
     assert names(place) == []
     assert state(tiny) == before
