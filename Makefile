@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 # Named so that pip resolves one tested build; any torch within pyproject's range may replace it in .venv afterwards.
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
+# Most tests wait for one process to import torch: two files at a time fill two cores.
+TESTS_AT_ONCE ?= 2
 # pytest needs no display: real-window tests start an Xvfb of their own.
 PYTEST := QT_QPA_PLATFORM=offscreen $(BIN)/python -P -m pytest
 
@@ -35,7 +37,7 @@ install: .venv/installed
 
 test: lint
 	@sh packaging/system-libraries.sh test
-	$(PYTEST) -m "not gpu"
+	$(PYTEST) -m "not gpu" -n $(TESTS_AT_ONCE) --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -57,5 +59,5 @@ gpu: .venv/installed-dev
 	$(PYTEST) -m gpu -s tests/gpu
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts .test-home bitpress-demo
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artifacts .test-home .test-home.lock bitpress-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,6 +30,8 @@ def starter() -> Path:
     """The starter model as bf16 safetensors; BITPRESS_TEST_STARTER names one that is there already."""
     if named := os.environ.get("BITPRESS_TEST_STARTER"):
         return Path(named)
+    from filelock import FileLock
+
     from app.engine import Engine
     from app.starter import ensure_starter
 
@@ -40,7 +42,9 @@ def starter() -> Path:
         finally:
             await engine.close()
 
-    return asyncio.run(ready())
+    # Tests run in several processes, and the first that asks fetches it for all.
+    with FileLock(ROOT / ".test-home.lock"):
+        return asyncio.run(ready())
 
 
 @pytest.fixture
