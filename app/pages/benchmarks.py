@@ -67,11 +67,13 @@ class BenchmarksBinding:
         shell.tasks.start("built-in-tasks", self._read_tasks())
         self._show_models(shell.models)
         self._show_engine()
-        if (original := page.original()) is not None:
-            self._choose(original, page.others())
 
     def _show_models(self, models: tuple[LocalModel, ...]) -> None:
         self._page.show_models(tuple(model for model in models if model.usable and model.weights == "safetensors"))
+        # The models may come after the page: what it offers by itself then is shown like a person's choice.
+        original = self._page.original()
+        if original is not None and (original, self._page.others()) != self._chosen:
+            self._choose(original, self._page.others())
 
     def _show_engine(self) -> None:
         found = engine_state(VLLM, self._shell.engine.home)
