@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QModelIndex, QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QDialog, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from core.plan.deployment import Deployment, Placement
@@ -17,6 +17,7 @@ from ui.widgets.buttons import primary_button
 from ui.widgets.card import Card
 from ui.widgets.column import ScrollColumn
 from ui.widgets.plain import PlainLabel
+from ui.widgets.row_table import as_row_table
 
 _FORM_WIDTH = 248
 _ROW = 28
@@ -81,18 +82,8 @@ class DeploymentDialog(QDialog):
         view.setObjectName("deployment.table")
         view.setAccessibleName("Schemes")
         view.setModel(self._table)
-        view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        view.setShowGrid(False)
-        view.setTabKeyNavigation(False)
-        view.setWordWrap(False)
-        view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(_ROW)
+        as_row_table(view, _ROW)
         header = view.horizontalHeader()
-        header.setHighlightSections(False)
         header.setSectionsClickable(False)
         header.setMinimumSectionSize(40)
         view.selectionModel().currentRowChanged.connect(self._row_changed)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QHeaderView,
     QStyle,
     QStyledItemDelegate,
@@ -24,6 +23,7 @@ from ui.theme import theme_of
 from ui.widgets.chart_drawing import series_shape
 from ui.widgets.chart_frame import series_colour, small_font
 from ui.widgets.chart_legend import paint_marker
+from ui.widgets.row_table import as_row_table
 from ui.widgets.tag import paint_tag, tag_size
 
 Index = QModelIndex | QPersistentModelIndex
@@ -112,14 +112,7 @@ class BenchmarkView(QTableView):
         self._needed: list[int] = []
         self.setModel(self._table)
         self.setItemDelegate(_CellDelegate(self))
-        self.setShowGrid(False)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setTabKeyNavigation(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(_ROW)
+        as_row_table(self, _ROW)
         head = _Head(self)
         self.setHorizontalHeader(head)
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

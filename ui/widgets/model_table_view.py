@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QKeyEvent, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QHeaderView,
     QStyle,
     QStyledItemDelegate,
@@ -17,6 +16,7 @@ from typing_extensions import override
 
 from ui.models.model_table import ARCHITECTURE, CONTEXT, DEPTH_ROLE, FROM, NAME, QUIET_ROLE, TAGS_ROLE, ModelTable
 from ui.theme import theme_of
+from ui.widgets.row_table import as_row_table
 from ui.widgets.tag import paint_tag, tag_size
 
 Index = QModelIndex | QPersistentModelIndex
@@ -92,20 +92,10 @@ class ModelTableView(QTableView):
         self.setAccessibleName("Models")
         self.setModel(table)
         self.setItemDelegate(TagDelegate(self))
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        as_row_table(self, _ROW)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        self.setShowGrid(False)
-        self.setTabKeyNavigation(False)
         self.setSortingEnabled(True)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(_ROW)
         header = self.horizontalHeader()
-        header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setMinimumSectionSize(40)
         self.sortByColumn(NAME, Qt.SortOrder.AscendingOrder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
-    QAbstractItemView,
     QHeaderView,
     QStyle,
     QStyledItemDelegate,
@@ -18,6 +17,7 @@ from typing_extensions import override
 from core.measure.sweep_values import SweepResult
 from ui.models.sweep_table import TAGS_ROLE, SweepTable
 from ui.theme import theme_of
+from ui.widgets.row_table import as_row_table
 from ui.widgets.tag import paint_tag, tag_size
 
 Index = QModelIndex | QPersistentModelIndex
@@ -77,18 +77,10 @@ class SweepView(QTableView):
         self._table = SweepTable(self)
         self.setModel(self._table)
         self.setItemDelegate(_CellDelegate(self))
-        self.setShowGrid(False)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setTabKeyNavigation(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(_ROW)
+        as_row_table(self, _ROW)
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         head.setSectionsClickable(False)
-        head.setHighlightSections(False)
         head.setFixedHeight(_HEAD)
         self.selectionModel().currentRowChanged.connect(self._chosen)
 

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.report.wording import one_line, shortened
 from core.value import Range
@@ -39,6 +39,15 @@ LABEL = 30
 """Most characters of a model's name in a chart."""
 SMALL = 7.5
 """Points of the text at the axes."""
+
+_LEGEND: dict[str, Any] = {
+    "bbox_to_anchor": (1, 1),
+    "frameon": False,
+    "fontsize": SMALL,
+    "labelcolor": TEXT,
+    "handlelength": 1.8,
+    "columnspacing": 1.2,
+}
 
 
 def colour(series: int) -> str:
@@ -142,19 +151,7 @@ def legend(axes: Axes, columns: int = 3, *, floor: str = "") -> None:
         handles.append(Patch(facecolor=SHADE, edgecolor=QUIET, linewidth=0.4))
         labels.append(floor)
     if handles:
-        axes.legend(
-            handles,
-            labels,
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            frameon=False,
-            ncols=columns,
-            fontsize=SMALL,
-            labelcolor=TEXT,
-            handlelength=1.8,
-            columnspacing=1.2,
-            borderaxespad=0.2,
-        )
+        axes.legend(handles, labels, loc="lower right", ncols=columns, borderaxespad=0.2, **_LEGEND)
 
 
 def legend_height(series: int, columns: int = 3) -> float:
@@ -166,19 +163,7 @@ def shared_legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
     """One legend for several panels, at the top of the figure."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(
-            handles,
-            labels,
-            loc="upper right",
-            bbox_to_anchor=(1, 1),
-            frameon=False,
-            ncols=columns,
-            fontsize=SMALL,
-            labelcolor=TEXT,
-            handlelength=1.8,
-            columnspacing=1.2,
-            borderaxespad=0.0,
-        )
+        figure.legend(handles, labels, loc="upper right", ncols=columns, borderaxespad=0.0, **_LEGEND)
 
 
 @contextmanager
