@@ -86,7 +86,7 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
     }
     if streamed:
         values |= {
-            "MODULES": _texts(result.get("expected_modules")),
+            "PARTS": _by_layer(_texts(result.get("expected_modules"))),
             "LEFT_ALONE": _texts(result.get("ignored_modules")),
         }
     data = recipe.calibration is not None and not streamed
@@ -163,7 +163,22 @@ def _argument(path: str) -> str:
 
 def _literal(value: Json) -> str:
     """The value as a Python literal in ASCII; a string in it cannot end early and cannot look like other text."""
-    return pformat(value, width=100, sort_dicts=False).encode("ascii", "backslashreplace").decode("ascii")
+    return pformat(value, width=100, sort_dicts=False, compact=True).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _by_layer(names: Sequence[str]) -> list[list[Json]]:
+    """Module names as [before, after, numbers], a line for what would be one for each layer.
+
+    Before, one of the numbers and after make a name; the number is its first part of digits alone, or empty.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        pieces = name.split(".")
+        place = next((index for index, piece in enumerate(pieces) if piece.isdecimal()), None)
+        before = "" if place is None else "".join(f"{piece}." for piece in pieces[:place])
+        after = name if place is None else "".join(f".{piece}" for piece in pieces[place + 1 :])
+        found.setdefault((before, after), []).append("" if place is None else pieces[place])
+    return [[before, after, numbers] for (before, after), numbers in found.items()]
 
 
 def _data_sentence(recipe: Recipe) -> str:

@@ -176,7 +176,8 @@ def compress(output):
 
     def named(targets):
         """The run's modules, one by one: `Linear` would mean embeddings too."""
-        return [name for name in MODULES if any(
+        modules = (before + number + after for before, after, numbers in PARTS for number in numbers)
+        return [name for name in modules if any(
             target in ("Linear", name) or (target.startswith("re:") and re.match(target[3:], name))
             for target in targets
         )]

@@ -33,11 +33,11 @@ from core.worker.reference_states import FromStates, Reading, reading
 from core.worker.reporter import Reporter
 from core.worker.scoring import FromModel, Scores, Source, score, scored_others, scored_tokens
 
-LOAD = Stage(id="load", title="Load the original", unit="model")
-ANSWERS = Stage(id="answers", title="Let the original answer", unit="prompt")
-REFERENCE = Stage(id="reference", title="Run the original", unit="batch")
-NOISE = Stage(id="noise", title="Measure the noise floor", unit="batch")
-SCORE = Stage(id="score", title="Score the others", unit="batch")
+LOAD = Stage(id="load", title="Load", unit="model")
+ANSWERS = Stage(id="answers", title="Answers", unit="prompt")
+REFERENCE = Stage(id="reference", title="Reference", unit="batch")
+NOISE = Stage(id="noise", title="Noise floor", unit="batch")
+SCORE = Stage(id="score", title="Scoring", unit="batch")
 
 CPU_LOGITS = 2**27
 CUDA_LOGITS = 2**28

@@ -248,8 +248,8 @@ def test_that_a_section_without_figures_says_what_to_do(page: BenchmarksPage) ->
         "Measure… scores all models",
         "Choose some under Measure…",
         "Measure… runs each model",
-        "bitpress sweep",
-        "bitpress sensitivity",
+        "Tick several methods on Compress",
+        "Measure sensitivity compresses",
     )
     for section, wanted in zip(SECTIONS, words, strict=True):
         page.show_section(section)

@@ -16,7 +16,10 @@ from ui.widgets.sweep_view import SweepView as SweepTable
 
 _NAME = "benchmarks.sweep"
 _COSTS = (SIZE, MEMORY, SPEED)
-NO_SWEEP = "No sweep of this model yet. Tick several methods on Compress, or run `bitpress sweep MODEL --methods …`."
+NO_SWEEP = (
+    "No sweep of this model yet. Tick several methods on Compress and press Sweep…: "
+    "all are made, measured and compared."
+)
 _NOT_ENOUGH = "No method of this sweep has both this figure and a measured divergence."
 
 

@@ -44,6 +44,8 @@ class TaskView(ChartGrid):
             for task in tasks_of(shown.rows):
                 self._task.addItem(task.name, task.name)
         self._task.setVisible(self._task.count() > 1)
+        # One card says that nothing is there.
+        self._flips.setVisible(self._task.count() > 0)
         self._accuracy.show_drawing(accuracy_drawing(shown.rows))
         self._draw_flips()
         figures = task_table(shown.rows)

@@ -11,6 +11,8 @@ from ui.widgets.chart_drawing import Figures
 from ui.widgets.row_table import as_row_table
 
 _ROW = 28
+_NAME_MINIMUM = 140
+"""A name is cut in its middle down to this, in pixels, before the table scrolls sideways."""
 
 
 class FigureTable(QTableWidget):
@@ -21,6 +23,7 @@ class FigureTable(QTableWidget):
         as_row_table(self, _ROW)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectItems)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._most = 0
         self._wanted: list[int] = []
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
@@ -44,13 +47,16 @@ class FigureTable(QTableWidget):
         self._share_room()
 
     def _share_room(self) -> None:
-        """All columns grow alike, the first by what is left over; where there is too little, the table scrolls."""
+        """All columns grow alike, the first by what is left over; where room lacks it gives way, then all scroll."""
         if self._wanted and self.columnCount():
-            spare = max(0, self.viewport().width() - sum(self._wanted))
+            room = self.viewport().width() - sum(self._wanted)
+            spare = max(0, room)
             each = spare // len(self._wanted)
             for column, wanted in enumerate(self._wanted):
                 rest = spare - each * len(self._wanted) if column == 0 else 0
                 self.setColumnWidth(column, wanted + each + rest)
+            if room < 0:
+                self.setColumnWidth(0, max(min(self._wanted[0], _NAME_MINIMUM), self._wanted[0] + room))
 
     def fit_rows(self, most: int) -> None:
         """Makes the table as high as its rows, up to `most`; beyond that it scrolls."""
@@ -63,7 +69,7 @@ class FigureTable(QTableWidget):
     def _fit(self) -> None:
         if self._most:
             rows = max(1, min(self._most, self.rowCount()))
-            wanted = sum(self._wanted)
+            wanted = sum(self.columnWidth(column) for column in range(self.columnCount()))
             bar = self.horizontalScrollBar().sizeHint().height() + 2 if wanted > self.viewport().width() + 1 else 0
             self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows * _ROW + bar + 2)
 

@@ -10,7 +10,8 @@ from ui.pages.run_words import significant
 from ui.widgets.chart_drawing import Axis, Block, Drawing, Figures, Ink, Mark, nothing
 
 NO_SENSITIVITY = (
-    "Sensitivity is not measured yet. `bitpress sensitivity MODEL` compresses one part at a time and scores each."
+    "Sensitivity is not measured yet. Measure sensitivity compresses one part at a time and scores each; from that "
+    "comes the best mix of schemes."
 )
 LETTERS = "ABCDEFGHIJ"
 _STOPS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
