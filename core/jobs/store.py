@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import BitpressError, Problem
@@ -26,6 +28,17 @@ REVISIONS = ("0001", "0002")
 BUSY_SECONDS = 10.0
 """How long one process waits while another one writes."""
 MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What the store keeps of a run's end."""
+
+    reason: FinishReason
+    problem: Problem | None
+    result: Json
+    versions: dict[str, str]
+    finished: datetime
 
 
 class RunStore:
@@ -145,23 +158,17 @@ class RunStore:
             found = _orphans(connection)
         return tuple(self.get(run.id) for run in found)
 
-    def interrupted(self) -> tuple[Run, ...]:
-        """Mark the orphans as finished, interrupted, and return them; another window's are left."""
+    def interrupted(self, ended: Mapping[int, Ended] = MappingProxyType({})) -> tuple[Run, ...]:
+        """Mark the orphans as finished, and return them; another window's are left.
+
+        They were interrupted, except those in `ended`, which had come to their end before their process died.
+        """
         from core.jobs.schema import leases, runs
 
         with self.transaction() as connection:
             marked = _orphans(connection)
             for run in marked:
-                connection.execute(
-                    runs.update()
-                    .where(runs.c.id == run.id)
-                    .values(
-                        phase=Phase.FINISHED.value,
-                        reason=FinishReason.INTERRUPTED.value,
-                        problem=interruption(run).model_dump(mode="json"),
-                        finished=datetime.now(UTC),
-                    )
-                )
+                connection.execute(runs.update().where(runs.c.id == run.id).values(**_end_of(run, ended.get(run.id))))
             for lease in connection.execute(leases.select()).all():
                 if not lease_holds(lease):
                     connection.execute(leases.delete().where(leases.c.name == lease.name))
@@ -216,6 +223,19 @@ def _plain_path(path: Path | str) -> str:
 def unknown_run(identity: int) -> BitpressError:
     """What is said of a number that no run has."""
     return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
+
+
+def _end_of(run: Run, ended: Ended | None) -> dict[str, Any]:
+    if ended is None:
+        ended = Ended(FinishReason.INTERRUPTED, interruption(run), None, dict(run.versions), datetime.now(UTC))
+    return {
+        "phase": Phase.FINISHED.value,
+        "reason": ended.reason.value,
+        "problem": None if ended.problem is None else ended.problem.model_dump(mode="json"),
+        "result": ended.result,
+        "versions": ended.versions,
+        "finished": ended.finished,
+    }
 
 
 def interruption(run: Run) -> Problem:
