@@ -32,6 +32,7 @@ from core.jobs.protocol import (
     decode_event,
     encode,
 )
+from core.system_errors import DISK_FULL, NoRoomError, system_problem
 from core.value import Value
 
 __all__ = ["WorkerClient", "WorkerLaunch", "default_launch"]
@@ -42,6 +43,8 @@ TERM_SECONDS = 0.25
 """Between SIGTERM and SIGKILL: cancel's 1.5 s and this stay under the 2 s that a person waits."""
 DRAIN_SECONDS = 0.5
 """How long the last lines of a dead worker may take to arrive."""
+LEAST_LOG = 1_000_000
+"""Bytes that a short job's log takes; said where the disk has no room for it."""
 LOG_LINES = 40
 """Lines of the log that go into the details of a problem."""
 
@@ -85,6 +88,8 @@ class WorkerClient:
         try:
             stream = await asyncio.to_thread(_open_log, log)
         except OSError as error:
+            if error.errno in DISK_FULL and (full := system_problem(NoRoomError(log, LEAST_LOG))) is not None:
+                raise BitpressError.of(full) from error
             raise BitpressError(
                 "not-writable",
                 f"The log {log} cannot be written: {error.strerror}.",

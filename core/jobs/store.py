@@ -18,6 +18,7 @@ from core.jobs.owner import Owner, holds, lives, this_process
 from core.jobs.protocol import FinishReason
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import Phase
+from core.system_errors import missing_words
 from core.value import Json
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 REVISIONS = ("0001", "0002")
 """Every migration's name, oldest first; known here so that an up-to-date store opens without importing Alembic."""
+ROOM = 4_300_000
+"""Bytes that the store may take before it gives any back: SQLite's log of changes grows to 1,000 pages of 4 KiB."""
 BUSY_SECONDS = 10.0
 """How long one process waits while another one writes."""
 MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
@@ -374,7 +377,9 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
             ) from error
         if "full" in said or ("I/O error" in said and not _has_room(path)):
             raise BitpressError(
-                "disk-full", f"The disk is full: {path} could not be written.", "Free some space, then try again."
+                "disk-full",
+                f"The disk is full: {path} could not be written.{missing_words(path.parent, ROOM)}",
+                "Free some space, then try again; `bitpress clean` shows what can go. What was kept before is whole.",
             ) from error
         if "I/O error" in said:
             raise BitpressError(
