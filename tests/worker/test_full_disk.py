@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disks import small_disk
+from disks import fill, small_disk
 from fake_worker import finished, launch_fake
 from tiny_llama import write_tiny_llama
 
@@ -139,14 +139,3 @@ def test_that_a_home_that_fills_up_during_a_job_costs_the_log_and_not_the_store(
             store.create(new)
         assert snapshot.result == {"a": 1}
         assert kept.result == {"a": 1} or "run-not-kept" in told
-
-
-def fill(path: Path) -> None:
-    """Take every byte that is left."""
-    with path.open("wb", buffering=0) as file:
-        for size in (2**16, 2**12, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                continue
