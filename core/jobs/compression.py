@@ -20,9 +20,9 @@ from core.jobs.protocol import (
     Prove,
     StageFinished,
 )
-from core.jobs.retry import Tries, compress_with_less
+from core.jobs.retry import Tries, compress_with_less, prove_with_less
 from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
+from core.jobs.work import Work, WorkContext, as_part, completed, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
@@ -103,7 +103,8 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     tries = Tries(Effort(recipe=wanted.recipe), allowed=wanted.retry_smaller, needs=wanted.estimates)
 
     def command(effort: Effort) -> Compress:
-        return compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
+        asked = compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
+        return asked.model_copy(update={"offload": effort.offload})
 
     async for event in compress_with_less(context, tries, command, staging, context.folder / TOKENS_FILE):
         if isinstance(event, Accepted) and not event.more:
@@ -121,7 +122,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     pressed = Pressed.model_validate(result)
     pressed_at = time.monotonic()
 
-    async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
+    async for event in prove_with_less(context, tries, prove_command(context, wanted, staging, pressed)):
         if isinstance(event, StageFinished):
             stages[PROOF_PREFIX + event.stage] = event.seconds
         if not isinstance(event, Finished):

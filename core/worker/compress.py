@@ -31,6 +31,11 @@ from core.worker.versions import library_versions
 if TYPE_CHECKING:
     from core.worker.loading import Loaded
 
+OFFLOADED = "offloaded"
+"""The folder inside the output where weights lie that are not at work; it is gone before the output is used."""
+OFFLOADED_SHARD = "1GB"
+"""A file of the artifact is held in memory while it is written; where that is short, files are small."""
+
 
 def run(command: Compress, report: Reporter) -> Json:
     """Compress into `command.output`, a folder that must not exist and that vanishes again unless all went well.
@@ -75,7 +80,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         spec = _needed(recipe, spec)
         report.progress("load", 0, None, "weights")
         # On the CPU also where a GPU computes: llmcompressor brings one layer after another to it.
-        loaded = load(command.model, "cpu")
+        loaded = load(command.model, "cpu", offload=output / OFFLOADED if command.offload else None)
         report.progress("load", 0, None, "calibration data")
         mixture = Mixture(loaded.tokenizer, spec, report) if spec is not None else None
         chats = mixture.chats_wanted() if mixture is not None else 0
@@ -103,10 +108,17 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         packed = len(made_of_it.quantized)
         progress.saving("save", packed)
         with report.stage("save"):
-            weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output)
+            weights = save_artifact(
+                loaded.model,
+                loaded.tokenizer,
+                Path(command.model),
+                output,
+                OFFLOADED_SHARD if command.offload else None,
+            )
             report.progress("save", packed, packed + 1, "hash")
             if command.memory is not None:
                 memory_record.write_tensors(loaded.model, Path(command.memory))
+            shutil.rmtree(output / OFFLOADED, ignore_errors=True)
             digest = hash_files(weights, report)
             report.progress("save", packed + 1, packed + 1)
     return {

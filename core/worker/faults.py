@@ -70,6 +70,11 @@ def _out_of_memory(error: BaseException) -> Problem | None:
     )
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether the exception, or one that it was raised from, says that memory ran out."""
+    return any(map(_lacks_memory, _chain(error)))
+
+
 def _lacks_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)

@@ -65,8 +65,11 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def load(path: str, device: str = "auto") -> Loaded:
+def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loaded:
     """Load safetensors weights only, without remote code and without the network.
+
+    With `offload`, a folder that is made, the decoder layers' weights stay in files: what is read comes from the
+    model's own, and what is changed goes to new ones there, until whoever asked removes it.
 
     Raises BitpressError `cannot-load` with what transformers said.
     """
@@ -79,13 +82,17 @@ def load(path: str, device: str = "auto") -> Loaded:
         raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        places = {"device_map": {"": target} if target.type == "cuda" else None}
+        if offload is not None:
+            offload.mkdir()
+            places = {"device_map": _layers_on_disk(path), "offload_folder": str(offload)}
+        model = (AutoModelForCausalLM.from_pretrained if offload is None else _offloaded)(
             path,
             dtype="auto",
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            device_map={"": target} if target.type == "cuda" else None,
+            **places,
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise BitpressError(
@@ -112,6 +119,38 @@ def load(path: str, device: str = "auto") -> Loaded:
             notes=(DECOMPRESSED.format(dtype=dtype),) if compressed else (),
         ),
     )
+
+
+def _offloaded(path: str, **options: Any) -> Any:
+    from compressed_tensors.offload import load_offloaded_model
+    from transformers import AutoModelForCausalLM
+
+    with load_offloaded_model():
+        return AutoModelForCausalLM.from_pretrained(path, **options)
+
+
+def _layers_on_disk(path: str) -> dict[str, str]:
+    """Where each module goes: the decoder layers to the disk, the rest to main memory. Reads the config alone."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    whole = set(model._no_split_modules or ())
+    found: dict[str, str] = {}
+
+    def place(module: torch.nn.Module, name: str) -> None:
+        if type(module).__name__ in whole:
+            found[name] = "disk"
+        elif any(type(below).__name__ in whole for below in module.modules()):
+            for child, below in module.named_children():
+                place(below, f"{name}.{child}" if name else child)
+        else:
+            found[name] = "cpu"
+
+    place(model, "")
+    return found
 
 
 def resident_bytes() -> int:
