@@ -108,13 +108,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         packed = len(made_of_it.quantized)
         progress.saving("save", packed)
         with report.stage("save"):
-            weights = save_artifact(
-                loaded.model,
-                loaded.tokenizer,
-                Path(command.model),
-                output,
-                OFFLOADED_SHARD if command.offload else None,
-            )
+            weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output, _shard(command))
             report.progress("save", packed, packed + 1, "hash")
             if command.memory is not None:
                 memory_record.write_tensors(loaded.model, Path(command.memory))
@@ -268,6 +262,10 @@ def _calibration(
         "max_seq_length": spec.max_length,
         "shuffle_calibration_samples": False,
     }, facts
+
+
+def _shard(command: Compress) -> str | None:
+    return OFFLOADED_SHARD if command.offload else None
 
 
 def _threads() -> int:

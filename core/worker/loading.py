@@ -74,15 +74,17 @@ def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loa
     Raises BitpressError `cannot-load` with what transformers said.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
+
+    from core.worker.tokenizer_files import load_tokenizer
 
     target = pick_device(device)
     started = time.perf_counter()
     if not Path(path, "config.json").is_file():
         raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        places = {"device_map": {"": target} if target.type == "cuda" else None}
+        tokenizer = load_tokenizer(path)
+        places: dict[str, Any] = {"device_map": {"": target} if target.type == "cuda" else None}
         if offload is not None:
             offload.mkdir()
             places = {"device_map": _layers_on_disk(path), "offload_folder": str(offload)}

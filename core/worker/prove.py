@@ -169,13 +169,14 @@ def _check_tensors(
 
 def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | None:
     """The artifact by plain transformers, with what it says about keys."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     from core.worker.loading import pick_device
+    from core.worker.tokenizer_files import load_tokenizer
 
     target = pick_device(command.device)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(artifact), local_files_only=True, trust_remote_code=False)
+        tokenizer = load_tokenizer(artifact)
         model, info = AutoModelForCausalLM.from_pretrained(
             str(artifact),
             dtype="auto",
