@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -88,14 +89,15 @@ def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loa
         if offload is not None:
             offload.mkdir()
             places = {"device_map": _layers_on_disk(path), "offload_folder": str(offload)}
-        model = (AutoModelForCausalLM.from_pretrained if offload is None else _offloaded)(
-            path,
-            dtype="auto",
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            **places,
-        )
+        with nullcontext() if offload is None else _offloading():
+            model = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype="auto",
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                **places,
+            )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise BitpressError(
             "cannot-load",
@@ -123,12 +125,10 @@ def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loa
     )
 
 
-def _offloaded(path: str, **options: Any) -> Any:
+def _offloading() -> AbstractContextManager[None]:
     from compressed_tensors.offload import load_offloaded_model
-    from transformers import AutoModelForCausalLM
 
-    with load_offloaded_model():
-        return AutoModelForCausalLM.from_pretrained(path, **options)
+    return load_offloaded_model()  # type: ignore[no-any-return]
 
 
 def _layers_on_disk(path: str) -> dict[str, str]:
