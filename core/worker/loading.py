@@ -128,7 +128,7 @@ def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loa
 def _offloading() -> AbstractContextManager[None]:
     from compressed_tensors.offload import load_offloaded_model
 
-    return load_offloaded_model()  # type: ignore[no-any-return]
+    return load_offloaded_model()
 
 
 def _layers_on_disk(path: str) -> dict[str, str]:
