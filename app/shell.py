@@ -12,9 +12,11 @@ from app.engine import Engine
 from app.tasks import Tasks
 from core.errors import Problem
 from core.jobs.protocol import AnyEvent
+from core.jobs.queue import problem_of
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.models.local_model import LocalModel
+from core.settings import save_settings
 from core.telemetry.sample import Sample
 from ui.main_window import MainWindow
 
@@ -53,6 +55,13 @@ class Shell:
         from ui.dialogs.problem import show_problem
 
         show_problem(self.window, problem)
+
+    def keep_settings(self) -> None:
+        """Write the settings; they hold in this window also where the disk refuses them, which is said."""
+        try:
+            save_settings(self.engine.settings, self.engine.home.settings_file)
+        except OSError as error:
+            self.problem(problem_of(error))
 
     def model_at(self, path: Path | str) -> LocalModel | None:
         return next((model for model in self.models if str(model.path) == str(path)), None)

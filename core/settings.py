@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -88,5 +89,7 @@ def save_settings(settings: Settings, path: Path) -> None:
 
 def _set_aside(path: Path) -> None:
     bad = path.with_suffix(".bad")
-    if path.is_file() and not bad.exists():
-        bad.write_bytes(read_beginning(path, 1 << 20))
+    # On a full or read-only disk the application starts all the same; the bad file stays as it is.
+    with suppress(OSError):
+        if path.is_file() and not bad.exists():
+            write_whole(bad, read_beginning(path, 1 << 20))

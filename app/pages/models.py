@@ -16,7 +16,6 @@ from core.models.local_model import LocalModel, Origin, Weights
 from core.models.survey_store import kept_survey
 from core.plan.fit import Fit, fits
 from core.plan.read_machine import read_machine
-from core.settings import save_settings
 from ui.pages.models import ModelsPage
 from ui.tone import Tone
 
@@ -65,7 +64,7 @@ class ModelsBinding:
             engine.settings = engine.settings.model_copy(
                 update={"watched_folders": (*engine.settings.watched_folders, folder)}
             )
-            save_settings(engine.settings, engine.home.settings_file)
+            self._shell.keep_settings()
         self._shell.refresh_models()
 
     def _import(self, model: LocalModel | None) -> None:

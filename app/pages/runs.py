@@ -13,7 +13,7 @@ from app.folders import show_in_folder
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from core.care.log_files import end_of_log
-from core.jobs.journal import replay
+from core.jobs.journal import kept_snapshot
 from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
@@ -82,7 +82,7 @@ class RunsBinding:
         live = self._shell.engine.queue.snapshot(run_id)
         run = self._shell.run(run_id)
         if live is None and run is not None and run.phase is not Phase.QUEUED:
-            live = await asyncio.to_thread(replay, str(run_id), run.title, folder)
+            live = await asyncio.to_thread(kept_snapshot, run, folder)
         if live is not None:
             self._page.show_snapshot(run_id, live)
         self._page.show_samples(run_id, samples)

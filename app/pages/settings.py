@@ -6,7 +6,7 @@ import asyncio
 
 from app.doctor import checks_of
 from app.shell import Shell
-from core.settings import Settings, save_settings
+from core.settings import Settings
 from ui.pages.settings import SettingsPage
 
 
@@ -34,7 +34,7 @@ class SettingsBinding:
 
         engine = self._shell.engine
         before, engine.settings = engine.settings, settings
-        save_settings(settings, engine.home.settings_file)
+        self._shell.keep_settings()
         if settings.theme != before.theme:
             use_theme(settings.theme)
         if (settings.watched_folders, settings.hub_cache) != (before.watched_folders, before.hub_cache):

@@ -22,11 +22,11 @@ from core.jobs.protocol import (
 )
 from core.jobs.retry import Tries, compress_with_less
 from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
+from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
-from core.models.artifact import Manifest, publish, write_manifest
+from core.models.artifact import Manifest, settle, write_manifest
 from core.plan.estimates import Estimates
 from core.plan.reductions import Effort
 from core.value import Json, Received
@@ -130,8 +130,10 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
             yield event
             return
         elif event.problem is not None:
-            manifest = _manifest(context, wanted, pressed, None)
-            yield _unproved(event, event.problem, await asyncio.to_thread(_keep, staging, wanted, manifest))
+            place = await to_its_end(_settle, staging, wanted, _manifest(context, wanted, pressed, None))
+            finished = _unproved(event, event.problem, place)
+            await publish_as(context, staging, place, finished)
+            yield finished
             return
         else:
             proof = ProofResult.model_validate(event.result)
@@ -139,7 +141,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
 
     context.check()
     disk = await asyncio.to_thread(_folder_bytes, staging)
-    place = await asyncio.to_thread(_keep, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
+    place = await to_its_end(_settle, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
     finished = completed(
         context,
         {
@@ -160,6 +162,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     if not proof.passed:
         problem = proof_problem(proof, place)
         finished = finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
+    await publish_as(context, staging, place, finished)
     yield finished
 
 
@@ -255,12 +258,11 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
     )
 
 
-def _keep(staging: Path, wanted: Compression, manifest: Manifest) -> Path:
-    """Write the manifest and publish; where the artifact lies now."""
+def _settle(staging: Path, wanted: Compression, manifest: Manifest) -> Path:
+    """Write the manifest and bring all to the disk; where the artifact is to lie."""
     write_manifest(staging, manifest)
-    place = wanted.output if manifest.proved else unproved_beside(wanted.output)
-    publish(staging, place)
-    return place
+    settle(staging)
+    return wanted.output if manifest.proved else unproved_beside(wanted.output)
 
 
 def unproved_beside(output: Path) -> Path:

@@ -329,6 +329,8 @@ class Hello(Event):
     app: str
     pid: int
     libraries: dict[str, str] = {}
+    memory_limit: str = ""
+    """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
 
 
 class Stage(Received):

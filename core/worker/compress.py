@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.calibration.builtin import prompts
 from core.calibration.kept_answers import Answer, missing_answers, ready_answers, samples_of
 from core.calibration.spec import CalibrationFacts, CalibrationSpec
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.jobs.protocol import Compress, Stage
 from core.value import Json
@@ -248,7 +249,7 @@ def _calibration(
     refuse_overlap(drawn, report)
     facts = drawn.facts()
     if tokens_file is not None:
-        Path(tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}))
+        write_whole(Path(tokens_file), json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}).encode())
     return {
         "dataset": calibrate.dataset(drawn.chosen),
         "num_calibration_samples": facts.samples,
