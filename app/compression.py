@@ -177,6 +177,7 @@ async def start_compression(engine: Engine, planned: Planned, *, attended: bool 
                 app_version=installed_version(),
                 retry_smaller=engine.settings.retry_smaller,
                 estimates=planned.estimates,
+                checkpoint_seconds=engine.settings.checkpoint_seconds or None,
             )
         ),
         attended=attended,

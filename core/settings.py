@@ -54,6 +54,13 @@ class Settings(Received):
         title="Try again with less",
         description="Where memory runs out: smaller batches, shorter samples. What was changed is said with the run.",
     )
+    checkpoint_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        title="Seconds between checkpoints",
+        description="A calibrated job that dies goes on from its last finished layer. 0 keeps no checkpoints.",
+    )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from core.calibration.spec import CalibrationFacts
 from core.errors import Problem
+from core.jobs.checkpoint import ResumePoint, checkpoint_beside, point_at, remove_checkpoint
+from core.jobs.kept_artifact import keep_artifact, take_up_artifact
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
+    Checkpoints,
     Compress,
     Finished,
     FinishReason,
@@ -52,6 +56,8 @@ class Compression:
     """Whether it may be tried again with less where memory runs out."""
     estimates: Estimates | None = None
     """What it was expected to need; said where there is less."""
+    checkpoint_seconds: float | None = None
+    """Least time between two checkpoints; None keeps none."""
 
 
 class Pressed(Received):
@@ -79,19 +85,26 @@ def compression(wanted: Compression) -> Work:
 
     A passed proof publishes the artifact at `output`. A failed one keeps it at `output` + `.unproved` and fails the run
     with `proof-failed`; a proof that breaks down keeps it as well and fails with its own problem. Anything else leaves
-    nothing behind. Fails with `output-exists` before anything starts.
+    nothing behind but a checkpoint, where the job died and can be resumed; success and cancelling remove that too.
+    Fails with `output-exists` before anything starts.
+
+    A run that is resumed goes on where its checkpoint is: at a layer, of which `resumed` in the result says ({layer,
+    layers, step, steps, seconds}), or at the proof of what was saved whole ({proof: true}).
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
-        finished: AnyEvent | None = None
-        async with staged(context, wanted.output) as staging:
-            async for event in _press_and_prove(context, wanted, staging):
-                if isinstance(event, Finished):
-                    finished = event
-                else:
-                    yield event
+        finished: Finished | None = None
+        try:
+            async with staged(context, wanted.output) as staging:
+                async for event in _press_and_prove(context, wanted, staging):
+                    if isinstance(event, Finished):
+                        finished = event
+                    else:
+                        yield event
+        finally:
+            point = await asyncio.to_thread(_let_go, context, wanted, finished)
         if finished is not None:
-            yield finished
+            yield finished if point is None else _resumable(finished, context, point)
 
     return work
 
@@ -105,18 +118,27 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     def command(effort: Effort) -> Compress:
         return compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
 
-    async for event in compress_with_less(context, tries, command, staging, context.folder / TOKENS_FILE):
-        if isinstance(event, Accepted) and not event.more:
-            stages.clear()
-        if isinstance(event, StageFinished):
-            stages[event.stage] = event.seconds
-        if not isinstance(event, Finished):
-            yield event
-        elif event.reason is not FinishReason.COMPLETED:
-            yield event
-            return
-        else:
-            result = event.result
+    kept = checkpoint_beside(wanted.output, context.run.id)
+    asked = compress_command(context, wanted, staging)
+    if wanted.checkpoint_seconds is not None:
+        result = await asyncio.to_thread(take_up_artifact, kept, staging, asked)
+    if result is None:
+        # A worker that was killed may have left it behind.
+        await asyncio.to_thread(shutil.rmtree, staging, True)
+        async for event in compress_with_less(context, tries, command, staging, context.folder / TOKENS_FILE):
+            if isinstance(event, Accepted) and not event.more:
+                stages.clear()
+            if isinstance(event, StageFinished):
+                stages[event.stage] = event.seconds
+            if not isinstance(event, Finished):
+                yield event
+            elif event.reason is not FinishReason.COMPLETED:
+                yield event
+                return
+            else:
+                result = event.result
+        if wanted.checkpoint_seconds is not None and not tries.reductions:
+            await asyncio.to_thread(keep_artifact, kept, staging, asked, result)
     wanted = replace(wanted, recipe=tries.effort.recipe)
     pressed = Pressed.model_validate(result)
     pressed_at = time.monotonic()
@@ -164,6 +186,32 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
         finished = finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
     await publish_as(context, staging, place, finished)
     yield finished
+
+
+def _let_go(context: WorkContext, wanted: Compression, finished: Finished | None) -> ResumePoint | None:
+    """Remove the checkpoint of a run that is over, unless it died and would go on from there: then say where."""
+    died = not context.cancelled.is_set() and (
+        finished is None
+        or (
+            finished.reason is FinishReason.FAILED
+            and finished.problem is not None
+            and finished.problem.code != "checkpoint-unfit"
+        )
+    )
+    point = point_at(wanted.output, context.run.id) if died else None
+    if point is None:
+        remove_checkpoint(wanted.output, context.run.id)
+    return point
+
+
+def _resumable(event: Finished, context: WorkContext, point: ResumePoint) -> Finished:
+    """The end of a run that can be resumed, with how."""
+    if event.problem is None or context.run.order is None:
+        return event
+    how = f"`bitpress queue resume {context.run.id}` goes on {point.words}."
+    return event.model_copy(
+        update={"problem": event.problem.model_copy(update={"hint": f"{event.problem.hint} {how}"})}
+    )
 
 
 def _peaks(pressed: Pressed, proof: ProofResult) -> dict[str, Json]:
@@ -221,6 +269,17 @@ def compress_command(
         device=wanted.device,
         sequential_targets=targets,
         stream=wanted.method.streams(wanted.recipe.parameters),
+        checkpoints=_checkpoints(context, wanted),
+    )
+
+
+def _checkpoints(context: WorkContext, wanted: Compression) -> Checkpoints | None:
+    if wanted.checkpoint_seconds is None or wanted.recipe.calibration is None:
+        return None
+    return Checkpoints(
+        folder=str(checkpoint_beside(wanted.output, context.run.id)),
+        seconds=wanted.checkpoint_seconds,
+        reserve=wanted.estimates.disk_bytes if wanted.estimates else wanted.original_bytes,
     )
 
 

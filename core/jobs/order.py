@@ -43,6 +43,7 @@ class CompressOrder(Value):
     app_version: str = ""
     retry_smaller: bool = False
     estimates: Estimates | None = None
+    checkpoint_seconds: float | None = 60.0
 
 
 class RehearseOrder(Value):
@@ -143,6 +144,7 @@ def _work(order: Order) -> Work:
                     app_version=order.app_version,
                     retry_smaller=order.retry_smaller,
                     estimates=order.estimates,
+                    checkpoint_seconds=order.checkpoint_seconds,
                 )
             )
         case RehearseOrder():

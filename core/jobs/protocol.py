@@ -81,12 +81,25 @@ class AnswerPrompts(Value):
     device: str = "auto"
 
 
+class Checkpoints(Value):
+    """Where a compression keeps how far it is, and how often. Bytes and seconds."""
+
+    folder: str
+    seconds: float = 60.0
+    """Least time between two; 0 is after every layer."""
+    share: float = 0.05
+    """Most of the time that may go into what is written anew each time."""
+    reserve: int = 0
+    """What must stay free on the disk for the artifact itself."""
+
+
 class Compress(Value):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
-    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules` and
-    `threads` (of torch).
+    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
+    `threads` (of torch) and, where it went on from a checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the
+    first layer that was done here, counted from 1, and the time that the finished ones took).
     """
 
     type: Literal["compress"] = "compress"
@@ -110,6 +123,8 @@ class Compress(Value):
     """Classes of the modules that are calibrated one after the other; empty are whole decoder layers."""
     stream: bool = False
     """Go from file to file, a shard at a time, where that gives the same tensors; the result's `streamed` says."""
+    checkpoints: Checkpoints | None = None
+    """Take up what an earlier try of the same job left there, and leave something there for a later one."""
 
 
 class Prove(Value):

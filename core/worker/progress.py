@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from core.value import Json
 from core.worker import log_lines
 from core.worker.foreign_bars import bars_heard
 from core.worker.output_energy import OutputEnergy
@@ -82,6 +83,15 @@ class CompressionProgress:
         self._seconds: float | None = None
         self._energy = OutputEnergy()
         self._saving: tuple[str, float] | None = None
+        self.figures: list[Json] = []
+        """What was reported of modules, as arguments of `Reporter.metric`."""
+        self.taken_up: dict[int, int] = {}
+        """Layers that were finished before this process, by the modifier's place in the recipe."""
+
+    def figure(self, name: str, value: float, **more: Json) -> None:
+        """Report a figure of a module, and remember it."""
+        self.figures.append({"name": name, "value": value, **more})
+        self._report.metric(name, value, **more)
 
     def reporting(self, cls: type[Any], index: int) -> type[Any]:
         """A subclass of a modifier that reports its lifecycle; llmcompressor compares and saves names, so it stays."""
@@ -150,9 +160,9 @@ class CompressionProgress:
         self._kind = type(modifier).__name__
         layers = decoder_layers(model)
         self._names, self._layers = tuple(layers), tuple(layers.values())
-        self._done = set()
+        self._done = set(self._layers[: self.taken_up.get(index, 0)])
         self._layer = None
-        self._step(0)
+        self._step(len(self._done))
 
     def _watch(self, model: Any) -> None:
         """Hear every batch that passes a decoder layer, and how much the modules give whose errors will be logged."""
@@ -240,7 +250,7 @@ class CompressionProgress:
         elif name := log_lines.sparsifying(text):
             self._named = [name]
         elif found := log_lines.searched(text):
-            self._report.metric("smoothing_error", found.after, layer=found.name)
+            self.figure("smoothing_error", found.after, layer=found.name)
         elif text.startswith("Hessian inversion failed"):
             self._report.warn("gptq-fallback", text)
         elif text.startswith("Failed to invert hessian"):
@@ -256,7 +266,7 @@ class CompressionProgress:
         elif self._kind in _ERRORS:
             # Modules quantized together leave their contexts last in, first out.
             name = self._named.pop()
-            self._report.metric(
+            self.figure(
                 _ERRORS[self._kind],
                 value,
                 layer=name,
@@ -273,8 +283,8 @@ class CompressionProgress:
         if found is None or found.before is None or found.after is None or self._layer is None:
             return
         name = self._names[self._layer]
-        self._report.metric("rounding_loss_before", found.before, layer=name)
-        self._report.metric("rounding_loss", found.after, layer=name)
+        self.figure("rounding_loss_before", found.before, layer=name)
+        self.figure("rounding_loss", found.after, layer=name)
 
 
 def decoder_layers(model: Any) -> dict[str, Any]:
