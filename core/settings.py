@@ -53,6 +53,16 @@ class Settings(Received):
         title="Try again with less",
         description="Where memory runs out: smaller batches, shorter samples. What was changed is said with the run.",
     )
+    on_close: Literal["ask", "background", "quit"] = Field(
+        default="ask",
+        title="Closing the window during a job",
+        description="Ask, go on in the background, or cancel the job and quit. What waits is kept in any case.",
+    )
+    quit_when_done: bool = Field(
+        default=False,
+        title="Quit when the background is done",
+        description="Where the window was closed and work goes on: end Bitpress after the last run.",
+    )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
     )
