@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from core.jobs.protocol import AnyEvent, Finished, decode_event, encode
-from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, apply
+from core.jobs.protocol import AnyEvent, Finished, Hello, decode_event, encode
+from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, Phase, apply
 from core.regular_file import read_regular
 
 EVENTS_FILE = "events.jsonl"
@@ -61,9 +61,14 @@ def read_events(folder: Path) -> tuple[AnyEvent, ...]:
 
 
 def replay(job: str, title: str, folder: Path) -> JobSnapshot:
-    """The snapshot that a run's kept events lead to; events that cannot come are left out."""
+    """The snapshot that a run's kept events lead to; events that cannot come are left out.
+
+    A worker's first word after the end is that of a run that was resumed: it counts from there.
+    """
     snapshot = JobSnapshot(job=job, title=title)
     for event in read_events(folder):
+        if snapshot.phase is Phase.FINISHED and isinstance(event, Hello):
+            snapshot = JobSnapshot(job=job, title=title)
         try:
             snapshot = apply(snapshot, event)
         except IllegalTransitionError:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
+from core.jobs.checkpoint import ResumePoint, point_at, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.journal import Journal, close_journal
 from core.jobs.order import work_of
@@ -88,10 +89,16 @@ class JobQueue:
     async def recover(self) -> tuple[Run, ...]:
         """Close the runs that a dead process left open, and remove what it had half written. Call it once, first."""
         # Tidied up before it is marked: who dies in between leaves it to the next start.
+        goes_on = {}
         for run in await asyncio.to_thread(self._store.orphans):
-            if run.output is not None:
+            if run.output is None:
+                continue
+            point = await asyncio.to_thread(point_at, Path(run.output), run.id) if run.order is not None else None
+            if point is not None:
+                goes_on[run.id] = point.words
+            if point is None or point.layer is not None:
                 await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
-        interrupted = await asyncio.to_thread(self._store.interrupted)
+        interrupted = await asyncio.to_thread(self._store.interrupted, goes_on)
         for run in interrupted:
             ended = Finished(job=str(run.id), time=time.time(), reason=FinishReason.INTERRUPTED, problem=run.problem)
             with suppress(OSError):
@@ -123,6 +130,26 @@ class JobQueue:
             raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
         run = await asyncio.to_thread(self._store.create, new)
         job = _Job(run, work, JobSnapshot(job=str(run.id), title=run.title))
+        self._jobs[run.id] = job
+        self._waiting[run.id] = job
+        self._tell(job, None)
+        self._start()
+        return run
+
+    async def resumable(self, run_id: int) -> ResumePoint | None:
+        """Where a run that broke would go on; None where it can only start again. Raises `unknown-run`."""
+        return await asyncio.to_thread(lambda: resume_point(self._store.get(run_id)))
+
+    async def resume(self, run_id: int) -> Run:
+        """Put a run that broke back into the queue, last in line: the same run goes on from its checkpoint.
+
+        Raises BitpressError `unknown-run`, `not-over`, `nothing-to-resume` where it can only start again, and
+        `cannot-repeat` for an order of another version.
+        """
+        if self._closed:
+            raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
+        run = await asyncio.to_thread(self._line.resume, run_id, owned=True)
+        job = _Job(run, None, JobSnapshot(job=str(run.id), title=run.title))
         self._jobs[run.id] = job
         self._waiting[run.id] = job
         self._tell(job, None)

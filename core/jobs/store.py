@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import BitpressError, Problem
@@ -145,8 +146,11 @@ class RunStore:
             found = _orphans(connection)
         return tuple(self.get(run.id) for run in found)
 
-    def interrupted(self) -> tuple[Run, ...]:
-        """Mark the orphans as finished, interrupted, and return them; another window's are left."""
+    def interrupted(self, goes_on: Mapping[int, str] = MappingProxyType({})) -> tuple[Run, ...]:
+        """Mark the orphans as finished, interrupted, and return them; another window's are left.
+
+        `goes_on` says of those with a checkpoint where they would go on.
+        """
         from core.jobs.schema import leases, runs
 
         with self.transaction() as connection:
@@ -158,7 +162,7 @@ class RunStore:
                     .values(
                         phase=Phase.FINISHED.value,
                         reason=FinishReason.INTERRUPTED.value,
-                        problem=interruption(run).model_dump(mode="json"),
+                        problem=interruption(run, goes_on.get(run.id)).model_dump(mode="json"),
                         finished=datetime.now(UTC),
                     )
                 )
@@ -218,10 +222,16 @@ def unknown_run(identity: int) -> BitpressError:
     return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
 
 
-def interruption(run: Run) -> Problem:
-    """Why a run whose process is gone is over."""
+def interruption(run: Run, goes_on: str | None = None) -> Problem:
+    """Why a run whose process is gone is over, and where it would go on where something is kept."""
     happened = "it could start" if run.phase is Phase.QUEUED else "it was done"
     again = f"Start it again here, or with `bitpress queue retry {run.id}`" if run.order else "Start it anew"
+    if goes_on is not None:
+        return Problem(
+            code="interrupted",
+            message=f"Bitpress or the machine went down before {happened}.",
+            hint=f"Resume it here, or with `bitpress queue resume {run.id}`: it goes on {goes_on}. {again}.",
+        )
     return Problem(
         code="interrupted",
         message=f"Bitpress or the machine went down before {happened}.",
