@@ -21,8 +21,8 @@ from core.worker.gptqt.codebooks import Codebooks
 _ERRORS = 1 << 22
 """Errors (rows times codebooks) held at once: 16 MiB in 32 bits."""
 
-_SORTED = 1 << 22
-"""Weights sorted at once: with their places and prefix sums 160 MiB."""
+_SORTED = 1 << 21
+"""Weights sorted at once: with their places and prefix sums about 110 MiB."""
 
 
 @dataclass(frozen=True)
