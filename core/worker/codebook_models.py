@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.models.quantized import CODEBOOK
+
 if TYPE_CHECKING:
     import torch
-
-QUANT_METHOD = "bitpress-codebook"
 
 LOOKED_UP = (
     "These weights are indices into tables, and every matrix is made anew for each step: memory is what the format "
@@ -31,7 +31,7 @@ def know_format(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     quantization = config.get("quantization_config") if isinstance(config, dict) else None
-    if not isinstance(quantization, dict) or quantization.get("quant_method") != QUANT_METHOD:
+    if not isinstance(quantization, dict) or quantization.get("quant_method") != CODEBOOK:
         return False
     import bitpress_codebook  # noqa: F401
 
