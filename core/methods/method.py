@@ -150,6 +150,8 @@ class Method:
     checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
     """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
 
+    published: tuple[str, ...] = ()
+    """Sentences with the figures of its paper, each naming whose they are; none of them is ours."""
     requirements: tuple[str, ...] = ()
     """Plain sentences: what it needs of the model, the data and the machine; empty where it takes any model alone."""
     kl_bound: float = 1.0

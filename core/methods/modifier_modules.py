@@ -10,6 +10,7 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
         "AWQModifier": "llmcompressor.modifiers.transform.awq",
         "AutoRoundModifier": "llmcompressor.modifiers.autoround",
         "GPTQModifier": "llmcompressor.modifiers.gptq",
+        "GPTQTModifier": "core.worker.gptqt.modifier",
         "QuIPModifier": "llmcompressor.modifiers.transform.quip",
         "QuantizationModifier": "llmcompressor.modifiers.quantization",
         "REAPPruningModifier": "llmcompressor.modifiers.pruning.reap",

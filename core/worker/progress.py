@@ -45,11 +45,16 @@ _SHARES = {
     "AWQModifier": Shares(collect=0.05, work=0.9),
     "AutoRoundModifier": Shares(collect=0.05, work=0.95),
     "GPTQModifier": Shares(collect=0.2, work=0.65),
+    "GPTQTModifier": Shares(collect=0.15, work=0.75),
     "SparseGPTModifier": Shares(collect=0.2, work=0.65),
 }
 """As measured on a processor; for those that are not here the work is nothing beside the two passes."""
 
-_ERRORS = {"GPTQModifier": "quantization_error", "SparseGPTModifier": "pruning_error"}
+_ERRORS = {
+    "GPTQModifier": "quantization_error",
+    "GPTQTModifier": "quantization_error",
+    "SparseGPTModifier": "pruning_error",
+}
 """What the error is called that these log for each module, in the same terms."""
 
 
@@ -137,7 +142,7 @@ class CompressionProgress:
             self._enter(index, modifier, state.model)
         elif kind == "calibration_start" and getattr(modifier, "requires_calibration_data", False):
             # After the modifier's own start, when the schemes are on the modules and tracing is over.
-            self._watch(state.model)
+            self._watch(modifier, state.model)
         elif kind == "sequential_epoch_end" and before:
             self._energy.settle(modules or ())
             self._begin_work(modifier, modules or ())
@@ -164,7 +169,7 @@ class CompressionProgress:
         self._layer = None
         self._step(len(self._done))
 
-    def _watch(self, model: Any) -> None:
+    def _watch(self, modifier: Any, model: Any) -> None:
         """Hear every batch that passes a decoder layer, and how much the modules give whose errors will be logged."""
 
         def passes(_layer: Any, _inputs: Any) -> None:
@@ -177,6 +182,8 @@ class CompressionProgress:
             self._hooks.callback(layer.register_forward_pre_hook(passes).remove)
         if self._kind == "GPTQModifier":
             self._energy.watch((name, module) for name, module in model.named_modules() if _has_weight_scheme(module))
+        elif self._kind == "GPTQTModifier":
+            self._energy.watch((name, module) for module, name in modifier.compressed.items())
         elif self._kind == "SparseGPTModifier":
             linear = (pair for pair in model.named_modules() if type(pair[1]).__name__ == "Linear")
             self._energy.watch(linear)
@@ -188,6 +195,8 @@ class CompressionProgress:
         match self._kind:
             case "GPTQModifier":
                 self._works_total = sum(map(_has_weight_scheme, modules))
+            case "GPTQTModifier":
+                self._works_total = sum(module in modifier.compressed for module in modules)
             case "SparseGPTModifier":
                 self._works_total = sum(type(module).__name__ == "Linear" for module in modules)
             case "AutoRoundModifier":
