@@ -44,6 +44,7 @@ _CHANGING = frozenset(
         "WandaPruningModifier",
         "REAPPruningModifier",
         "SpinQuantModifier",
+        "SqueezeLLMModifier",
         "QuIPModifier",
     }
 )

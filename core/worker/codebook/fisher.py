@@ -93,11 +93,9 @@ class FisherSums:
         gradient = torch.empty_like(states)
         total = 0.0
         for start in range(0, len(labels), self._positions):
-            piece = states[start : start + self._positions].clone().requires_grad_()
+            piece: Any = states[start : start + self._positions].clone().requires_grad_()
             logits = self._head(piece).float()
-            loss = torch.nn.functional.cross_entropy(
-                logits, labels[start : start + self._positions], reduction="sum"
-            )
+            loss = torch.nn.functional.cross_entropy(logits, labels[start : start + self._positions], reduction="sum")
             loss.backward()
             gradient[start : start + self._positions] = piece.grad
             total += float(loss.detach())

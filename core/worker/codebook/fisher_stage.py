@@ -56,7 +56,7 @@ def measure(
     output: Path,
     report: Reporter,
 ) -> None:
-    """Give every modifier that asks for gradients its `sensitivity_file`.
+    """Give every modifier that asks for gradients the file of its sensitivities.
 
     `samples` are token ids and `sha256` their digest; the file is kept in `cache`, by the model's files and the data,
     or, where that is None or has no room, lies in `output` until `tidy`. Raises BitpressError `calibration-empty`,
@@ -76,7 +76,7 @@ def measure(
         else:
             _measure(loaded, targets, samples, path, report)
     for modifier in asking:
-        modifier.sensitivity_file = str(path)
+        modifier.take_sensitivities(path)
 
 
 def tidy(output: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from bitpress_codebook.weight import Kept
 from torch import Tensor
+
+from bitpress_codebook.weight import Kept
 
 
 def kept_mask(weight: Tensor, sensitivity: Tensor | None, *, sensitive: float, outliers: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Weighted k-means in one dimension, for every row of a matrix at once.
 
-In one dimension a cluster is a stretch of the sorted row, so three running sums (of weights, of weights times values, of
-weights times squares) give the mean and the error of any cluster by two look-ups. One iteration of Lloyd's algorithm
+In one dimension a cluster is a stretch of the sorted row, so three running sums (of weights, of weights times values,
+of weights times squares) give the mean and the error of any cluster by two look-ups. One iteration of Lloyd's algorithm
 costs O(rows k log columns) after one sort. Where it no longer moves, clusters are taken apart and put together as long
 as that lowers the error, which frees it from most of its local minima: on rows of trained weights it ends within a few
 per cent of the exact optimum, where Lloyd's algorithm alone ends some ten per cent above.

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from bitpress_codebook.linear import CodebookLinear
-from bitpress_codebook.weight import CodebookWeight
 from compressed_tensors.utils import align_module_device, match_named_modules, update_offload_parameter
 from llmcompressor.core import Event, State
 from llmcompressor.modifiers import Modifier
 from pydantic import PrivateAttr, model_validator
 from torch import Tensor
 
+from bitpress_codebook.linear import CodebookLinear
+from bitpress_codebook.weight import CodebookWeight
 from core.errors import BitpressError
 from core.worker.codebook.kept import kept_mask, kept_weights
 from core.worker.codebook.kmeans import ITERATIONS, weighted_kmeans
+from core.worker.swap_codebooks import swap_codebooks
 
 Sensitivity = Literal["fisher", "activation", "none"]
 
@@ -76,7 +77,7 @@ def press(
 class SqueezeLLMModifier(Modifier):
     """Weights of the targets become tables and indices of `bits` bits; the shares `sensitive` and `outliers` are kept.
 
-    With `sensitivity` fisher, `sensitivity_file` must be there when it begins (`core.worker.codebook.fisher_stage`),
+    With `sensitivity` fisher, it must have taken a file of them when it begins (`core.worker.codebook.fisher_stage`),
     and no data passes here. With activation, data passes and the mean square of each column's inputs counts instead.
     The model computes with the new weights at once; modules are exchanged for CodebookLinear at the very end.
     """
@@ -88,13 +89,13 @@ class SqueezeLLMModifier(Modifier):
     sensitive: float = 0.0005
     outliers: float = 0.004
     iterations: int = ITERATIONS
-    sensitivity_file: str | None = None
 
     _names: dict[Any, str] = PrivateAttr(default_factory=dict)
     _squares: dict[Any, Tensor] = PrivateAttr(default_factory=dict)
     _tokens: dict[Any, int] = PrivateAttr(default_factory=dict)
     _made: dict[str, CodebookLinear] = PrivateAttr(default_factory=dict)
     _open: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _path: Path | None = PrivateAttr(default=None)
     _file: Any = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -106,6 +107,10 @@ class SqueezeLLMModifier(Modifier):
     def requires_gradients(self) -> bool:
         """Whether a pass for the Fisher information must come first."""
         return self.sensitivity == "fisher"
+
+    def take_sensitivities(self, path: Path) -> None:
+        """Use the sensitivities in this file (`sensitivity_file`). No field: a recipe tells nothing of this machine."""
+        self._path = path
 
     def modules_of(self, model: Any) -> dict[str, Any]:
         """The modules that it compresses, by name, in the model's order."""
@@ -139,9 +144,9 @@ class SqueezeLLMModifier(Modifier):
         self._open.close()
 
     def on_finalize(self, state: State, **_: Any) -> bool:
-        for name, made in self._made.items():
-            state.model.set_submodule(name, made)
-        self._made, self._names = {}, {}
+        for name in tuple(self._made):
+            swap_codebooks(state.model, {name: self._made.pop(name).codebook()})
+        self._names = {}
         return True
 
     def works(self, modules: Sequence[Any]) -> int:
@@ -193,8 +198,8 @@ class SqueezeLLMModifier(Modifier):
     def _opened(self) -> Any:
         from safetensors import SafetensorError, safe_open
 
-        path = self.sensitivity_file
-        if path is None or not Path(path).is_file():
+        path = self._path
+        if path is None or not path.is_file():
             raise BitpressError(
                 "no-sensitivity",
                 "The sensitivities that SqueezeLLM places its values by are not there.",
