@@ -49,6 +49,8 @@ class Compression:
     method: Method
     recipe: Recipe
     answers: Path | None = None
+    sensitivities: Path | None = None
+    """The folder in which the sensitivity of weights is kept."""
     original_sha256: str | None = None
     device: str = "auto"
     app_version: str = ""
@@ -264,6 +266,7 @@ def compress_command(
         modifiers=wanted.method.modifiers(wanted.recipe.parameters),
         calibration=wanted.recipe.calibration,
         answers=None if wanted.answers is None else str(wanted.answers),
+        sensitivities=None if wanted.sensitivities is None else str(wanted.sensitivities),
         tokens_file=str(context.folder / TOKENS_FILE),
         seed=wanted.recipe.seed,
         device=wanted.device,

@@ -38,6 +38,7 @@ class CompressOrder(Value):
     output: Path
     recipe: Recipe
     answers: Path | None = None
+    sensitivities: Path | None = None
     original_sha256: str | None = None
     device: str = "auto"
     app_version: str = ""
@@ -139,6 +140,7 @@ def _work(order: Order) -> Work:
                     method=find(order.recipe.method),
                     recipe=order.recipe,
                     answers=order.answers,
+                    sensitivities=order.sensitivities,
                     original_sha256=order.original_sha256,
                     device=order.device,
                     app_version=order.app_version,

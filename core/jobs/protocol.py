@@ -110,6 +110,8 @@ class Compress(Value):
     calibration: CalibrationSpec | None = None
     answers: str | None = None
     """Folder of the model's self-made chat (made or extended when the calibration source is self-chat)."""
+    sensitivities: str | None = None
+    """Folder where the sensitivity of weights is kept, for methods that measure it by gradients."""
     tokens_file: str | None = None
     """Where the calibration samples go as {"input_ids": [[...], ...]}, so that the run can be reproduced exactly."""
     memory: str | None = None

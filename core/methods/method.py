@@ -138,7 +138,7 @@ class Method:
     """None where weights stay 16 bits, or where layers differ."""
     activation_bits: int | None
     needs_calibration: bool
-    """Whether it always needs data; see `calibrates`."""
+    """Whether it needs data as it is offered; see `calibrates`."""
     standing: Standing
     sources: tuple[Source, ...]
     parameters: tuple[Parameter, ...]
@@ -170,7 +170,7 @@ class Method:
     def calibrates(self, parameters: Parameters) -> bool:
         """Whether it needs data with these parameters: a KV cache, static activations and the importance matrix do."""
         return (
-            self.needs_calibration
+            (self.needs_calibration and parameters.get("sensitivity") != "none")
             or kv_cache(parameters) is not None
             or parameters.get("algorithm") == "gptq"
             or any(rule.scheme.needs_data for rule in self.rules(parameters))

@@ -17,6 +17,7 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
         "SmoothQuantModifier": "llmcompressor.modifiers.transform.smoothquant",
         "SparseGPTModifier": "llmcompressor.modifiers.pruning.sparsegpt",
         "SpinQuantModifier": "llmcompressor.modifiers.transform.spinquant",
+        "SqueezeLLMModifier": "core.worker.codebook.squeezellm",
         "WandaPruningModifier": "llmcompressor.modifiers.pruning.wanda",
     }
 )

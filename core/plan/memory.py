@@ -45,6 +45,7 @@ _CHANGING = frozenset(
         "WandaPruningModifier",
         "REAPPruningModifier",
         "SpinQuantModifier",
+        "SqueezeLLMModifier",
         "QuIPModifier",
     }
 )

@@ -21,6 +21,7 @@ from core.value import Json
 from core.worker import answers, calibrate, memory_record
 from core.worker.awq_without_gpu import awq_without_gpu
 from core.worker.changes import before, changes
+from core.worker.codebook import fisher_stage
 from core.worker.expert_names import stored_names
 from core.worker.mixture import Mixture, refuse_overlap
 from core.worker.modifiers import build
@@ -90,15 +91,24 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
             made = _answer(loaded, folder, chats, spec, report)
     elif spec is not None and chats:
         made = ready_answers(prompts(), folder, chats, spec.seed)
+    data, facts, samples = _calibration(mixture, made, spec, command.tokens_file, report)
+    fisher_stage.measure(
+        recipe,
+        loaded,
+        samples,
+        sha256=facts.sha256 if facts else "",
+        cache=Path(command.sensitivities) if command.sensitivities else None,
+        output=output,
+        report=report,
+    )
     with progress.running():
-        report.progress(modifier_stage(0), 0, None, "calibration data")
-        data, facts = _calibration(mixture, made, spec, command.tokens_file, report)
         _seed(command.seed)
         known = before(loaded.model, command.modifiers)
         book = _book(command, recipe, facts, progress, report)
         with awq_without_gpu(), _kept(book) as kept:
             targets = {"sequential_targets": list(command.sequential_targets)} if command.sequential_targets else {}
             oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data, **targets, **kept)
+        fisher_stage.tidy(output)
         made_of_it = changes(loaded.model, command.modifiers, known)
         made_of_it.demand()
         if command.memory is not None:
@@ -207,6 +217,7 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
     return (
         Stage(id="load", title="Load the model"),
         *((answers.STAGE,) if answering else ()),
+        *((fisher_stage.STAGE,) if fisher_stage.wanted(command.modifiers) else ()),
         *(
             Stage(id=modifier_stage(index), title=spec.title or spec.name, unit="layer")
             for index, spec in enumerate(command.modifiers)
@@ -216,11 +227,19 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
 
 
 def _needed(recipe: Sequence[Any], spec: CalibrationSpec | None) -> CalibrationSpec | None:
-    """The data that the modifiers ask for: a static activation, a KV cache and the importance observer do as well."""
-    if not any(modifier.requires_calibration_data for modifier in recipe):
+    """The data that the modifiers ask for: a static activation, a KV cache and the importance observer do as well.
+
+    So does a pass for gradients before them.
+    """
+    asking = [
+        modifier
+        for modifier in recipe
+        if modifier.requires_calibration_data or getattr(modifier, "requires_gradients", False)
+    ]
+    if not asking:
         return None
     if spec is None:
-        names = ", ".join(type(modifier).__name__ for modifier in recipe if modifier.requires_calibration_data)
+        names = ", ".join(type(modifier).__name__ for modifier in asking)
         raise BitpressError(
             "no-calibration",
             f"{names} needs calibration data, and the recipe names none.",
@@ -277,21 +296,26 @@ def _calibration(
     spec: CalibrationSpec | None,
     tokens_file: str | None,
     report: Reporter,
-) -> tuple[dict[str, Any], CalibrationFacts | None]:
-    """oneshot's arguments for the data, and what the data is; nothing for methods that need none."""
+) -> tuple[dict[str, Any], CalibrationFacts | None, tuple[tuple[int, ...], ...]]:
+    """oneshot's arguments for the data, what the data is, and its token ids; nothing for methods that need none."""
     if spec is None or mixture is None:
-        return {}, None
+        return {}, None, ()
     drawn = mixture.draw(samples_of(made))
     refuse_overlap(drawn, report)
     facts = drawn.facts()
     if tokens_file is not None:
         write_whole(Path(tokens_file), json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}).encode())
-    return {
-        "dataset": calibrate.dataset(drawn.chosen),
-        "num_calibration_samples": facts.samples,
-        "max_seq_length": spec.max_length,
-        "shuffle_calibration_samples": False,
-    }, facts
+    samples = tuple(sample.ids for sample in drawn.chosen)
+    return (
+        {
+            "dataset": calibrate.dataset(drawn.chosen),
+            "num_calibration_samples": facts.samples,
+            "max_seq_length": spec.max_length,
+            "shuffle_calibration_samples": False,
+        },
+        facts,
+        samples,
+    )
 
 
 def _threads() -> int:

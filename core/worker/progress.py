@@ -46,9 +46,13 @@ _SHARES = {
     "AutoRoundModifier": Shares(collect=0.05, work=0.95),
     "GPTQModifier": Shares(collect=0.2, work=0.65),
     "GPTQTModifier": Shares(collect=0.15, work=0.75),
+    "SqueezeLLMModifier": Shares(collect=0.1, work=0.8),
     "SparseGPTModifier": Shares(collect=0.2, work=0.65),
 }
 """As measured on a processor; for those that are not here the work is nothing beside the two passes."""
+
+_OWN_ERROR = "quantization_error"
+"""What the error of a module is called that a modifier of ours tells by `module_done`."""
 
 _ERRORS = {
     "GPTQModifier": "quantization_error",
@@ -99,17 +103,23 @@ class CompressionProgress:
         self._report.metric(name, value, **more)
 
     def reporting(self, cls: type[Any], index: int) -> type[Any]:
-        """A subclass of a modifier that reports its lifecycle; llmcompressor compares and saves names, so it stays."""
-        heard = self._event
+        """A subclass of a modifier that reports its lifecycle; llmcompressor compares and saves names, so it stays.
+
+        Modifiers of ours may have a `module_done`, which says more than a log, and `works`, which counts what there is.
+        """
+        heard, done = self._event, self._module_done
 
         def update_event(modifier: Any, state: Any, event: Any, **arguments: Any) -> None:
             heard(index, modifier, state, event, arguments.get("modules"), before=True)
             cls.update_event(modifier, state, event, **arguments)
             heard(index, modifier, state, event, arguments.get("modules"), before=False)
 
-        return type(
-            cls.__name__, (cls,), {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__}
-        )
+        def module_done(_modifier: Any, name: str, relative: float, seconds: float) -> None:
+            done(name, relative, seconds)
+
+        own = {"module_done": module_done} if hasattr(cls, "module_done") else {}
+        members = {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__, **own}
+        return type(cls.__name__, (cls,), members)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -201,8 +211,19 @@ class CompressionProgress:
                 self._works_total = sum(type(module).__name__ == "Linear" for module in modules)
             case "AutoRoundModifier":
                 self._works_total = float(modifier.iters)
+            case _ if hasattr(modifier, "works"):
+                self._works_total = float(modifier.works(modules))
             case _:
                 self._works_total = 0.0
+
+    def _module_done(self, name: str, relative: float, seconds: float) -> None:
+        """A modifier of ours is done with a module; `relative` is its error, 0 to 1."""
+        self._report.check()
+        self.figure(_OWN_ERROR, relative, layer=name, relative=relative, seconds=seconds)
+        self._worked(self._works + 1)
+        if self._layer is None and self._works_total:
+            # Without data all layers are one piece of work.
+            self._step(len(self._layers) * min(self._works / self._works_total, 1.0))
 
     def _worked(self, done: float) -> None:
         """Part of the work on the current layer is done."""
