@@ -17,6 +17,7 @@ from core.methods.microscaling import MXFP4, MXFP4A16, MXFP8, MXFP8A16
 from core.methods.mixed import MIXED
 from core.methods.pruning import REAP, SPARSEGPT, WANDA
 from core.methods.rotation import SPINQUANT_W4A16
+from core.methods.structured import DROP_BLOCKS, NARROW_MLP
 
 METHODS: tuple[Method, ...] = (
     FP8_DYNAMIC,
@@ -46,6 +47,8 @@ METHODS: tuple[Method, ...] = (
     SPARSEGPT,
     WANDA,
     REAP,
+    DROP_BLOCKS,
+    NARROW_MLP,
     SPINQUANT_W4A16,
 )
 """Those that are recommended first, the experimental ones last."""

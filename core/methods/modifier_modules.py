@@ -9,7 +9,9 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
     {
         "AWQModifier": "llmcompressor.modifiers.transform.awq",
         "AutoRoundModifier": "llmcompressor.modifiers.autoround",
+        "DropBlocksModifier": "core.worker.structured.drop_blocks",
         "GPTQModifier": "llmcompressor.modifiers.gptq",
+        "NarrowModifier": "core.worker.structured.narrow",
         "QuIPModifier": "llmcompressor.modifiers.transform.quip",
         "QuantizationModifier": "llmcompressor.modifiers.quantization",
         "REAPPruningModifier": "llmcompressor.modifiers.pruning.reap",
@@ -23,3 +25,6 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
 
 PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
 """Those that set weights to zero and keep every tensor as large as it was."""
+
+STRUCTURED = frozenset({"DropBlocksModifier", "NarrowModifier"})
+"""Those that take whole blocks, channels or heads out of a model."""
