@@ -65,6 +65,7 @@ class Pressed(Received):
     device_peak_bytes: int = 0
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
+    dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
 
 
@@ -229,6 +230,7 @@ def prove_command(context: WorkContext, wanted: Compression, staging: Path, pres
         artifact=str(staging),
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
+        dropped_blocks=pressed.dropped_blocks,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,
@@ -250,6 +252,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         created=datetime.now(UTC),
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
+        dropped_blocks=pressed.dropped_blocks,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
     )

@@ -95,8 +95,8 @@ class Expected(Value):
 
     @property
     def comparable(self) -> bool:
-        """Whether each module's weights are the original's, up to rounding and smoothing."""
-        changed = self.zeros is not None or self.dropped_experts or self.smaller or self.turned
+        """Whether each module of the original's size has its weights, up to rounding and smoothing."""
+        changed = self.zeros is not None or self.dropped_experts or self.turned
         return bool(self.weight_bits) and not changed
 
     @property

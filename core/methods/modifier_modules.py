@@ -26,5 +26,8 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
 PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
 """Those that set weights to zero and keep every tensor as large as it was."""
 
+DROPPING = "DropBlocksModifier"
+"""The one that takes whole decoder blocks out."""
+
 STRUCTURED = frozenset({"DropBlocksModifier", "NarrowModifier"})
 """Those that take whole blocks, channels or heads out of a model."""

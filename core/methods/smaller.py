@@ -14,7 +14,7 @@ MLP_LAYOUTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("fc1",), "fc2"),
     (("dense_h_to_4h",), "dense_4h_to_h"),
 )
-"""The layers of an MLP whose rows are its channels, and the one whose columns are; one that is fused has both halves."""
+"""The layers of an MLP whose rows are its channels, and the one whose columns are; a fused one has both halves."""
 
 FUSED = "gate_up_proj"
 
@@ -37,6 +37,10 @@ class Smaller(Value):
     def __bool__(self) -> bool:
         """Whether anything is taken out."""
         return bool(self.blocks or self.channels or self.kv_heads)
+
+
+WHOLE = Smaller()
+"""Nothing is taken out."""
 
 
 def kept_width(width: int, share: float, multiple: int) -> int:
@@ -80,11 +84,10 @@ def head_rows(survey: Survey) -> tuple[int, int] | None:
     modules = {name: _named(survey, name) for name in (*ins, out)}
     if not survey.kv_heads or any(len(found) != survey.layers for found in modules.values()):
         return None
-    shapes = {name: {module.shape for module in found} for name, found in modules.items()}
-    if any(len(found) != 1 for found in shapes.values()):
+    if any(len({module.shape for module in found}) != 1 for found in modules.values()):
         return None
-    query, key, value = (next(iter(shapes[name]))[0] for name in ins)
-    if key != value or next(iter(shapes[out]))[1] != query or query % key or key % survey.kv_heads:
+    query, key, value = (modules[name][0].shape[0] for name in ins)
+    if key != value or modules[out][0].shape[1] != query or query % key or key % survey.kv_heads:
         return None
     return query // survey.kv_heads, key // survey.kv_heads
 
@@ -98,10 +101,10 @@ def shrunk(survey: Survey, smaller: Smaller) -> Survey:
     found = _shallower(survey, smaller.blocks) if smaller.blocks else survey
     mlp = intermediate(found) if smaller.channels else None
     if mlp is not None:
-        ins, out, width = mlp
+        ins, last, width = mlp
         kept = kept_width(width, smaller.channels, smaller.multiple)
         sizes = {name: kept * (2 if name == FUSED else 1) for name in ins}
-        found = _narrower(found, sizes, {out: kept})
+        found = _narrower(found, sizes, {last: kept})
     heads = head_rows(found) if smaller.kv_heads else None
     if heads is not None and survey.kv_heads:
         left = survey.kv_heads - smaller.kv_heads
@@ -138,11 +141,11 @@ def _shallower(survey: Survey, count: int) -> Survey:
         if name is not None:
             parts = tuple((part, renamed(stored) or stored) for part, stored in module.parts_saved_as)
             stored = renamed(module.saved_as) or ""
-            update = {"name": name, "saved_as": stored, "parts_saved_as": parts}
-            modules.append(module.model_copy(update=update))
+            modules.append(module.model_copy(update={"name": name, "saved_as": stored, "parts_saved_as": parts}))
     attentions = tuple(name for name in map(renamed, survey.attentions) if name is not None)
-    update = {"modules": tuple(modules), "layers": survey.layers - count, "attentions": attentions}
-    return survey.model_copy(update=update)
+    return survey.model_copy(
+        update={"modules": tuple(modules), "layers": survey.layers - count, "attentions": attentions}
+    )
 
 
 def _narrower(survey: Survey, rows: dict[str, int], columns: dict[str, int]) -> Survey:

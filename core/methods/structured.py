@@ -326,10 +326,10 @@ DROP_BLOCKS = Method(
     id="drop-blocks",
     title="Drop blocks",
     summary="Fewer decoder blocks, 16-bit weights",
-    explanation="Finds with calibration data which decoder blocks the model misses least, and takes them out whole. The "
-    "file, memory and time of every token become smaller by their share, in the model's own precision, and any engine "
-    "runs it. What is left was not trained to work without them: take out few, and recover it by training where more "
-    "must go. Published, by ShortGPT: Llama-2-7B without 27 % of its weights scored 43.96 on MMLU, against 45.39.",
+    explanation="Finds with calibration data which decoder blocks the model misses least, and takes them out whole. "
+    "The file, memory and time of every token become smaller by their share, in the model's own precision, and any "
+    "engine runs it. What is left was not trained to work without them: take out few, and recover it by training where "
+    "more must go. Published, by ShortGPT: Llama-2-7B without 27 % of its weights scored 43.96 on MMLU, against 45.39.",
     family="Pruning",
     scheme="PRUNED",
     weight_bits=None,

@@ -12,7 +12,7 @@ from math import ceil, prod
 
 from core.methods.method import Method, Parameters, kv_cache
 from core.methods.scheme import Rule
-from core.methods.smaller import Smaller, shrunk
+from core.methods.smaller import WHOLE, Smaller, shrunk
 from core.methods.storage import stored_linear
 from core.methods.targets import assigned
 from core.models.experts import expert_linears
@@ -42,7 +42,7 @@ class Change:
     """Whether an output layer that shares the embedding's weights gets its own: rotations differ for the two."""
     dropped_experts: float = 0.0
     """Share of every layer's experts that is taken away."""
-    smaller: Smaller = Smaller()
+    smaller: Smaller = WHOLE
     """Blocks, channels and heads that are taken away."""
 
 

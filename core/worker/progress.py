@@ -92,8 +92,21 @@ class CompressionProgress:
             cls.update_event(modifier, state, event, **arguments)
             heard(index, modifier, state, event, arguments.get("modules"), before=False)
 
+        told: dict[str, Any] = {}
+        if hasattr(cls, "told"):
+            # One of our own, which also says how far it is outside of any pass over the data.
+            told = {
+                "told": lambda _modifier, done, total, detail: self._report.progress(
+                    modifier_stage(index), done, total, detail
+                ),
+                "measured": lambda _modifier, name, value, layer, relative=None: self._report.metric(
+                    name, value, layer=layer, relative=relative
+                ),
+            }
         return type(
-            cls.__name__, (cls,), {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__}
+            cls.__name__,
+            (cls,),
+            {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__, **told},
         )
 
     @contextmanager

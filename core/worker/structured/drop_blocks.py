@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from llmcompressor.core import State
+from pydantic import PrivateAttr
 
 from core.errors import BitpressError
 from core.worker.structured.blocks import blocks_of, remove_blocks, shallower
@@ -32,6 +33,13 @@ class DropBlocksModifier(ReportedModifier):
     keep_first: int = 1
     keep_last: int = 1
     tokens: int = 1024
+
+    _dropped: list[int] = PrivateAttr(default_factory=list)
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """Numbers that the blocks had which went, in the order in which they did."""
+        return tuple(self._dropped)
 
     def on_initialize(self, state: State, **_kwargs: Any) -> bool:
         """Measure and take out; nothing is left to do in the pass over the data that would follow, so there is none.
@@ -66,8 +74,9 @@ class DropBlocksModifier(ReportedModifier):
                 self.measured("divergence_without_block", divergence, f"{name}.{number}")
         else:
             gone = least_influence(skipping, self.blocks, tuple(allowed))
-        kept = [number for number in range(len(layers)) if number not in {number for number, _ in gone}]
-        remove_blocks(model, [number for number, _ in gone])
+        kept = sorted(set(range(len(layers))) - {number for number, _ in gone})
+        self._dropped = [number for number, _ in gone]
+        remove_blocks(model, self._dropped)
         _redirect(model, name, kept)
         self.requires_calibration_data = False
         return True

@@ -62,7 +62,7 @@ class NarrowModifier(ReportedModifier):
     _widths: dict[str, tuple[int, int]] = PrivateAttr(default_factory=dict)
 
     def on_initialize(self, state: State, **_kwargs: Any) -> bool:
-        """Find the layers, and whether the architecture can have them narrower. Raises BitpressError `cannot-narrow`."""
+        """Find the layers, and whether the model can have them narrower. Raises BitpressError `cannot-narrow`."""
         name, blocks = blocks_of(state.model)
         config = state.model.config.get_text_config()
         for number, block in enumerate(blocks):
