@@ -73,6 +73,7 @@ class Pressed(Received):
     device_peak_bytes: int = 0
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
+    dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
 
 
@@ -294,6 +295,7 @@ def prove_command(context: WorkContext, wanted: Compression, staging: Path, pres
         artifact=str(staging),
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
+        dropped_blocks=pressed.dropped_blocks,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,
@@ -315,6 +317,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         created=datetime.now(UTC),
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
+        dropped_blocks=pressed.dropped_blocks,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
     )

@@ -138,6 +138,8 @@ class Prove(Value):
     artifact: str
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
+    dropped_blocks: tuple[int, ...] = ()
+    """The decoder blocks that were taken out, by the numbers that they had."""
     expected: Expected = Expected()
     """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0
@@ -391,7 +393,7 @@ class Progress(Event):
     detail: str = ""
 
 
-LAYER_ERRORS = frozenset({"quantization_error", "pruning_error"})
+LAYER_ERRORS = frozenset({"quantization_error", "pruning_error", "narrowing_error"})
 """Metrics that say how far a module's output moved, one for each module that was changed."""
 
 

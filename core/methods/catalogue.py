@@ -19,6 +19,7 @@ from core.methods.mixed import MIXED
 from core.methods.pruning import REAP, SPARSEGPT, WANDA
 from core.methods.rotation import SPINQUANT_W4A16
 from core.methods.squeezellm import SQUEEZELLM_W3, SQUEEZELLM_W4
+from core.methods.structured import DROP_BLOCKS, NARROW_MLP
 
 METHODS: tuple[Method, ...] = (
     FP8_DYNAMIC,
@@ -53,6 +54,8 @@ METHODS: tuple[Method, ...] = (
     SPARSEGPT,
     WANDA,
     REAP,
+    DROP_BLOCKS,
+    NARROW_MLP,
     SPINQUANT_W4A16,
 )
 """Those that are recommended first, the experimental ones last."""

@@ -41,6 +41,7 @@ class Manifest(Received):
     created: datetime
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
+    dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
 

@@ -130,6 +130,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         **_peaks(),
         "expected_modules": list(stored_names(loaded.model, made_of_it.quantized)),
         "pruned_modules": list(stored_names(loaded.model, made_of_it.pruned)),
+        "dropped_blocks": [number for modifier in recipe for number in getattr(modifier, "dropped", ())],
         "ignored_modules": list(made_of_it.left),
         "threads": _threads(),
         **({} if book is None or book.resumed is None else {"resumed": book.resumed}),

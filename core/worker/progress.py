@@ -117,8 +117,19 @@ class CompressionProgress:
         def module_done(_modifier: Any, name: str, relative: float, seconds: float) -> None:
             done(name, relative, seconds)
 
-        own = {"module_done": module_done} if hasattr(cls, "module_done") else {}
-        members = {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__, **own}
+        members: dict[str, Any] = {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__}
+        if hasattr(cls, "module_done"):
+            members["module_done"] = module_done
+        if hasattr(cls, "told"):
+            # One of our own, which also says how far it is outside of any pass over the data.
+            members |= {
+                "told": lambda _modifier, done, total, detail: self._report.progress(
+                    modifier_stage(index), done, total, detail
+                ),
+                "measured": lambda _modifier, name, value, layer, relative=None: self.figure(
+                    name, value, layer=layer, relative=relative
+                ),
+            }
         return type(cls.__name__, (cls,), members)
 
     @contextmanager
