@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -74,98 +73,153 @@ def train(
 
     `check` is called before each batch and may raise. Raises BitpressError `not-a-number` where the divergence is none.
     """
-    groups = student.groups()
-    optimizer = torch.optim.AdamW(
-        [{"params": given, "lr": 0.0, "rate": RATES[kind] * spec.rate} for kind, given in groups.items()],
-        weight_decay=0.0,
-        betas=(0.9, 0.99),
-    )
-    kept: list[Tensor] = []
-    course = Course()
-    model = student.model
-
-    def look(training: float | None, planned: int) -> bool:
-        """Measure, keep the values if they are the best; whether there was a gain."""
-        model.eval()
-        held_out = _watched(student, teacher, text, check)
-        point = CurvePoint(
-            step=course.steps, tokens=course.tokens, seconds=time.monotonic() - began, training=training, held_out=held_out
-        )
-        course.curve.append(point)
-        tell(point, planned)
-        if held_out >= course.best:
-            return False
-        course.best, course.best_step = held_out, course.steps
-        kept[:] = [value.detach().clone() for given in groups.values() for value in given]
-        return True
-
-    began = time.monotonic()
-    look(None, 0)
-    # The look before the training is not part of its time.
-    began, looked = time.monotonic(), 0.0
-    limit, without_gain = 60.0 * spec.minutes, 0
-    order = _order(text.training, spec.seed)
-    most = spec.passes * len(text.training)
-    next_look = 0.0
-    running: list[float] = []
-    while True:
-        spent = time.monotonic() - began
-        share = max(spent / limit, course.steps / most, course.tokens / spec.tokens if spec.tokens else 0.0)
-        if share >= 1.0:
-            course.stopped = _why(spent >= limit, bool(spec.tokens) and course.tokens >= (spec.tokens or 0))
+    training = _Training(student, teacher, text, spec, check=check, tell=tell)
+    training.look(None)
+    training.begin()
+    while (share := training.share()) < 1.0:
+        training.step(share)
+        if training.is_time_to_look() and not training.gains():
             break
-        check()
-        for group in optimizer.param_groups:
+    return training.end()
+
+
+class _Training:
+    """One training under way."""
+
+    def __init__(
+        self,
+        student: Student,
+        teacher: Teacher,
+        text: Text,
+        spec: RecoverySpec,
+        *,
+        check: Callable[[], None],
+        tell: Listener,
+    ) -> None:
+        self._student, self._teacher, self._text, self._spec = student, teacher, text, spec
+        self._check, self._tell = check, tell
+        self._groups = student.groups()
+        self._optimizer = torch.optim.AdamW(
+            [{"params": given, "lr": 0.0, "rate": RATES[kind] * spec.rate} for kind, given in self._groups.items()],
+            weight_decay=0.0,
+            betas=(0.9, 0.99),
+        )
+        self._order = _order(text.training, spec.seed)
+        self._most = spec.passes * len(text.training)
+        self._limit = 60.0 * spec.minutes
+        self._began = time.monotonic()
+        self._kept: list[Tensor] = []
+        self._recent: list[float] = []
+        self._without_gain, self._next_look, self._look_seconds = 0, 0.0, 0.0
+        self._course = Course()
+
+    def begin(self) -> None:
+        """Start the clock: the look before the training is no part of its time."""
+        self._began = time.monotonic()
+        self._next_look = self._pause()
+
+    def share(self) -> float:
+        """How much of the training is over, by time, passes or tokens, whichever is nearest to its end."""
+        course, spec = self._course, self._spec
+        return max(
+            self._seconds() / self._limit,
+            course.steps / self._most,
+            course.tokens / spec.tokens if spec.tokens else 0.0,
+        )
+
+    def step(self, share: float) -> None:
+        """One batch forward and back, and what it says put into the values."""
+        self._check()
+        course = self._course
+        for group in self._optimizer.param_groups:
             group["lr"] = group["rate"] * _factor(share)
-        batch = order(course.steps)
-        tokens = text.tokens((batch,))
-        model.train()
-        lost = backward(model, teacher, text.rows, batch, tokens)
+        batch = self._order(course.steps)
+        tokens = self._text.tokens((batch,))
+        self._student.train(True)
+        lost = backward(self._student.model, self._teacher, self._text.rows, batch, tokens)
         if not math.isfinite(lost):
             raise BitpressError(
                 "not-a-number",
                 f"The divergence is no number any more after {course.steps} steps.",
                 "Lower the rate, or prove the artifact: its weights may be damaged.",
             )
-        for given in groups.values():
+        for given in self._groups.values():
             torch.nn.utils.clip_grad_norm_(given, CLIP)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
         course.steps += 1
         course.tokens += tokens
-        running.append(lost / tokens)
-        planned = max(course.steps, round(course.steps / max(share, 1e-9))) if course.steps > 1 else most
+        self._recent.append(lost / tokens)
+        self._say(CurvePoint(step=course.steps, tokens=course.tokens, seconds=self._seconds(), training=lost / tokens))
+
+    def is_time_to_look(self) -> bool:
+        return self.share() >= self._next_look
+
+    def gains(self) -> bool:
+        """Look at the watched text; False where it gained nothing too often, which ends the training."""
+        gained = self.look(sum(self._recent) / len(self._recent))
+        self._recent.clear()
+        self._next_look = self.share() + self._pause()
+        self._without_gain = 0 if gained else self._without_gain + 1
+        if self._without_gain >= PATIENCE:
+            self._course.stopped = f"Held-out text gained nothing {PATIENCE} times in a row."
+        return not self._course.stopped
+
+    def look(self, training: float | None) -> bool:
+        """Measure the watched text, keep the values if they are the best; whether there was a gain."""
+        began, course = time.monotonic(), self._course
+        self._student.train(False)
+        total = 0.0
+        for batch in self._text.watched:
+            self._check()
+            total += float(sums(self._student.model, self._teacher, self._text.rows, batch).sum())
+        held_out = total / self._text.tokens(self._text.watched)
         point = CurvePoint(
-            step=course.steps, tokens=course.tokens, seconds=time.monotonic() - began, training=running[-1]
+            step=course.steps, tokens=course.tokens, seconds=self._seconds(), training=training, held_out=held_out
         )
-        tell(point, planned)
-        next_look = next_look or max(1.0 / LOOKS, share)
-        if share >= next_look:
-            next_look = share + 1.0 / LOOKS
-            looking = time.monotonic()
-            gained = look(sum(running) / len(running), planned)
-            looked += time.monotonic() - looking
-            running.clear()
-            without_gain = 0 if gained else without_gain + 1
-            if without_gain >= PATIENCE:
-                course.stopped = f"Held-out text gained nothing {PATIENCE} times in a row."
-                break
-    if running:
-        look(sum(running) / len(running), course.steps)
-    course.seconds = time.monotonic() - began
-    with torch.no_grad():
-        for value, best in zip((value for given in groups.values() for value in given), kept, strict=True):
-            value.copy_(best)
-    model.eval()
-    return course
+        course.curve.append(point)
+        self._say(point)
+        self._look_seconds = time.monotonic() - began
+        if not held_out < course.best:
+            return False
+        course.best, course.best_step = held_out, course.steps
+        self._kept = [value.detach().clone() for value in self._values()]
+        return True
 
+    def end(self) -> Course:
+        """The last look, and the best values put back."""
+        course = self._course
+        if self._recent:
+            self.look(sum(self._recent) / len(self._recent))
+        course.stopped = course.stopped or self._why()
+        course.seconds = self._seconds()
+        with torch.no_grad():
+            for value, best in zip(self._values(), self._kept, strict=True):
+                value.copy_(best)
+        self._student.train(False)
+        return course
 
-def _watched(student: Student, teacher: Teacher, text: Text, check: Callable[[], None]) -> float:
-    total = 0.0
-    for batch in text.watched:
-        check()
-        total += float(sums(student.model, teacher, text.rows, batch).sum())
-    return total / text.tokens(text.watched)
+    def _say(self, point: CurvePoint) -> None:
+        share = self.share()
+        planned = round(point.step / share) if point.step and share else self._most
+        self._tell(point, min(self._most, max(planned, point.step)))
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _pause(self) -> float:
+        """Share of the training until the next look, so that looking takes a fifth of the time at most."""
+        return max(1.0 / LOOKS, 4.0 * self._look_seconds / self._limit)
+
+    def _values(self) -> Iterator[Tensor]:
+        return (value for given in self._groups.values() for value in given)
+
+    def _why(self) -> str:
+        if self._seconds() >= self._limit:
+            return "The time was over."
+        if self._spec.tokens and self._course.tokens >= self._spec.tokens:
+            return "The tokens were used up."
+        return "All passes over the text were made."
 
 
 def _order(batches: Sequence[tuple[int, ...]], seed: int) -> Callable[[int], tuple[int, ...]]:
@@ -173,7 +227,8 @@ def _order(batches: Sequence[tuple[int, ...]], seed: int) -> Callable[[int], tup
 
     def at(step: int) -> tuple[int, ...]:
         turn, place = divmod(step, len(batches))
-        return random.Random(f"{seed}-{turn}").sample(list(batches), len(batches))[place]
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + turn)
+        return batches[int(torch.randperm(len(batches), generator=generator)[place])]
 
     return at
 
@@ -184,9 +239,3 @@ def _factor(share: float) -> float:
         return max(0.1, share / WARM_UP)
     over = (share - WARM_UP) / (1.0 - WARM_UP)
     return LAST_RATE + (1.0 - LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * over))
-
-
-def _why(time_over: bool, tokens_over: bool) -> str:
-    if time_over:
-        return "The time was over."
-    return "The tokens were used up." if tokens_over else "All passes over the text were made."

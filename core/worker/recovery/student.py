@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bitpress_codebook.linear import CodebookLinear
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bitpress_codebook.linear import CodebookLinear
 from core.errors import BitpressError
 from core.methods.recovery import RecoverySpec
 from core.worker.recovery.weights import Adapted, ScaledWeight, TabledWeight, Trained, TrainedNorm
@@ -48,6 +48,24 @@ class Student:
     def counts(self) -> dict[str, int]:
         """Number of trained parameters, by kind."""
         return {kind: sum(each.numel() for each in given) for kind, given in self.groups().items()}
+
+    def train(self, mode: bool) -> None:
+        """Values as they are trained, or rounded as they are stored. The model itself stays in evaluation mode: in the
+        other one some drop activations by chance, which the original did not.
+        """
+        for one in self.trained:
+            one.train(mode)
+
+    def save_memory(self) -> bool:
+        """Let activations be made again where gradients need them; False for a model that cannot."""
+        if not getattr(self.model, "supports_gradient_checkpointing", False):
+            return False
+        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        for module in self.model.modules():
+            if getattr(module, "gradient_checkpointing", False):
+                # Only of the module itself: what is inside of it stays in evaluation mode.
+                module.training = True
+        return True
 
     def stored(self, *, merged: bool) -> Iterator[tuple[str, Tensor]]:
         """The tensors to be written, one after the other: names in the file and values in their stored dtype."""

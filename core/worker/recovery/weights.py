@@ -12,9 +12,10 @@ from abc import abstractmethod
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from bitpress_codebook.linear import CodebookLinear
 from bitpress_codebook.weight import Kept, binary_values
-from torch import Tensor, nn
 
 _ROWS = 512
 """Rows whose codes are spread out to 64 bits at a time."""
@@ -90,7 +91,7 @@ class ScaledWeight(FrozenCodes):
         self.register_buffer("groups", groups, persistent=False)
 
     def dense(self) -> Tensor:
-        return _Scaled.apply(self.scale(), self.codes, self.groups, self.dtype)  # type: ignore[no-any-return]
+        return _Scaled.apply(self.scale(), self.codes, self.groups, self.dtype)
 
 
 class TabledWeight(FrozenCodes):
@@ -121,7 +122,7 @@ class TabledWeight(FrozenCodes):
             values = binary_values(self.coefficients(), self.offset())
         else:
             raise ValueError("a codebook weight has either a table or coefficients and an offset")
-        return _Looked.apply(values, self.codes, self.kept, self.dtype)  # type: ignore[no-any-return]
+        return _Looked.apply(values, self.codes, self.kept, self.dtype)
 
 
 class _Scaled(torch.autograd.Function):
@@ -138,7 +139,7 @@ class _Scaled(torch.autograd.Function):
         return (spread * scale[:, :, None]).to(dtype).reshape(rows, columns)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         codes, groups = context.saved_tensors
         rows, count = context.shape
         product = gradient.float() * codes
@@ -164,7 +165,7 @@ class _Looked(torch.autograd.Function):
         return made
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (codes,) = context.saved_tensors
         kept: Kept | None = context.kept
         if kept is not None:
@@ -204,7 +205,7 @@ class Adapted(nn.Module):
             weight = self.linear.weight + self._difference().to(dtype)
             return nn.functional.linear(inputs, weight, self.linear.bias)
         inner = nn.functional.linear(inputs, self.down.to(dtype))
-        return self.linear(inputs) + nn.functional.linear(inner, self.up.to(dtype))  # type: ignore[no-any-return]
+        return self.linear(inputs) + nn.functional.linear(inner, self.up.to(dtype))
 
     @torch.no_grad()
     def merged(self) -> Tensor:
