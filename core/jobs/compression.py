@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.calibration.spec import CalibrationFacts
+from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.errors import Problem
 from core.jobs.protocol import (
     Accepted,
@@ -20,12 +20,14 @@ from core.jobs.protocol import (
     Prove,
     StageFinished,
 )
+from core.jobs.recovery import Step, recover_staged
 from core.jobs.retry import Tries, compress_with_less
 from core.jobs.snapshot import PROOF_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
+from core.methods.recovery import Recovered
 from core.models.artifact import Manifest, publish, write_manifest
 from core.plan.estimates import Estimates
 from core.plan.reductions import Effort
@@ -66,6 +68,7 @@ class Pressed(Received):
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
     ignored_modules: tuple[str, ...] = ()
+    recovery: Recovered | None = None
 
 
 def compression(wanted: Compression) -> Work:
@@ -121,6 +124,20 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     pressed = Pressed.model_validate(result)
     pressed_at = time.monotonic()
 
+    step = recovery_step(wanted)
+    if step is not None:
+        async for event in recover_staged(context, step, staging, wanted.output):
+            if isinstance(event, StageFinished):
+                stages[event.stage] = event.seconds
+            yield event
+            if isinstance(event, Finished):
+                return
+        if step.result is not None:
+            told = {name: step.result[name] for name in ("recovery", "tensors_sha256", "bytes")}
+            result = {**result, **told, "recover_seconds": time.monotonic() - pressed_at}
+            pressed = Pressed.model_validate(result)
+    recovered_at = time.monotonic()
+
     async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
         if isinstance(event, StageFinished):
             stages[PROOF_PREFIX + event.stage] = event.seconds
@@ -147,7 +164,7 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
             "output": str(place),
             "seconds": time.monotonic() - started,
             "compress_seconds": pressed_at - started,
-            "proof_seconds": proved_at - pressed_at,
+            "proof_seconds": proved_at - recovered_at,
             "stages": stages,
             "bytes": pressed.bytes,
             "disk_bytes": disk,
@@ -161,6 +178,15 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
         problem = proof_problem(proof, place)
         finished = finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
     yield finished
+
+
+def recovery_step(wanted: Compression) -> Step | None:
+    """The recovery that the recipe asks for."""
+    recipe = wanted.recipe
+    if recipe.recovery is None:
+        return None
+    calibration = recipe.calibration or CalibrationSpec(seed=recipe.seed)
+    return Step(wanted.model, recipe.recovery, calibration, wanted.answers, wanted.device)
 
 
 def _peaks(pressed: Pressed, proof: ProofResult) -> dict[str, Json]:
@@ -211,7 +237,7 @@ def compress_command(
         model=str(wanted.model),
         output=str(staging),
         modifiers=wanted.method.modifiers(wanted.recipe.parameters),
-        calibration=wanted.recipe.calibration,
+        calibration=wanted.recipe.calibration if wanted.method.calibrates(wanted.recipe.parameters) else None,
         answers=None if wanted.answers is None else str(wanted.answers),
         tokens_file=str(context.folder / TOKENS_FILE),
         seed=wanted.recipe.seed,
@@ -252,6 +278,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         pruned_modules=pressed.pruned_modules,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
+        recovered=pressed.recovery if pressed.recovery is not None and pressed.recovery.helped else None,
     )
 
 

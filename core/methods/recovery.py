@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from core.calibration.spec import CalibrationSpec
+from core.errors import BitpressError
+from core.methods.nearest import did_you_mean
 from core.value import Estimate, Received, Value
 
 TRAIN_METRIC, HELD_OUT_METRIC = "recovery_kl_training", "recovery_kl_held_out"
@@ -36,9 +38,57 @@ class RecoverySpec(Value):
     """Tokens of one step of the optimizer."""
     rate: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
     """Factor on all learning rates."""
-    calibration: CalibrationSpec | None = None
-    """The text; None is what the compression was calibrated with, else the model's own chat."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+
+ABOUT_RECOVERY = {
+    "minutes": "Most minutes of training",
+    "tokens": "Most tokens trained on; null is as many as the time allows",
+    "passes": "Most passes over the calibration data",
+    "norms": "Whether norm weights are trained as well",
+    "rank": "Rank of the adapters of a model that is not quantized",
+    "adapters": "What becomes of adapters: merged, kept or none",
+    "batch_tokens": "Tokens of one step",
+    "rate": "Factor on the learning rates",
+    "seed": "Seed of the order of samples",
+}
+"""What each field is, on one line."""
+
+
+def recovery_settings(items: Sequence[str]) -> RecoverySpec:
+    """`NAME=VALUE` from the command line over the defaults. Raises BitpressError `bad-recovery`."""
+    fields: dict[str, str | None] = {}
+    for item in items:
+        name, separator, value = item.partition("=")
+        if not separator or name not in RecoverySpec.model_fields:
+            known = ", ".join(RecoverySpec.model_fields)
+            raise BitpressError(
+                "bad-recovery",
+                f"{item!r} is no setting of a recovery. {did_you_mean(name, list(RecoverySpec.model_fields))}".strip(),
+                f"Write NAME=VALUE; the names are {known}.",
+            )
+        fields[name] = None if value in ("", "null") else value
+    try:
+        return RecoverySpec.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise BitpressError(
+            "bad-recovery", f"{name} cannot be {fields[name]}: {first['msg']}.", f"{ABOUT_RECOVERY[name]}."
+        ) from error
+
+
+def recovery_words(spec: RecoverySpec) -> list[str]:
+    """The options that ask for this recovery: what differs from the defaults."""
+    usual = RecoverySpec()
+    changed = [name for name in RecoverySpec.model_fields if getattr(spec, name) != getattr(usual, name)]
+    return ["--recover", *(word for name in changed for word in ("--recovery", f"{name}={_word(getattr(spec, name))}"))]
+
+
+def _word(value: object) -> str:
+    return (
+        str(value).lower() if isinstance(value, bool) else f"{value:.10g}" if isinstance(value, float) else str(value)
+    )
 
 
 class CurvePoint(Received):

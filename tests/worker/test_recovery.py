@@ -28,23 +28,6 @@ from core.worker.recovery.weights import Adapted, ScaledWeight, TabledWeight, Tr
 from core.worker.reporter import JobCancelledError
 
 WORDS = ("door", "roof", "fence", "gate", "wall", "floor", "chair", "table", "lamp", "stove", "river", "hill", "road")
-    "door",
-    "roof",
-    "fence",
-    "gate",
-    "wall",
-    "floor",
-    "chair",
-    "table",
-    "lamp",
-    "stove",
-    "river",
-    "hill",
-    "road",
-    "bridge",
-    "tower",
-    "field",
-]
 SPEC = RecoverySpec(minutes=5, passes=6, batch_tokens=256)
 SCALES = ".weight_scale"
 
