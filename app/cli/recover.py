@@ -59,7 +59,7 @@ def recover(
             artifact=compressed,
             original=engine.model(original) if original else None,
             spec=recovery_settings(words),
-            calibration=asked_data(engine, compressed.path, text, samples, max_length),
+            calibration=asked_data(compressed.path, text, samples, max_length),
             output=output_folder.absolute() if output_folder else None,
         )
         for finding in planned.findings:
@@ -93,9 +93,7 @@ def gain(found: Any) -> str:
     )
 
 
-def asked_data(
-    engine: Engine, artifact: Path, text: list[str] | None, samples: int | None, max_length: int | None
-) -> Any:
+def asked_data(artifact: Path, text: list[str] | None, samples: int | None, max_length: int | None) -> Any:
     """The data that options ask for, over what the artifact was calibrated with; None where they say nothing."""
     from app.calibration import typed_sources
     from core.calibration.spec import CalibrationSpec
