@@ -59,12 +59,10 @@ class ModelsBinding:
 
     def _add(self, path: Path) -> None:
         folder = path.parent if path.is_file() else path
-        engine = self._shell.engine
-        if folder not in engine.settings.watched_folders:
-            engine.settings = engine.settings.model_copy(
-                update={"watched_folders": (*engine.settings.watched_folders, folder)}
-            )
-            self._shell.keep_settings()
+        settings = self._shell.engine.settings
+        if folder not in settings.watched_folders:
+            watched = (*settings.watched_folders, folder)
+            self._shell.change_settings(settings.model_copy(update={"watched_folders": watched}))
         self._shell.refresh_models()
 
     def _import(self, model: LocalModel | None) -> None:

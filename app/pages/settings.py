@@ -17,6 +17,7 @@ class SettingsBinding:
         self._shell = shell
         page.set_value(shell.engine.settings)
         page.changed.connect(self._changed)
+        shell.on_settings.append(page.set_value)
         self._page = page
         page.check_requested.connect(lambda: shell.tasks.replace("doctor", self._check()))
 
@@ -32,9 +33,8 @@ class SettingsBinding:
     def _changed(self, settings: Settings) -> None:
         from app.window import use_theme
 
-        engine = self._shell.engine
-        before, engine.settings = engine.settings, settings
-        self._shell.keep_settings()
+        before = self._shell.engine.settings
+        self._shell.change_settings(settings)
         if settings.theme != before.theme:
             use_theme(settings.theme)
         if (settings.watched_folders, settings.hub_cache) != (before.watched_folders, before.hub_cache):

@@ -15,15 +15,16 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
+from core.jobs.checkpoint import ResumePoint, point_at, remove_checkpoint, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
-from core.jobs.ending import forget_ending, kept_ending
-from core.jobs.journal import Journal, close_journal, replay
+from core.jobs.ending import as_kept, forget_ending, kept_ending
+from core.jobs.journal import Journal, close_journal
 from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.queue_store import Beat, Claim, QueueStore
 from core.jobs.run import NewRun, Run
 from core.jobs.snapshot import BROKEN, IllegalTransitionError, JobSnapshot, Phase, apply, cancelling
-from core.jobs.store import Ended, RunStore
+from core.jobs.store import RunStore
 from core.jobs.work import Work, WorkCancelledError, WorkContext
 from core.models.artifact import staging_beside
 from core.paths import Home
@@ -93,13 +94,22 @@ class JobQueue:
         """
         # Tidied up before it is marked: who dies in between leaves it to the next start.
         ends: dict[int, Finished] = {}
+        goes_on: dict[int, str] = {}
         for run in await asyncio.to_thread(self._store.orphans):
             if (end := await asyncio.to_thread(kept_ending, run, self._home.run_folder(run.id))) is not None:
                 ends[run.id] = end
-            elif run.output is not None:
+                if run.output is not None and end.reason is FinishReason.COMPLETED:
+                    await asyncio.to_thread(remove_checkpoint, Path(run.output), run.id)
+                continue
+            if run.output is None:
+                continue
+            point = await asyncio.to_thread(point_at, Path(run.output), run.id) if run.order is not None else None
+            if point is not None:
+                goes_on[run.id] = point.words
+            if point is None or point.layer is not None:
                 await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
-        kept = {run: await asyncio.to_thread(self._ended, run, end) for run, end in ends.items()}
-        closed = await asyncio.to_thread(self._store.interrupted, kept)
+        kept = {run: await asyncio.to_thread(as_kept, end, self._home.run_folder(run)) for run, end in ends.items()}
+        closed = await asyncio.to_thread(self._store.interrupted, kept, goes_on)
         for run in closed:
             folder = self._home.run_folder(run.id)
             ended = Finished(job=str(run.id), time=time.time(), reason=FinishReason.INTERRUPTED, problem=run.problem)
@@ -133,6 +143,26 @@ class JobQueue:
             raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
         run = await asyncio.to_thread(self._store.create, new)
         job = _Job(run, work, JobSnapshot(job=str(run.id), title=run.title))
+        self._jobs[run.id] = job
+        self._waiting[run.id] = job
+        self._tell(job, None)
+        self._start()
+        return run
+
+    async def resumable(self, run_id: int) -> ResumePoint | None:
+        """Where a run that broke would go on; None where it can only start again. Raises `unknown-run`."""
+        return await asyncio.to_thread(lambda: resume_point(self._store.get(run_id)))
+
+    async def resume(self, run_id: int) -> Run:
+        """Put a run that broke back into the queue, last in line: the same run goes on from its checkpoint.
+
+        Raises BitpressError `unknown-run`, `not-over`, `nothing-to-resume` where it can only start again, and
+        `cannot-repeat` for an order of another version.
+        """
+        if self._closed:
+            raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
+        run = await asyncio.to_thread(self._line.resume, run_id, owned=True)
+        job = _Job(run, None, JobSnapshot(job=str(run.id), title=run.title))
         self._jobs[run.id] = job
         self._waiting[run.id] = job
         self._tell(job, None)
@@ -220,10 +250,6 @@ class JobQueue:
                 self._server.cancel()
                 with suppress(asyncio.CancelledError):
                     await self._server
-
-    def _ended(self, run: int, end: Finished) -> Ended:
-        libraries = dict(replay(end.job, "", self._home.run_folder(run)).libraries)
-        return Ended(end.reason, end.problem, end.result, libraries, datetime.fromtimestamp(end.time, UTC))
 
     # The one that works ---------------------------------------------------------------------------------------
 

@@ -161,17 +161,21 @@ class RunStore:
             found = _orphans(connection)
         return tuple(self.get(run.id) for run in found)
 
-    def interrupted(self, ended: Mapping[int, Ended] = MappingProxyType({})) -> tuple[Run, ...]:
+    def interrupted(
+        self, ended: Mapping[int, Ended] = MappingProxyType({}), goes_on: Mapping[int, str] = MappingProxyType({})
+    ) -> tuple[Run, ...]:
         """Mark the orphans as finished, and return them; another window's are left.
 
         They were interrupted, except those in `ended`, which had come to their end before their process died.
+        `goes_on` says of those with a checkpoint where they would go on.
         """
         from core.jobs.schema import leases, runs
 
         with self.transaction() as connection:
             marked = _orphans(connection)
             for run in marked:
-                connection.execute(runs.update().where(runs.c.id == run.id).values(**_end_of(run, ended.get(run.id))))
+                end = _end_of(run, ended.get(run.id), goes_on.get(run.id))
+                connection.execute(runs.update().where(runs.c.id == run.id).values(**end))
             for lease in connection.execute(leases.select()).all():
                 if not lease_holds(lease):
                     connection.execute(leases.delete().where(leases.c.name == lease.name))
@@ -228,9 +232,10 @@ def unknown_run(identity: int) -> BitpressError:
     return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
 
 
-def _end_of(run: Run, ended: Ended | None) -> dict[str, Any]:
+def _end_of(run: Run, ended: Ended | None, goes_on: str | None) -> dict[str, Any]:
     if ended is None:
-        ended = Ended(FinishReason.INTERRUPTED, interruption(run), None, dict(run.versions), datetime.now(UTC))
+        problem = interruption(run, goes_on)
+        ended = Ended(FinishReason.INTERRUPTED, problem, None, dict(run.versions), datetime.now(UTC))
     return {
         "phase": Phase.FINISHED.value,
         "reason": ended.reason.value,
@@ -241,10 +246,16 @@ def _end_of(run: Run, ended: Ended | None) -> dict[str, Any]:
     }
 
 
-def interruption(run: Run) -> Problem:
-    """Why a run whose process is gone is over."""
+def interruption(run: Run, goes_on: str | None = None) -> Problem:
+    """Why a run whose process is gone is over, and where it would go on where something is kept."""
     happened = "it could start" if run.phase is Phase.QUEUED else "it was done"
     again = f"Start it again here, or with `bitpress queue retry {run.id}`" if run.order else "Start it anew"
+    if goes_on is not None:
+        return Problem(
+            code="interrupted",
+            message=f"Bitpress or the machine went down before {happened}.",
+            hint=f"Resume it here, or with `bitpress queue resume {run.id}`: it goes on {goes_on}. {again}.",
+        )
     return Problem(
         code="interrupted",
         message=f"Bitpress or the machine went down before {happened}.",

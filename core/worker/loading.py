@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import BitpressError
 from core.measure.results import Conditions
+from core.worker.codebook_models import know_format, make_plain, note
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ DECOMPRESSED = (
 
 @dataclass(slots=True)
 class Loaded:
-    """A model in memory, in evaluation mode. `compressed` says that its weights are decompressed to run."""
+    """A model in memory, in evaluation mode. `compressed` says that it was loaded from compressed weights."""
 
     path: str
     model: Any
@@ -66,11 +67,13 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loaded:
+def load(path: str, device: str = "auto", *, plain: bool = False, offload: Path | None = None) -> Loaded:
     """Load safetensors weights only, without remote code and without the network.
 
-    With `offload`, a folder that is made, the decoder layers' weights stay in files: what is read comes from the
-    model's own, and what is changed goes to new ones there, until whoever asked removes it.
+    Weights that are tables are looked up for every step; `plain` makes matrices of them once where the memory is there,
+    for who wants many numbers and measures neither speed nor memory. With `offload`, a folder that is made, the decoder
+    layers' weights stay in files: what is read comes from the model's own, and what is changed goes to new ones there,
+    until whoever asked removes it.
 
     Raises BitpressError `cannot-load` with what transformers said.
     """
@@ -83,6 +86,7 @@ def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loa
     started = time.perf_counter()
     if not Path(path, "config.json").is_file():
         raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
+    tables = know_format(Path(path))
     try:
         tokenizer = load_tokenizer(path)
         places: dict[str, Any] = {"device_map": {"": target} if target.type == "cuda" else None}
@@ -107,6 +111,11 @@ def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loa
     model.eval()
     compressed = getattr(model.config, "quantization_config", None) is not None
     dtype = str(model.dtype).removeprefix("torch.")
+    notes: tuple[str, ...] = ()
+    if tables:
+        notes = (note(plain=make_plain(model, target) if plain else False),)
+    elif compressed:
+        notes = (DECOMPRESSED.format(dtype=dtype),)
     return Loaded(
         path=path,
         model=model,
@@ -120,7 +129,7 @@ def load(path: str, device: str = "auto", *, offload: Path | None = None) -> Loa
             device=device_name(target),
             dtype=dtype,
             threads=torch.get_num_threads() if target.type == "cpu" else None,
-            notes=(DECOMPRESSED.format(dtype=dtype),) if compressed else (),
+            notes=notes,
         ),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 from core.worker.expert_names import name_experts
 from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
+from core.worker.save_codebook import holds_codebooks, save_codebook_model
 
 VERBATIM = (
     "added_tokens.json",
@@ -48,8 +49,11 @@ def save_artifact(
     _lenient_generation_config(model)
     name_experts(model)
     with writing_to(output):
-        sizes = {} if shard is None else {"max_shard_size": shard}
-        model.save_pretrained(str(output), save_compressed=True, **sizes)
+        if holds_codebooks(model):
+            save_codebook_model(model, output)
+        else:
+            sizes = {} if shard is None else {"max_shard_size": shard}
+            model.save_pretrained(str(output), save_compressed=True, **sizes)
         tokenizer.save_pretrained(str(output))
     for name in VERBATIM:
         if (original / name).is_file():

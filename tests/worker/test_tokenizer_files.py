@@ -20,9 +20,7 @@ def refused(folder: Path) -> BitpressError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    "name", ["tokenizer.json", "tokenizer.model", "added_tokens.json", "config.json"]
-)
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.model", "added_tokens.json", "config.json"])
 def test_that_a_file_that_is_too_large_is_refused_before_it_is_parsed(tmp_path: Path, name: str) -> None:
     with (tmp_path / name).open("wb") as file:
         file.truncate(tokenizer_files.FILES[name] + 1)
