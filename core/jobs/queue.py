@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
-from core.jobs.checkpoint import ResumePoint, point_at, resume_point
+from core.jobs.checkpoint import ResumePoint, point_at, remove_checkpoint, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.journal import Journal, close_journal
 from core.jobs.order import work_of
@@ -96,6 +96,8 @@ class JobQueue:
             point = await asyncio.to_thread(point_at, Path(run.output), run.id) if run.order is not None else None
             if point is not None:
                 goes_on[run.id] = point.words
+            else:
+                await asyncio.to_thread(remove_checkpoint, Path(run.output), run.id)
             if point is None or point.layer is not None:
                 await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
         interrupted = await asyncio.to_thread(self._store.interrupted, goes_on)
@@ -140,15 +142,17 @@ class JobQueue:
         """Where a run that broke would go on; None where it can only start again. Raises `unknown-run`."""
         return await asyncio.to_thread(lambda: resume_point(self._store.get(run_id)))
 
-    async def resume(self, run_id: int) -> Run:
+    async def resume(self, run_id: int, *, attended: bool = False) -> Run:
         """Put a run that broke back into the queue, last in line: the same run goes on from its checkpoint.
+
+        `attended` is as with the run itself: whoever asks would ask again when this process dies.
 
         Raises BitpressError `unknown-run`, `not-over`, `nothing-to-resume` where it can only start again, and
         `cannot-repeat` for an order of another version.
         """
         if self._closed:
             raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
-        run = await asyncio.to_thread(self._line.resume, run_id, owned=True)
+        run = await asyncio.to_thread(self._line.resume, run_id, owned=True, attended=attended)
         job = _Job(run, None, JobSnapshot(job=str(run.id), title=run.title))
         self._jobs[run.id] = job
         self._waiting[run.id] = job

@@ -195,23 +195,20 @@ def jobs(model: Path, spec: CalibrationSpec, tmp_path: Path) -> Stopped:
     return Stopped(model, spec, tmp_path)
 
 
-def test_that_a_torn_or_changed_checkpoint_is_never_used(jobs: Stopped) -> None:
+def test_that_a_damaged_checkpoint_is_never_used(jobs: Stopped) -> None:
     whole, _ = jobs.run(checkpoints=None)
-    for spoil in ("flipped", "short", "gone", "half"):
-        jobs.run(until=3)
-        named = sorted(name for name in jobs.point().files if name.startswith("layers"))
-        victim = jobs.kept / (CHECKPOINT_FILE if spoil == "half" else named[0])
-        content = victim.read_bytes()
-        if spoil == "flipped":
-            victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        elif spoil == "gone":
-            victim.unlink()
-        else:
-            victim.write_bytes(content[: len(content) // 2])
-        result, events = jobs.run()
-        assert "checkpoint-not-used" in said(events), spoil
-        assert "resumed" not in result
-        assert result["tensors_sha256"] == whole["tensors_sha256"]
+    jobs.run(until=3)
+    victim = jobs.kept / min(name for name in jobs.point().files if name.startswith("layers"))
+    content = victim.read_bytes()
+    victim.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert read_checkpoint(jobs.kept) is not None, "its sizes are right"
+    result, events = jobs.run()
+    assert f"{victim.name} is not as it was written" in said(events)["checkpoint-not-used"]
+    assert "resumed" not in result
+    assert result["tensors_sha256"] == whole["tensors_sha256"]
+    (jobs.kept / CHECKPOINT_FILE).write_bytes(b"{")
+    _, events = jobs.run(until=1)
+    assert "it is not whole" in said(events)["checkpoint-not-used"]
 
 
 def test_that_another_seed_recipe_or_model_begins_anew_and_says_why(
@@ -289,8 +286,9 @@ def test_that_a_tensor_comes_back_as_it_lay_in_memory() -> None:
 def test_that_a_run_whose_worker_was_killed_is_resumed_by_the_queue_and_leaves_nothing(
     home: Home, model: Path, spec: CalibrationSpec, tmp_path: Path
 ) -> None:
-    method = find("gptq-w4a16")
-    parameters = {each.name: each.default for each in method.parameters} | method.defaults(None) | {"group_size": 32}
+    # Eight bits: fewer leave noise of random weights, which no proof would pass.
+    method = find("smoothquant-gptq-w8a8")
+    parameters = {each.name: each.default for each in method.parameters} | method.defaults(None)
     made = tmp_path / "made"
     order = CompressOrder(
         model=model,
@@ -315,7 +313,7 @@ def test_that_a_run_whose_worker_was_killed_is_resumed_by_the_queue_and_leaves_n
             run = (await queue.submit(new)).id
 
             def struck(run_id: int, snapshot: JobSnapshot, event: AnyEvent | None) -> None:
-                if isinstance(event, Progress) and event.stage == "modifier-0" and event.done >= 3 and snapshot.pid:
+                if isinstance(event, Progress) and event.stage == "modifier-1" and event.done >= 3 and snapshot.pid:
                     deaf()
                     os.kill(snapshot.pid, signal.SIGKILL)
 
@@ -323,7 +321,7 @@ def test_that_a_run_whose_worker_was_killed_is_resumed_by_the_queue_and_leaves_n
             first = await queue.wait(run)
             point = await queue.resumable(run)
             assert point is not None
-            assert point.words in f"from layer {point.layer} of {LAYERS}"
+            assert point.words == f"from layer {point.layer} of {LAYERS} in step 2 of 2"
             assert first.problem is not None
             assert f"bitpress queue resume {run}` goes on {point.words}" in first.problem.hint
             await queue.resume(run)
