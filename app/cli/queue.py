@@ -172,11 +172,14 @@ def move(
 @commands.command("after")
 def after(
     run: Number,
-    other: Annotated[int, typer.Argument(metavar="OTHER", help="The run that has to complete first.")],
+    other: Annotated[
+        int | None, typer.Argument(metavar="OTHER", help="The run that has to complete first; left out, none has to.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Let a queued run begin only when another has completed; if that one breaks, it waits for `release`."""
-    return _change(as_json, run, f"waits for run {other}", lambda queue: queue.follow(run, other))
+    done = "waits for no other run" if other is None else f"waits for run {other}"
+    return _change(as_json, run, done, lambda queue: queue.follow(run, other))
 
 
 @commands.command("at")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -15,17 +13,18 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
-from core.jobs.checkpoint import ResumePoint, point_at, remove_checkpoint, resume_point
+from core.jobs.checkpoint import ResumePoint, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
-from core.jobs.journal import Journal, close_journal
+from core.jobs.ending import forget_ending, kept_ending
+from core.jobs.journal import Journal, close_journal, replay
 from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.queue_store import Beat, Claim, QueueStore
 from core.jobs.run import NewRun, Run
 from core.jobs.snapshot import BROKEN, IllegalTransitionError, JobSnapshot, Phase, apply, cancelling
-from core.jobs.store import RunStore
+from core.jobs.store import Ended, RunStore
+from core.jobs.tidying import tidied
 from core.jobs.work import Work, WorkCancelledError, WorkContext
-from core.models.artifact import staging_beside
 from core.paths import Home
 from core.system_errors import system_problem
 from core.telemetry.recording import Recording
@@ -35,7 +34,6 @@ FLUSH_SECONDS = 1.0
 """How much of a run's events a power cut may cost."""
 CLOSE_SECONDS = 5.0
 """How long a cancelled work may take to tidy up before the queue closes without it."""
-CLEAR_TRIES, CLEAR_SECONDS = 10, 0.2
 POLL_SECONDS = 1.0
 """How often a queue that waits, for the machine or for work, looks into the store."""
 BEAT_SECONDS = 2.0
@@ -87,25 +85,24 @@ class JobQueue:
     # For whoever uses it --------------------------------------------------------------------------------------
 
     async def recover(self) -> tuple[Run, ...]:
-        """Close the runs that a dead process left open, and remove what it had half written. Call it once, first."""
+        """Close the runs that a dead process left open, and remove what it had half written. Call it once, first.
+
+        One that had made its artifact and only not told the store is done, and the rest interrupted.
+        """
         # Tidied up before it is marked: who dies in between leaves it to the next start.
-        goes_on = {}
-        for run in await asyncio.to_thread(self._store.orphans):
-            if run.output is None:
-                continue
-            point = await asyncio.to_thread(point_at, Path(run.output), run.id) if run.order is not None else None
-            if point is not None:
-                goes_on[run.id] = point.words
-            else:
-                await asyncio.to_thread(remove_checkpoint, Path(run.output), run.id)
-            if point is None or point.layer is not None:
-                await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
-        interrupted = await asyncio.to_thread(self._store.interrupted, goes_on)
-        for run in interrupted:
+        orphans = await asyncio.to_thread(self._store.orphans)
+        left = {run.id: await asyncio.to_thread(tidied, run, self._home.run_folder(run.id)) for run in orphans}
+        ends = {run: found.end for run, found in left.items() if found.end is not None}
+        goes_on = {run: found.goes_on for run, found in left.items() if found.goes_on is not None}
+        kept = {run: await asyncio.to_thread(self._ended, run, end) for run, end in ends.items()}
+        closed = await asyncio.to_thread(self._store.interrupted, kept, goes_on)
+        for run in closed:
+            folder = self._home.run_folder(run.id)
             ended = Finished(job=str(run.id), time=time.time(), reason=FinishReason.INTERRUPTED, problem=run.problem)
             with suppress(OSError):
-                await asyncio.to_thread(close_journal, self._home.run_folder(run.id), ended)
-        return interrupted
+                await asyncio.to_thread(close_journal, folder, ends.get(run.id, ended))
+            await asyncio.to_thread(forget_ending, folder)
+        return closed
 
     def carry_on(self) -> None:
         """From now on also do what others left queued and what is put into the store, as long as this queue lives."""
@@ -242,6 +239,10 @@ class JobQueue:
                 with suppress(asyncio.CancelledError):
                     await self._server
 
+    def _ended(self, run: int, end: Finished) -> Ended:
+        libraries = dict(replay(end.job, "", self._home.run_folder(run)).libraries)
+        return Ended(end.reason, end.problem, end.result, libraries, datetime.fromtimestamp(end.time, UTC))
+
     # The one that works ---------------------------------------------------------------------------------------
 
     def _start(self) -> None:
@@ -340,6 +341,7 @@ class JobQueue:
         saving: asyncio.Task[None] | None = None
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(forget_ending, folder)
             job.journal = Journal(folder)
             if job.snapshot.phase is Phase.QUEUED:
                 job.snapshot = replace(job.snapshot, phase=Phase.STARTING)
@@ -348,10 +350,13 @@ class JobQueue:
             saving = asyncio.create_task(_flush_always(job.journal))
             finished = await self._work(job, folder)
         except asyncio.CancelledError:
-            await self._finish(job, _ended(job, FinishReason.CANCELLED))
+            # Not where it came too late: what was made has its name.
+            end = await asyncio.to_thread(kept_ending, job.run, folder)
+            await self._finish(job, end or _ended(job, FinishReason.CANCELLED))
             raise
         except Exception as error:
-            finished = _ended(job, FinishReason.FAILED, problem_of(error))
+            end = await asyncio.to_thread(kept_ending, job.run, folder)
+            finished = end or _ended(job, FinishReason.FAILED, problem_of(error))
         finally:
             if saving is not None:
                 saving.cancel()
@@ -365,7 +370,8 @@ class JobQueue:
             if self._sampler is not None:
                 self._sampler.set_worker(None if client is None else client.pid)
 
-        context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled)
+        flush = Journal(folder).flush if job.journal is None else job.journal.flush
+        context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled, flush)
         finished: Finished | None = None
         try:
             work = attended(job.work or work_of(job.run), self._sampler)
@@ -409,6 +415,7 @@ class JobQueue:
         try:
             await asyncio.to_thread(self._store.save, job.run)
             if job.journal is not None:
+                await asyncio.to_thread(forget_ending, self._home.run_folder(job.run.id))
                 job.journal.add(finished)
                 await asyncio.to_thread(job.journal.flush)
         except (BitpressError, OSError) as error:
@@ -444,15 +451,6 @@ class JobQueue:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"A listener of the job queue failed: {error}", "exception": error}
                 )
-
-
-def _clear(staging: Path) -> None:
-    """Remove a dead run's folder; its worker, which dies with its parent, may still write for a moment."""
-    for _ in range(CLEAR_TRIES):
-        shutil.rmtree(staging, ignore_errors=True)
-        if not os.path.lexists(staging):
-            return
-        time.sleep(CLEAR_SECONDS)
 
 
 async def _flush_always(journal: Journal) -> None:

@@ -158,21 +158,21 @@ class QueueStore:
             stranded = standing(run, {**places, run: _freed(places[run])}, datetime.now(UTC)) is Standing.STRANDED
         self._change(run, held=False, not_before=None, **({"follows": None} if stranded else {}))
 
-    def at(self, run: int, moment: datetime) -> None:
-        """Let a queued run not begin before a moment."""
+    def at(self, run: int, moment: datetime | None) -> None:
+        """Let a queued run not begin before a moment; None takes that away."""
         self._change(run, not_before=moment)
 
-    def follow(self, run: int, other: int) -> None:
-        """Let a queued run begin only when another one has completed.
+    def follow(self, run: int, other: int | None) -> None:
+        """Let a queued run begin only when another one has completed; None takes that away.
 
         Raises BitpressError `not-queued`, `unknown-run`, `goes-round`.
         """
         with self._store.transaction() as connection:
             _queued(connection, run)
             places = _places(connection)
-            if other not in places and not _exists(connection, other):
+            if other is not None and other not in places and not _exists(connection, other):
                 raise unknown_run(other)
-            if goes_round(run, other, places):
+            if other is not None and goes_round(run, other, places):
                 raise BitpressError(
                     "goes-round",
                     f"Run {other} waits for run {run} itself.",

@@ -63,8 +63,8 @@ def room_findings(estimates: Estimates, machine: Machine, less: Fitted) -> Itera
             code="no-room-for-checkpoints",
             severity=Severity.NOTES,
             message=f"The output's disk has {size(machine.disk_free)} free: enough for the job, and not for "
-            f"checkpoints of up to {size(estimates.checkpoint_bytes)} beside it. It runs without them where they do "
-            "not fit, and begins with the first layer again if it is interrupted.",
+            f"checkpoints of up to {size(estimates.checkpoint_bytes)} beside it. Without room it keeps none, and "
+            "begins with the first layer again if it is interrupted.",
         )
     need = estimates.host_bytes
     least = estimates.host_least_bytes or need.low
