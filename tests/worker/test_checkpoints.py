@@ -65,6 +65,8 @@ AWQ = (ModifierSpec(name="AWQModifier", arguments={"n_grid": 4}), rounding("Quan
 SMOOTH = ModifierSpec(name="SmoothQuantModifier", arguments={"smoothing_strength": 0.8})
 SMOOTH_GPTQ = (SMOOTH, rounding("GPTQModifier", INT8))
 
+CODEBOOKS = ModifierSpec(name="GPTQTModifier", arguments={"ignore": ["lm_head"], "shrink_steps": 2})
+
 
 @pytest.fixture(scope="module")
 def model(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -263,15 +265,13 @@ def test_that_no_room_for_checkpoints_costs_a_warning_and_not_the_job(jobs: Stop
     assert "The job goes on" in said(events)["checkpoint-not-written"]
 
 
-def test_that_pruning_is_resumed_as_well(jobs: Stopped) -> None:
-    for name in ("SparseGPTModifier", "WandaPruningModifier"):
-        whole, _ = jobs.run((pruning(name),), checkpoints=None)
-        jobs.run((pruning(name),), until=3)
-        result, _ = jobs.run((pruning(name),))
-        assert result["resumed"]["layer"] >= 4
-        assert result["tensors_sha256"] == whole["tensors_sha256"]
-        # The queue removes it in the end; here the next case must not find it.
-        (jobs.kept / CHECKPOINT_FILE).unlink()
+@pytest.mark.parametrize("modifier", [pruning("SparseGPTModifier"), pruning("WandaPruningModifier"), CODEBOOKS])
+def test_that_pruning_and_codebooks_go_on_at_a_layer_as_well(jobs: Stopped, modifier: ModifierSpec) -> None:
+    whole, _ = jobs.run((modifier,), checkpoints=None)
+    jobs.run((modifier,), until=3)
+    result, _ = jobs.run((modifier,))
+    assert result["resumed"]["layer"] >= 4
+    assert result["tensors_sha256"] == whole["tensors_sha256"]
 
 
 def test_that_a_tensor_comes_back_as_it_lay_in_memory() -> None:
