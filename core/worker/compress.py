@@ -127,12 +127,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         packed = len(made_of_it.quantized)
         progress.saving("save", packed)
         with report.stage("save"):
-            weights = _saved(command, loaded, output)
-            report.progress("save", packed, packed + 1, "hash")
-            if command.memory is not None:
-                memory_record.write_tensors(loaded.model, Path(command.memory))
-            digest = hash_files(weights, report)
-            report.progress("save", packed + 1, packed + 1)
+            weights, digest = _saved(command, loaded, output, packed, report)
     return {
         "versions": library_versions(),
         "calibration": facts.model_dump(mode="json") if facts else None,
@@ -146,6 +141,22 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         "threads": _threads(),
         **({} if book is None or book.resumed is None else {"resumed": book.resumed}),
     }
+
+
+def _saved(
+    command: Compress, loaded: Loaded, output: Path, packed: int, report: Reporter
+) -> tuple[Sequence[Path], str]:
+    """Save the model, of which so many modules are packed: the weight files, and the hash of what is in them."""
+    shard = OFFLOADED_SHARD if command.offload else None
+    weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output, shard)
+    # The weights that lay beside are not needed any more.
+    shutil.rmtree(output / OFFLOADED, ignore_errors=True)
+    report.progress("save", packed, packed + 1, "hash")
+    if command.memory is not None:
+        memory_record.write_tensors(loaded.model, Path(command.memory))
+    digest = hash_files(weights, report)
+    report.progress("save", packed + 1, packed + 1)
+    return weights, digest
 
 
 def _book(
@@ -333,14 +344,6 @@ def _calibration(
 
 def _targets(command: Compress) -> dict[str, Any]:
     return {"sequential_targets": list(command.sequential_targets)} if command.sequential_targets else {}
-
-
-def _saved(command: Compress, loaded: Loaded, output: Path) -> tuple[Path, ...]:
-    """The weight files of what was made; the weights that lay beside are not needed any more."""
-    shard = OFFLOADED_SHARD if command.offload else None
-    weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output, shard)
-    shutil.rmtree(output / OFFLOADED, ignore_errors=True)
-    return weights
 
 
 def _threads() -> int:
