@@ -128,6 +128,27 @@ class RunStore:
 
         return self.select(*([] if kind is None else [runs.c.kind == kind.value]), limit=limit)
 
+    def renewed(self, known: Sequence[Run]) -> tuple[Run, ...]:
+        """As `runs`, newest first; what is over and has not changed is taken from `known` and not read again.
+
+        A window asks at every step of every run, and thousands of kept results must not cost more each time.
+        """
+        from sqlalchemy import select
+
+        from core.jobs.schema import runs
+
+        if not known:
+            return self.runs()
+        kept = {run.id: run for run in known if run.phase is Phase.FINISHED}
+        with self.transaction("DEFERRED") as connection:
+            listed = connection.execute(
+                select(runs.c.id, runs.c.phase, runs.c.finished).order_by(runs.c.id.desc())
+            ).all()
+        same = {row.id for row in listed if row.id in kept and (row.phase, row.finished) == _ending(kept[row.id])}
+        fresh = {run.id: run for run in self.select(runs.c.id.in_([row.id for row in listed if row.id not in same]))}
+        found = (kept[row.id] if row.id in same else fresh.get(row.id) for row in listed)
+        return tuple(run for run in found if run is not None)
+
     def about(self, path: Path | str) -> tuple[Run, ...]:
         """Finished and unfinished measurements in which the model at `path` takes part, newest first."""
         from sqlalchemy import select
@@ -203,6 +224,10 @@ class RunStore:
 def _run(row: Any, models: Sequence[str]) -> Run:
     known = {name: row[name] for name in row if name in Run.model_fields}
     return Run.model_validate({**known, "models": models})
+
+
+def _ending(run: Run) -> tuple[str, datetime | None]:
+    return run.phase.value, run.finished
 
 
 def _model_rows(run: int, models: Sequence[str]) -> list[dict[str, Json]]:
