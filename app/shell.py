@@ -12,6 +12,7 @@ from app.engine import Engine
 from app.tasks import Tasks
 from core.errors import Problem
 from core.jobs.protocol import AnyEvent
+from core.jobs.queue import problem_of
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.models.local_model import LocalModel
@@ -68,9 +69,12 @@ class Shell:
         return next(iter(self.engine.queue.unfinished), None)
 
     def change_settings(self, settings: Settings) -> None:
-        """Keep settings, and tell everybody."""
+        """Write the settings and tell everybody; they hold here also where the disk refuses them, which is said."""
         self.engine.settings = settings
-        save_settings(settings, self.engine.home.settings_file)
+        try:
+            save_settings(settings, self.engine.home.settings_file)
+        except OSError as error:
+            self.problem(problem_of(error))
         for listener in self.on_settings:
             listener(settings)
 

@@ -10,13 +10,14 @@ from PySide6.QtGui import QGuiApplication
 from app.again import asked_again
 from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
+from app.pages.recover import ask_recovery
 from app.queue_wishes import fulfil
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from core.care.details import LOG_BYTES as DETAILS_BYTES
 from core.care.log_files import end_of_log
 from core.jobs.checkpoint import resume_point
-from core.jobs.journal import replay
+from core.jobs.journal import kept_snapshot
 from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.queue_store import QueueStore
 from core.jobs.run import Run, RunKind
@@ -54,6 +55,7 @@ class RunsBinding:
         page.report_requested.connect(lambda run: shell.go("reports", (run,)))
         page.compare_requested.connect(self._compare)
         page.measure_requested.connect(self._measure)
+        page.recover_requested.connect(lambda run: shell.tasks.start("recover", self._recover(run)))
         shell.on_runs.append(self._runs_changed)
         shell.on_event.append(self._heard)
         shell.on_sample.append(self._sampled)
@@ -114,7 +116,7 @@ class RunsBinding:
         live = self._shell.engine.queue.snapshot(run_id)
         run = self._shell.run(run_id)
         if live is None and run is not None and run.phase is not Phase.QUEUED:
-            live = await asyncio.to_thread(replay, str(run_id), run.title, folder)
+            live = await asyncio.to_thread(kept_snapshot, run, folder)
         if live is not None:
             self._page.show_snapshot(run_id, live)
         self._page.show_samples(run_id, samples)
@@ -154,6 +156,7 @@ class RunsBinding:
             overrides=recipe.parameters,
             calibration=recipe.calibration,
             seed=recipe.seed,
+            recovery=recipe.recovery,
         )
         start = start_compression if run.kind is RunKind.COMPRESS else start_rehearsal
         await self._show_started(await start(engine, planned))
@@ -189,6 +192,10 @@ class RunsBinding:
         if (run := self._shell.run(run_id)) is not None:
             self._shell.go("compare", _paths(run))
 
+    async def _recover(self, run_id: int) -> None:
+        if (run := self._shell.run(run_id)) is not None:
+            await ask_recovery(self._page, self._shell, run, self._show_started)
+
     def _measure(self, run_id: int) -> None:
         if (run := self._shell.run(run_id)) is not None:
             self._shell.go("benchmarks", _paths(run))
@@ -196,7 +203,8 @@ class RunsBinding:
 
 def _paths(run: Run) -> tuple[str, ...]:
     """The run's models, the original first, and what it made."""
-    return (*run.models, run.output) if run.output and run.kind is RunKind.COMPRESS else run.models
+    kinds = (RunKind.COMPRESS, RunKind.RECOVER)
+    return (*run.models, run.output) if run.output and run.kind in kinds else run.models
 
 
 def _tail(path: Path) -> str:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from core.jobs.owner import Owner, holds, lives, this_process
 from core.jobs.protocol import FinishReason
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import Phase
+from core.system_errors import missing_words
 from core.value import Json
 
 if TYPE_CHECKING:
@@ -24,9 +26,22 @@ if TYPE_CHECKING:
 
 REVISIONS = ("0001", "0002")
 """Every migration's name, oldest first; known here so that an up-to-date store opens without importing Alembic."""
+ROOM = 4_300_000
+"""Bytes that the store may take before it gives any back: SQLite's log of changes grows to 1,000 pages of 4 KiB."""
 BUSY_SECONDS = 10.0
 """How long one process waits while another one writes."""
 MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What the store keeps of a run's end."""
+
+    reason: FinishReason
+    problem: Problem | None
+    result: Json
+    versions: dict[str, str]
+    finished: datetime
 
 
 class RunStore:
@@ -167,9 +182,12 @@ class RunStore:
             found = _orphans(connection)
         return tuple(self.get(run.id) for run in found)
 
-    def interrupted(self, goes_on: Mapping[int, str] = MappingProxyType({})) -> tuple[Run, ...]:
-        """Mark the orphans as finished, interrupted, and return them; another window's are left.
+    def interrupted(
+        self, ended: Mapping[int, Ended] = MappingProxyType({}), goes_on: Mapping[int, str] = MappingProxyType({})
+    ) -> tuple[Run, ...]:
+        """Mark the orphans as finished, and return them; another window's are left.
 
+        They were interrupted, except those in `ended`, which had come to their end before their process died.
         `goes_on` says of those with a checkpoint where they would go on.
         """
         from core.jobs.schema import leases, runs
@@ -177,16 +195,8 @@ class RunStore:
         with self.transaction() as connection:
             marked = _orphans(connection)
             for run in marked:
-                connection.execute(
-                    runs.update()
-                    .where(runs.c.id == run.id)
-                    .values(
-                        phase=Phase.FINISHED.value,
-                        reason=FinishReason.INTERRUPTED.value,
-                        problem=interruption(run, goes_on.get(run.id)).model_dump(mode="json"),
-                        finished=datetime.now(UTC),
-                    )
-                )
+                end = _end_of(run, ended.get(run.id), goes_on.get(run.id))
+                connection.execute(runs.update().where(runs.c.id == run.id).values(**end))
             for lease in connection.execute(leases.select()).all():
                 if not lease_holds(lease):
                     connection.execute(leases.delete().where(leases.c.name == lease.name))
@@ -245,6 +255,20 @@ def _plain_path(path: Path | str) -> str:
 def unknown_run(identity: int) -> BitpressError:
     """What is said of a number that no run has."""
     return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
+
+
+def _end_of(run: Run, ended: Ended | None, goes_on: str | None) -> dict[str, Any]:
+    if ended is None:
+        problem = interruption(run, goes_on)
+        ended = Ended(FinishReason.INTERRUPTED, problem, None, dict(run.versions), datetime.now(UTC))
+    return {
+        "phase": Phase.FINISHED.value,
+        "reason": ended.reason.value,
+        "problem": None if ended.problem is None else ended.problem.model_dump(mode="json"),
+        "result": ended.result,
+        "versions": ended.versions,
+        "finished": ended.finished,
+    }
 
 
 def interruption(run: Run, goes_on: str | None = None) -> Problem:
@@ -389,7 +413,9 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
             ) from error
         if "full" in said or ("I/O error" in said and not _has_room(path)):
             raise BitpressError(
-                "disk-full", f"The disk is full: {path} could not be written.", "Free some space, then try again."
+                "disk-full",
+                f"The disk is full: {path} could not be written.{missing_words(path.parent, ROOM)}",
+                "Free some space, then try again; `bitpress clean` shows what can go. What was kept before is whole.",
             ) from error
         if "I/O error" in said:
             raise BitpressError(
