@@ -14,6 +14,7 @@ import gc
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +46,8 @@ from ui.pages.runs import RunsPage  # noqa: E402
 JOBS = 1000
 GROWTH = 1.05
 """Of resident memory, from the first tenth of the jobs to the last."""
-AT_ONCE = 5
+CONNECTIONS = 5
+"""That SQLAlchemy keeps of a store."""
 LAYERS = 8
 
 STAGES = [{"id": "read", "title": "Read", "unit": "layer"}, {"id": "save", "title": "Save"}]
@@ -189,6 +191,7 @@ async def work(window: MainWindow, factories: Opened, jobs: int, folder: Path) -
     window.show_page("runs")
     page = window.page("runs")
     assert isinstance(page, RunsPage)
+    await warmed(shell)
     launch = launches(folder / "scripts")
     first: Look | None = None
     start = time.monotonic()
@@ -203,6 +206,21 @@ async def work(window: MainWindow, factories: Opened, jobs: int, folder: Path) -
             print(f"{seen.line()}, {(time.monotonic() - start) / number:.2f} s a job", flush=True)
     assert first is not None
     return first, seen
+
+
+async def warmed(shell: Shell) -> None:
+    """Bring to their bounds what grows to a bound and stays: the threads of the loop, the store's kept connections."""
+    threads = min(32, (os.cpu_count() or 1) + 4)
+    meeting = threading.Barrier(threads)
+    await asyncio.gather(*(asyncio.to_thread(meeting.wait, 30) for _ in range(threads)))
+    holding = threading.Barrier(CONNECTIONS)
+
+    def hold() -> None:
+        with shell.engine.store.transaction("DEFERRED") as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM runs")
+            holding.wait(30)
+
+    await asyncio.gather(*(asyncio.to_thread(hold) for _ in range(CONNECTIONS)))
 
 
 async def settled(shell: Shell) -> None:
