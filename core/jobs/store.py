@@ -30,6 +30,8 @@ ROOM = 4_300_000
 """Bytes that the store may take before it gives any back: SQLite's log of changes grows to 1,000 pages of 4 KiB."""
 BUSY_SECONDS = 10.0
 """How long one process waits while another one writes."""
+CACHE_KIB = 256
+"""Pages of the file that each connection may hold; five connections of a window held ten times as much."""
 MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
 
 
@@ -144,25 +146,29 @@ class RunStore:
         return self.select(*([] if kind is None else [runs.c.kind == kind.value]), limit=limit)
 
     def renewed(self, known: Sequence[Run]) -> tuple[Run, ...]:
-        """As `runs`, newest first; what is over and has not changed is taken from `known` and not read again.
+        """As `runs`, newest first; what is over and has not changed is taken from `known`, an earlier answer.
 
         A window asks at every step of every run, and thousands of kept results must not cost more each time.
         """
-        from sqlalchemy import select
+        from sqlalchemy import func, or_, select
 
         from core.jobs.schema import runs
 
-        if not known:
+        kept = {run.id: run for run in known if run.phase is Phase.FINISHED and run.finished is not None}
+        if not kept:
             return self.runs()
-        kept = {run.id: run for run in known if run.phase is Phase.FINISHED}
+        newest = max(run.finished for run in kept.values() if run.finished is not None)
+        pending = [run.id for run in known if run.id not in kept]
+        # Only what may have changed is listed: the rows of thousands of runs are some megabytes in each thread.
+        fresh = self.select(
+            or_(runs.c.phase != Phase.FINISHED.value, runs.c.finished.is_(None), runs.c.finished >= newest)
+            | (runs.c.id > known[0].id)
+            | runs.c.id.in_(pending)
+        )
         with self.transaction("DEFERRED") as connection:
-            listed = connection.execute(
-                select(runs.c.id, runs.c.phase, runs.c.finished).order_by(runs.c.id.desc())
-            ).all()
-        same = {row.id for row in listed if row.id in kept and (row.phase, row.finished) == _ending(kept[row.id])}
-        fresh = {run.id: run for run in self.select(runs.c.id.in_([row.id for row in listed if row.id not in same]))}
-        found = (kept[row.id] if row.id in same else fresh.get(row.id) for row in listed)
-        return tuple(run for run in found if run is not None)
+            count = connection.execute(select(func.count()).select_from(runs)).scalar()
+        found = kept | {run.id: kept[run.id] if kept.get(run.id) == run else run for run in fresh}
+        return tuple(sorted(found.values(), key=lambda run: -run.id)) if len(found) == count else self.runs()
 
     def about(self, path: Path | str) -> tuple[Run, ...]:
         """Finished and unfinished measurements in which the model at `path` takes part, newest first."""
@@ -234,10 +240,6 @@ class RunStore:
 def _run(row: Any, models: Sequence[str]) -> Run:
     known = {name: row[name] for name in row if name in Run.model_fields}
     return Run.model_validate({**known, "models": models})
-
-
-def _ending(run: Run) -> tuple[str, datetime | None]:
-    return run.phase.value, run.finished
 
 
 def _model_rows(run: int, models: Sequence[str]) -> list[dict[str, Json]]:
@@ -350,6 +352,7 @@ def _engine(path: Path) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
     def begun(connection: Connection) -> None:
         # Immediate for what writes: two that read first and write then would otherwise block each other.
