@@ -237,9 +237,15 @@ class RunStore:
                 yield connection
 
 
+_GIVEN = set(Run.model_fields)
+
+
 def _run(row: Any, models: Sequence[str]) -> Run:
     known = {name: row[name] for name in row if name in Run.model_fields}
-    return Run.model_validate({**known, "models": models})
+    run = Run.model_validate({**known, "models": models})
+    # pydantic keeps with each value which fields were given: two kilobytes, the same for every run of a long list.
+    object.__setattr__(run, "__pydantic_fields_set__", _GIVEN)
+    return run
 
 
 def _model_rows(run: int, models: Sequence[str]) -> list[dict[str, Json]]:

@@ -33,6 +33,7 @@ from typing_extensions import override  # noqa: E402
 
 from app.page_factories import PageFactories  # noqa: E402
 from app.shell import Shell  # noqa: E402
+from app.spare_memory import few_arenas  # noqa: E402
 from app.window import serve, use_theme  # noqa: E402
 from core.jobs.client import WorkerLaunch  # noqa: E402
 from core.jobs.order import ImportOrder, ProveOrder, kept_order  # noqa: E402
@@ -236,6 +237,7 @@ def torture(jobs: int, folder: Path) -> tuple[Look, Look]:
     from qasync import QEventLoop
 
     os.environ["BITPRESS_HOME"] = str(folder / "home")
+    few_arenas()
     keep_constants_alive()
     application = QApplication(sys.argv[:1])
     application.setQuitOnLastWindowClosed(False)

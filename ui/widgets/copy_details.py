@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QPushButton, QWidget
 
@@ -21,6 +22,8 @@ class CopyDetails(QPushButton):
         self.setObjectName(name)
         self.setProperty("kind", kind)
         self.setAutoDefault(False)
+        if kind == "link":
+            self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("Code, reason, versions and the end of the log, for somebody who can help")
         self._problem: Problem | None = None
         self._versions: Mapping[str, str] = {}
