@@ -39,6 +39,9 @@ POLL_SECONDS = 1.0
 BEAT_SECONDS = 2.0
 """How often a running run gives a sign of life and hears whether another process wants its end."""
 
+ENDED_KEPT = 32
+"""Snapshots of ended runs that a queue holds: whoever just waited for one finds it, and a thousand take no room."""
+
 Listener = Callable[[int, JobSnapshot, AnyEvent | None], None]
 """Told (run id, snapshot, event) on the queue's loop; the event is None where a run was queued, starts or is being
 cancelled."""
@@ -187,7 +190,7 @@ class JobQueue:
         return None if other == run_id or other in self._jobs else other
 
     def snapshot(self, run_id: int) -> JobSnapshot | None:
-        """The present state of a run that this queue was given; None for any other."""
+        """The present state of a run that this queue was given; None for any other, and for one that ended long ago."""
         job = self._jobs.get(run_id)
         return None if job is None else job.snapshot
 
@@ -208,7 +211,7 @@ class JobQueue:
         return unsubscribe
 
     async def wait(self, run_id: int) -> JobSnapshot:
-        """The snapshot of the run once it is over and kept. Raises BitpressError `unknown-run`."""
+        """The snapshot of the run once it is over and kept. Raises BitpressError `unknown-run`, as for `snapshot`."""
         job = self._jobs.get(run_id)
         if job is None:
             raise BitpressError("unknown-run", f"There is no run {run_id} in this queue.")
@@ -419,6 +422,13 @@ class JobQueue:
         job.snapshot = apply(job.snapshot, finished)
         job.over.set()
         self._tell(job, finished)
+        self._forget_long_ended()
+
+    def _forget_long_ended(self) -> None:
+        """What ended long ago is read from its folder."""
+        ended = [number for number, job in self._jobs.items() if job.over.is_set()]
+        for number in ended[:-ENDED_KEPT]:
+            del self._jobs[number]
 
     def _record(self, folder: Path) -> Callable[[], None] | None:
         """Write every sample into the run's folder until the returned function is called."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
@@ -208,9 +208,10 @@ class AnswerColumn(Card):
         self._answer.mark(span_of(self._tokens, index))
         self._tag.show_tag(f"parts at token {index + 1}", Tone.ATTENTION)
 
-    def show_problem(self, problem: Problem) -> None:
-        """Says why this model gave no answer."""
+    def show_problem(self, problem: Problem, versions: Mapping[str, str], log: str) -> None:
+        """Says why this model gave no answer; what was loaded and the end of the log are copied with it."""
         self._problem.show_problem(problem)
+        self._problem.set_origin(versions, log)
         self._tag.show_tag("failed", Tone.FAILED)
 
     def show_stopped(self) -> None:

@@ -74,6 +74,13 @@ class RunListModel(QAbstractListModel):
         self._rows = rows
         self.endResetModel()
 
+    def show_row(self, row: RunRow) -> None:
+        """Replaces the content of the row of the same run; nothing happens where there is none."""
+        place = self.place_of(row.run_id)
+        if place is not None and self._rows[place] != row:
+            self._rows = (*self._rows[:place], row, *self._rows[place + 1 :])
+            self.dataChanged.emit(self.index(place), self.index(place))
+
     def rows(self) -> tuple[Heading | RunRow, ...]:
         return self._rows
 
@@ -220,6 +227,10 @@ class RunList(QListView):
         self._model.show_rows(rows)
         if kept is not None:
             self.select(kept)
+
+    def show_row(self, row: RunRow) -> None:
+        """Replaces what is said of one run."""
+        self._model.show_row(row)
 
     def select(self, run_id: int) -> bool:
         """Selects a run without telling it as a person's choice; False where it is not in the list."""
