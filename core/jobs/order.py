@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from core.errors import BitpressError
 from core.jobs import serving, work
 from core.jobs.compression import Compression, compression
+from core.jobs.export import Export, export
 from core.jobs.protocol import AnyEvent, EnginePlace, MeasureSensitivity, Prove
 from core.jobs.rehearsal import Rehearsal, rehearsal
 from core.jobs.run import NewRun, Run
@@ -64,6 +65,17 @@ class ImportOrder(Value):
     output: Path
 
 
+class ExportOrder(Value):
+    """A compressed model that becomes a plain one, or with a recipe one of compressed-tensors, for other engines."""
+
+    type: Literal["export"] = "export"
+    model: Path
+    output: Path
+    recipe: Recipe | None = None
+    device: str = "auto"
+    app_version: str = ""
+
+
 class EvaluateOrder(Value):
     """An evaluation. The suite's tasks are built-in ones: a file may change, so such a run is not kept as an order."""
 
@@ -101,7 +113,14 @@ class SensitivityOrder(Value):
 
 
 Order = Annotated[
-    CompressOrder | RehearseOrder | ImportOrder | EvaluateOrder | BenchmarkOrder | ProveOrder | SensitivityOrder,
+    CompressOrder
+    | RehearseOrder
+    | ImportOrder
+    | ExportOrder
+    | EvaluateOrder
+    | BenchmarkOrder
+    | ProveOrder
+    | SensitivityOrder,
     Field(discriminator="type"),
 ]
 
@@ -158,6 +177,15 @@ def _work(order: Order) -> Work:
             )
         case ImportOrder():
             return work.import_gguf(order.source, order.output)
+        case ExportOrder():
+            wanted = Export(
+                model=order.model,
+                output=order.output,
+                recipe=order.recipe,
+                device=order.device,
+                app_version=order.app_version,
+            )
+            return export(wanted)
         case EvaluateOrder():
             return _evaluation(order)
         case BenchmarkOrder(place=None):

@@ -87,6 +87,8 @@ class Expected(Value):
     dropped_experts: float = 0.0
     """Share of each layer's experts that must be gone, 0 to 1; what goes is rounded down to whole experts."""
 
+    plain: bool = False
+    """Whether nothing is compressed any more: an artifact that was exported."""
     turned: bool = False
     """Whether weights were turned into another basis, so that no module holds the original's."""
 

@@ -29,6 +29,7 @@ _DONE = {
     RunKind.COMPARE: "compared",
     RunKind.REHEARSE: "rehearsed",
     RunKind.SENSITIVITY: "measured",
+    RunKind.EXPORT: "exported",
 }
 
 
