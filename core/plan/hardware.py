@@ -256,6 +256,8 @@ def runs_natively(scheme: str, capability: Capability | None) -> tuple[bool, str
         return False, f"It is not known which GPUs run {scheme}."
     if capability is None:
         return False, f"This GPU does not tell its compute capability, so it is not known whether it runs {scheme}."
+    if found.loader:
+        return False, f"vLLM does not run {found.title}, on any GPU. This application and transformers do."
     here = f"This GPU (compute capability {capability[0]}.{capability[1]})"
     runs = support(scheme, capability)
     if runs is Runs.NATIVE:
@@ -272,6 +274,12 @@ def runs_natively(scheme: str, capability: Capability | None) -> tuple[bool, str
         return False, f"It is not documented whether {here[0].lower()}{here[1:]} runs {found.title} in vLLM."
     why = found.why_not if generation_of(capability) is not None and found.why_not else "vLLM has no kernels for it"
     return False, f"{here} does not run {found.title}: {why}."
+
+
+def needs_loader(scheme: str) -> bool:
+    """Whether the artifact is in our own format, which transformers opens with a package that lies in it."""
+    found = SUPPORT.get(scheme)
+    return found is not None and found.loader
 
 
 def runs_at_all(scheme: str, capability: Capability) -> bool:

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -17,10 +17,13 @@ from tiny_llama import Memory, reporter, write_tiny_llama
 from core.jobs.protocol import Prove
 from core.measure.results import ProofResult
 from core.methods.method import Expected
+from core.methods.scheme import LINEAR, Rule, Scheme, Strategy, TensorScheme
+from core.plan.artifact_layout import Change, artifact_layout, layout_bytes
 from core.worker import memory_record, prove
 from core.worker.loading import load
 from core.worker.module_error import module_errors
 from core.worker.save_artifact import save_artifact
+from core.worker.survey import survey
 
 pytestmark = pytest.mark.model
 
@@ -125,3 +128,14 @@ def test_that_indices_out_of_step_with_the_config_fail_the_proof_and_do_not_open
     proof = _proof(broken(lose), original, expected_modules=made[2])
     assert {"quantized modules", "reopens in transformers"} <= _failed(proof)
     assert any("table is missing" in check.detail for check in proof.checks if check.name == "reopens in transformers")
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("table", 3), ("binary", 2)])
+def test_that_the_files_have_the_bytes_that_planning_counts(
+    original: Path, tmp_path: Path, kind: Literal["table", "binary"], bits: int
+) -> None:
+    weights = TensorScheme(num_bits=bits, type=kind, strategy=Strategy.CHANNEL, symmetric=False)
+    rule = Rule(targets=LINEAR, scheme=Scheme(name="ours", weights=weights))
+    change = Change(rules=(rule,), ignore=("lm_head",))
+    files = save_artifact(swapped(original, bits, kind, 0), load(str(original), "cpu").tokenizer, original, tmp_path)
+    assert sum(path.stat().st_size for path in files) == layout_bytes(artifact_layout(survey(original), change, "BF16"))
