@@ -23,7 +23,7 @@ _ROWS, _COLUMNS, _KEPT = 4, 256, 32
 """Rows of the matrix in a program, columns that it takes at a time, and kept weights of each row."""
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def _codes(packed, row_words, columns, inside, bits: tl.constexpr):  # type: ignore[no-untyped-def]
     """The indices at these columns; `row_words` is where each row begins. An index may lie across two words."""
     bit = columns * bits
@@ -37,8 +37,8 @@ def _codes(packed, row_words, columns, inside, bits: tl.constexpr):  # type: ign
     return (joined & ((1 << bits) - 1)).to(tl.int32)
 
 
-@triton.jit
-def _product(  # type: ignore[no-untyped-def]
+@triton.jit  # type: ignore[untyped-decorator]
+def _product(  # type: ignore[no-untyped-def]  # noqa: PLR0917
     inputs,
     packed,
     values,
