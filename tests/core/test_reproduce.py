@@ -91,7 +91,12 @@ def test_that_the_script_holds_the_recipe_as_data(method):
     assert [(name, arguments) for _, name, arguments in found["MODIFIERS"]] == [
         (each.name, each.arguments) for each in method.modifiers(asked.parameters)
     ]
-    assert all(module.startswith("llmcompressor.") for module, _, _ in found["MODIFIERS"])
+    own = not all(module.startswith("llmcompressor.") for module, _, _ in found["MODIFIERS"])
+    script = python_script(run_of(asked))
+    assert own is (NEEDS_BITPRESS in script) is ("save_codebook_model(model, output)" in script)
+    assert ("with Bitpress" in script_title(script)) is own
+    compile(script, "script", "exec")
+    assert (serve_command(run_of(asked)) == "") is needs_loader(method.scheme)
     if asked.calibration is not None:
         assert found["TOKENS_SHA256"] == "ab" * 32
         assert found["TOKENS"] == "/runs/000007/calibration_tokens.json"
