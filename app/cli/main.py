@@ -24,6 +24,7 @@ from app.cli import (
     models,
     presets,
     queue,
+    recover,
     report,
     runs,
     sensitivity,
@@ -54,6 +55,7 @@ app.command("methods")(compress.list_methods)
 app.command("plan")(compress.plan)
 app.command("advise")(advise.advise)
 app.command("compress")(compress.compress)
+app.command("recover")(recover.recover)
 app.command("prove")(compress.prove)
 app.command("export")(export.export)
 app.command("evaluate")(measure.evaluate)

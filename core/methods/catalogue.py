@@ -18,6 +18,8 @@ from core.methods.microscaling import MXFP4, MXFP4A16, MXFP8, MXFP8A16
 from core.methods.mixed import MIXED
 from core.methods.pruning import REAP, SPARSEGPT, WANDA
 from core.methods.rotation import SPINQUANT_W4A16
+from core.methods.squeezellm import SQUEEZELLM_W3, SQUEEZELLM_W4
+from core.methods.structured import DROP_BLOCKS, NARROW_MLP
 
 METHODS: tuple[Method, ...] = (
     FP8_DYNAMIC,
@@ -41,6 +43,8 @@ METHODS: tuple[Method, ...] = (
     MXFP8A16,
     FP8_KV_CACHE,
     MIXED,
+    SQUEEZELLM_W4,
+    SQUEEZELLM_W3,
     MXFP4,
     GPTQ_W3A16,
     GPTQ_W2A16,
@@ -50,6 +54,8 @@ METHODS: tuple[Method, ...] = (
     SPARSEGPT,
     WANDA,
     REAP,
+    DROP_BLOCKS,
+    NARROW_MLP,
     SPINQUANT_W4A16,
 )
 """Those that are recommended first, the experimental ones last."""

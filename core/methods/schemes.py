@@ -78,6 +78,12 @@ def binary(bits: int) -> Scheme:
     return Scheme(name=f"W{bits}A16_BINARY", weights=weights)
 
 
+def table(bits: int, kept: float) -> Scheme:
+    """Weights as indices into a table of each row's own, and the share `kept` of them as they are."""
+    weights = TensorScheme(num_bits=bits, type="table", strategy=Strategy.CHANNEL, kept=kept or None)
+    return Scheme(name=f"W{bits}A16_TABLE", weights=weights)
+
+
 def named(name: str, group_size: int | str, observer: str = "memoryless_minmax") -> Scheme:
     """The scheme of this name, one of NAMES; `group_size` counts where it is free: for integers without 8-bit partners.
 

@@ -205,7 +205,7 @@ SUPPORT: Mapping[str, Support] = {
         quantized=False,
     ),
     "PRUNED": Support(
-        title="fewer experts in 16 bits",
+        title="fewer experts, blocks or channels in 16 bits",
         gpus="nnnnnnn",
         processor=Runs.NATIVE,
         on_processor="On processors it runs as any 16-bit model.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from core.methods.method import ModifierSpec
 from core.plan.job import Job
-from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
+from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, SKIPPED_LONGEST, expected_data
 from core.value import Range
 
 _COMPRESS_START = 540e6
@@ -44,7 +44,9 @@ _CHANGING = frozenset(
         "SparseGPTModifier",
         "WandaPruningModifier",
         "REAPPruningModifier",
+        "NarrowModifier",
         "SpinQuantModifier",
+        "SqueezeLLMModifier",
         "QuIPModifier",
     }
 )
@@ -164,6 +166,10 @@ def _gathered(job: Job, modifier: ModifierSpec) -> float:
         hessians = sum(columns**2 for _, columns in linears) * 4 / layers
         largest = max((columns for _, columns in linears), default=0) ** 2 * 4
         return hessians + 3 * largest + (_SEARCHED if modifier.name == "GPTQTModifier" else 0)
+    if modifier.name == "NarrowModifier":
+        return _narrowing(job, modifier)
+    if modifier.name == "DropBlocksModifier":
+        return _skipping(job, modifier)
     if modifier.name == "AWQModifier":
         # Inputs of a layer's two halves and the outputs that each candidate is held against, over all samples.
         widest = max((rows for rows, _ in linears), default=0)
@@ -177,3 +183,18 @@ def _gathered(job: Job, modifier: ModifierSpec) -> float:
         graph = int(modifier.arguments.get("batch_size") or 8) * data.longest * (8 * shape.hidden + 4 * widest) * 4
         return padded + weights + graph
     return 0.0
+
+
+def _narrowing(job: Job, modifier: ModifierSpec) -> float:
+    """X^T X in 32 bits of the inputs that are narrowed in one block, and of the widest its inverse and copies."""
+    wide = sorted({columns for _, columns in job.shape.linears if columns != job.shape.hidden}, reverse=True)
+    widest = (wide or [job.shape.hidden])[0]
+    heads = job.shape.hidden**2 * 4 if modifier.arguments.get("kv_heads") else 0
+    return 5 * widest**2 * 4 + heads
+
+
+def _skipping(job: Job, modifier: ModifierSpec) -> float:
+    """Hidden states of every block's absence, the masks of the texts, and logits of one text, twice in 32 bits."""
+    tokens = int(modifier.arguments.get("tokens") or 0)
+    states = (job.shape.layers + 3) * tokens * job.shape.hidden * 2
+    return states + job.shape.vocabulary * (2 * SKIPPED_LONGEST * 2 + 3 * 128 * 4)

@@ -26,6 +26,9 @@ ANSWER_BATCH = 32
 
 _PROOF_TOKENS = 200
 
+SKIPPED_LONGEST = 256
+"""Tokens of one text on which blocks are skipped: core.worker.structured.skipping's LONGEST."""
+
 
 Arguments = Mapping[str, Json]
 """A modifier's."""
@@ -236,10 +239,42 @@ def _experts_dropped(arguments: Arguments, shape: Shape, data: Data, speed: Spee
     return _two_passes(shape, data, speed)
 
 
+def _blocks_dropped(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """Every candidate's hidden states walk down from where it was skipped, half of the blocks on average, to logits.
+
+    Once for each block that goes; by influence it is one pass.
+    """
+    tokens = min(int(arguments.get("tokens") or 0), data.tokens or 0)
+    texts = max(tokens / min(max(data.longest, 1), SKIPPED_LONGEST), 1)
+    whole = 2 * (shape.linear_elements + shape.vocabulary * shape.hidden) * tokens / speed.forward
+    once = whole + texts * shape.layers * speed.per_call
+    if arguments.get("importance") == "influence":
+        return once
+    blocks, candidates = int(arguments.get("blocks") or 1), shape.layers
+    walks = 2 * shape.linear_elements * tokens * candidates / 2 / speed.forward
+    heads = (2 * shape.hidden + _SOFTMAX) * shape.vocabulary * tokens * candidates / speed.forward
+    calls = texts * candidates * (shape.layers / 2 + 1) * speed.per_call
+    return once + blocks * (walks + heads + calls)
+
+
+def _narrowed(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """X^T X of the layers that read channels, an inverse of it, and an update of the weights in a few steps."""
+    wide = [(rows, columns) for rows, columns in shape.linears if columns != shape.hidden]
+    if arguments.get("kv_heads"):
+        wide += [(shape.hidden, shape.hidden)] * shape.layers
+    grams = sum(2 * columns**2 * data.tokens for _, columns in wide)
+    solved = sum(4 * columns**3 + 2 * rows * columns**2 for rows, columns in wide)
+    return _two_passes(shape, data, speed) + (grams + solved) / speed.hessian
+
+
 def _rotation(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
     """Every weight is multiplied with a matrix as wide as the model, in 64 bits."""
     width = int(arguments.get("transform_block_size") or shape.hidden)
     return 2 * 2 * shape.elements * width / (speed.hessian / 3)
+
+
+_SOFTMAX = 200
+"""Floating point operations that a logit costs when its divergence is taken, by the speed of forward passes."""
 
 
 def _looks_at_data(arguments: Arguments) -> bool:
@@ -260,6 +295,8 @@ _COSTS: Mapping[str, Callable[[Arguments, Shape, Data, Speed], float]] = {
     "SparseGPTModifier": _sparsegpt,
     "WandaPruningModifier": _wanda,
     "REAPPruningModifier": _experts_dropped,
+    "DropBlocksModifier": _blocks_dropped,
+    "NarrowModifier": _narrowed,
     "SpinQuantModifier": _rotation,
     "QuIPModifier": _rotation,
 }

@@ -79,15 +79,19 @@ class ModuleError:
         return bool(self.relative <= self.limit and GAIN[0] <= self.gain <= GAIN[1])
 
 
-def check_module_errors(original: Path, artifact: Path, report: Reporter, stage: str) -> ProofCheck:
+def check_module_errors(
+    original: Path, artifact: Path, report: Reporter, stage: str, dropped: Sequence[int] = ()
+) -> ProofCheck:
     """Whether every compressed module holds the original's weights, as far as its bits allow.
+
+    `dropped` are decoder blocks of the original that the artifact has not; modules of another size are left out.
 
     For methods that leave weights where they were, up to smoothing: not after pruning or rotation.
     Raises BitpressError `broken-weights` for files that cannot be opened.
     """
     total = len(compressed_modules(artifact))
     found: list[ModuleError] = []
-    for error in module_errors(original, artifact):
+    for error in module_errors(original, artifact, dropped):
         found.append(error)
         report.progress(stage, len(found), total, error.name)
     bad = sorted((error for error in found if not error.passed), key=lambda error: -error.relative)
@@ -113,12 +117,12 @@ def compressed_modules(artifact: Path) -> tuple[str, ...]:
         return _compressed(files)
 
 
-def module_errors(original: Path, artifact: Path) -> Iterator[ModuleError]:
+def module_errors(original: Path, artifact: Path, dropped: Sequence[int] = ()) -> Iterator[ModuleError]:
     """The error of every module whose original is found, layer by layer; in memory are one module and its original.
 
     Raises BitpressError `broken-weights`, `no-weights`, or `no-config` where the artifact names no quantization.
     """
-    with TensorFiles(original) as before, TensorFiles(artifact) as after:
+    with TensorFiles(original, dropped) as before, TensorFiles(artifact) as after:
         schemes = _schemes_of(artifact)
         layers: dict[str, list[str]] = {}
         for name in _compressed(after):
@@ -181,7 +185,7 @@ class _Layer:
         import torch
 
         old, new = self._pair(name)
-        if old is None or new is None:
+        if old is None or new is None or old.shape != new.shape:
             return None
         if columns is not None:
             columns = columns[-old.shape[1] :]
@@ -205,7 +209,9 @@ class _Layer:
         best: tuple[ModuleError, Any] | None = None
         for norm, columns in [("", None), *self._norms.items()]:
             old, new = self._pair(name)
-            if old is None or new is None or (columns is not None and columns.numel() != old.shape[1]):
+            if old is None or new is None or old.shape != new.shape:
+                continue
+            if columns is not None and columns.numel() != old.shape[1]:
                 continue
             old = old.float() if columns is None else old.float() * columns
             new = new.float()

@@ -20,6 +20,7 @@ from core.worker.codebook_models import know_format, make_plain
 from core.worker.module_error import check_module_errors
 from core.worker.proof_cache import CacheWatch
 from core.worker.proof_experts import check_experts
+from core.worker.proof_smaller import check_smaller
 from core.worker.proof_tensors import (
     StoredTensor,
     check_config,
@@ -162,8 +163,22 @@ def _check_tensors(
     if expected.dropped_experts:
         original = read_config(Path(command.original)) if command.original else None
         yield check_experts(config, tensors, original, expected.dropped_experts)
-    if command.original and expected.comparable:
-        yield check_module_errors(Path(command.original), Path(command.artifact), report, "check")
+    known = len(command.dropped_blocks) == expected.smaller.blocks
+    if expected.smaller:
+        place = Path(command.original) if command.original else None
+        yield from check_smaller(
+            tensors,
+            Path(command.artifact),
+            place,
+            smaller=expected.smaller,
+            dropped=command.dropped_blocks,
+            report=report,
+            stage="check",
+        )
+    if command.original and known and expected.comparable:
+        yield check_module_errors(
+            Path(command.original), Path(command.artifact), report, "check", dropped=command.dropped_blocks
+        )
     yield check_finite(tensors, report, "check")
 
 

@@ -18,6 +18,7 @@ from core.jobs.protocol import (
     MeasureSensitivity,
     MeasureServer,
     Prove,
+    Recover,
     RunTasks,
     SurveyModel,
     Unload,
@@ -64,6 +65,10 @@ class Tasks:
                 from core.worker import prove
 
                 return prove.run(command, report)
+            case Recover():
+                from core.worker.recovery import run as recovery
+
+                return recovery.run(command, report)
             case CutModel():
                 from core.worker import cut_model
 

@@ -16,7 +16,9 @@ from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS, find
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import parse_settings, resolve_recipe, setting_text
+from core.plan.hardware import needs_loader
 from core.report.reproduce import command_line, python_script, serve_command
+from core.report.reproduce_script import NEEDS_BITPRESS, script_title
 from core.value import Json
 
 HOSTILE = (

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from bitpress_codebook.linear import CodebookLinear
 from bitpress_codebook.packing import unpack
+from bitpress_codebook.swap import materialise
 from bitpress_codebook.weight import binary_values
+from core.methods.gptqt import CODEBOOKS
 from core.worker.gptqt.codebooks import Codebooks, codebooks
 from core.worker.gptqt.compensation import compensate
 from core.worker.gptqt.search import Grid, search
@@ -83,6 +85,10 @@ def test_that_codebooks_are_those_that_trying_every_set_of_integers_finds(grid_b
             if sums == rest:
                 expected.add(levels)
     assert {tuple(sorted(levels)) for levels in codebooks(grid_bits, bits).levels.tolist()} == expected
+
+
+def test_that_the_estimates_know_how_many_codebooks_there_are():
+    assert {pair: len(codebooks(*pair)) for pair in CODEBOOKS} == CODEBOOKS
 
 
 def test_that_a_finer_grid_than_is_listed_is_refused():
@@ -294,36 +300,46 @@ def test_that_what_was_finished_goes_on_at_a_layer_with_the_same_bits(folder: Pa
 
 
 @pytest.mark.model
-def test_that_each_module_tells_its_relative_error_as_gptq_does(folder: Path):
-    from datasets import Dataset
-    from llmcompressor import oneshot
+def test_that_a_whole_job_tells_each_modules_error_and_its_artifact_opens_as_it_was(folder: Path, tmp_path: Path):
+    from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from core.jobs.protocol import Metric, Progress, Stage
-    from core.methods.method import ModifierSpec
-    from core.worker.modifiers import build
-    from core.worker.progress import CompressionProgress
+    from core.calibration.spec import CalibrationSpec
+    from core.jobs.protocol import Compress, Metric, Progress
+    from core.methods.catalogue import find
+    from core.worker import compress
 
-    memory = Memory()
-    report = reporter(memory)
-    report.plan((Stage(id="modifier-0", title="GPTQT", unit="layer"),))
-    progress = CompressionProgress(report)
-    arguments = {"ignore": ["lm_head"], "bits": 4, "grid_bits": 5, "shrink_steps": 3}
-    (modifier,) = build((ModifierSpec(name="GPTQTModifier", arguments=arguments),), progress)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-    data = Dataset.from_dict({"input_ids": texts(), "attention_mask": [[1] * 64 for _ in range(8)]})
-    with progress.running():
-        oneshot(
-            model=model, recipe=[modifier], dataset=data, num_calibration_samples=8, max_seq_length=64,
-            shuffle_calibration_samples=False,
-        )  # fmt: skip
+    source, output, memory = tmp_path / "text.txt", tmp_path / "out", Memory()
+    source.write_text(" ".join(f"The {number}th boat came back with {number % 7} fish." for number in range(600)))
+    method = find("gptqt-w3")
+    parameters = {**method.defaults(None), "shrink_steps": 3}
+    command = Compress(
+        job="one", model=str(folder), output=str(output), modifiers=method.modifiers(parameters), device="cpu",
+        calibration=CalibrationSpec(source=str(source), samples=8, max_length=64),
+    )  # fmt: skip
+    result = compress.run(command, reporter(memory))
     errors = [event for event in memory.events if isinstance(event, Metric)]
     assert [error.name for error in errors] == ["quantization_error"] * 14
-    assert {error.layer for error in errors} == set(codebook_modules(model))
-    assert all(error.relative is not None and 0 < error.relative < 0.2 for error in errors)
-    steps = [event.done for event in memory.events if isinstance(event, Progress)]
+    assert {error.layer for error in errors} == set(result["expected_modules"])
+    assert all(error.relative is not None and 0 < error.relative < 0.3 for error in errors)
+    steps = [event.done for event in memory.events if isinstance(event, Progress) and event.stage == "modifier-0"]
     assert steps == sorted(steps)
     assert steps[-1] == 2
+    stored = load_file(output / "model.safetensors")
+    ids = torch.tensor(texts(1))
+    logits = []
+    opened = AutoModelForCausalLM.from_pretrained(output, dtype="auto")
+    assert len(codebook_modules(opened)) == 14
+    for name, module in codebook_modules(opened).items():
+        layout = module.layout
+        assert (layout.kind, layout.bits, layout.kept) == ("binary", 3, 0)
+        parts = {key: stored.pop(f"{name}.{key}") for key in ("weight", "coefficients", "offset")}
+        assert sum(part.nbytes for part in parts.values()) == layout.bytes()
+    assert not any("proj" in name for name in stored)
+    logits.append(opened(ids).logits)
+    materialise(opened)
+    logits.append(opened(ids).logits)
+    assert torch.equal(*logits)
 
 
 def test_that_a_grid_coarser_than_the_code_is_refused():

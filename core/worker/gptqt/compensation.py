@@ -31,15 +31,17 @@ def compensate(
     inverse of `hessian` (columns, columns), which is overwritten. Of two levels equally near the lower one is taken.
     """
     rows, columns = weight.shape
-    work = weight.detach().float().clone()[None]
+    work = weight.detach().to(torch.float32, copy=True)[None]
     work, hessian, order = apply_activation_ordering(work, hessian[None], ActivationOrdering.STATIC)
     fell_back = torch.zeros(1, dtype=torch.bool, device=weight.device)
     inverse = factorize_hessian(work, hessian, dampening, fell_back)[0]
     # Columns lie in rows from here, so that each is contiguous.
     left = work[0].T.contiguous()
-    values, codes_of = levels.float().sort(dim=1)
+    del work
+    values, codes_of = levels.float().sort(dim=1, stable=True)
     borders = ((values[:, 1:] + values[:, :-1]) / 2).T.contiguous()
-    places = torch.empty((columns, rows), dtype=torch.int64, device=weight.device)
+    # A byte each: with a place of 64 bits for every weight, a large layer would take gigabytes.
+    places = torch.empty((columns, rows), dtype=torch.uint8, device=weight.device)
     error = torch.zeros(rows, dtype=torch.float64, device=weight.device)
     for start in range(0, columns, block_size):
         stop = min(start + block_size, columns)
@@ -58,5 +60,8 @@ def compensate(
         left[stop:].addmm_(inverse[start:stop, stop:].T, errors, alpha=-1)
     if order is not None:
         places = places[torch.argsort(order[0])]
-    codes = torch.gather(codes_of, 1, places.T).to(torch.uint8)
+    codes = torch.empty((rows, columns), dtype=torch.uint8, device=weight.device)
+    for start in range(0, columns, block_size):
+        part = places[start : start + block_size].T.long()
+        codes[:, start : start + block_size] = torch.gather(codes_of, 1, part)
     return Compensated(codes=codes, error=float(error.sum()) / 2, fell_back=bool(fell_back.item()))

@@ -26,6 +26,9 @@ from core.worker.swap_codebooks import swap_codebooks
 
 _PARTS = ("codes", "coefficients", "offset")
 
+_ROWS = 1 << 10
+"""Rows whose weights are looked up at once."""
+
 
 class GPTQTModifier(Modifier):
     """Weights in 2 to 4 bits of binary coding per row, after GPTQT (Guo, Lang and Ren 2024, arXiv 2407.02891).
@@ -172,7 +175,7 @@ class GPTQTModifier(Modifier):
         self._done[f"{name}.codes"] = pack(found.codes, self.bits).cpu()
         self._done[f"{name}.coefficients"] = scales.coefficients.cpu()
         self._done[f"{name}.offset"] = scales.offset.cpu()
-        update_offload_parameter(module, "weight", torch.gather(levels, 1, found.codes.long()).to(weight.dtype))
+        update_offload_parameter(module, "weight", _looked_up(levels.to(weight.dtype), found.codes))
         return found.error
 
     def _grid(self, device: torch.device) -> Grid:
@@ -198,3 +201,12 @@ class GPTQTModifier(Modifier):
             f"was rounded by itself, to the nearest level of its row. Raise the dampening, or calibrate with more and "
             f"other samples. They are: {shown}"
         )
+
+
+def _looked_up(levels: Tensor, codes: Tensor) -> Tensor:
+    """levels[row, codes[row, column]], (rows, columns), some rows at a time: a place takes 8 bytes."""
+    found = torch.empty(codes.shape, dtype=levels.dtype, device=levels.device)
+    for start in range(0, codes.shape[0], _ROWS):
+        part = slice(start, start + _ROWS)
+        torch.gather(levels[part], 1, codes[part].long(), out=found[part])
+    return found
