@@ -254,10 +254,10 @@ def runs_natively(scheme: str, capability: Capability | None) -> tuple[bool, str
     found = SUPPORT.get(scheme)
     if found is None:
         return False, f"It is not known which GPUs run {scheme}."
-    if capability is None:
-        return False, f"This GPU does not tell its compute capability, so it is not known whether it runs {scheme}."
     if found.loader:
         return False, f"vLLM does not run {found.title}, on any GPU. This application and transformers do."
+    if capability is None:
+        return False, f"This GPU does not tell its compute capability, so it is not known whether it runs {scheme}."
     here = f"This GPU (compute capability {capability[0]}.{capability[1]})"
     runs = support(scheme, capability)
     if runs is Runs.NATIVE:
@@ -329,9 +329,9 @@ def where_it_runs(scheme: str, machine: Machine | None = None, parts: Sequence[s
 def _in_transformers(found: Support) -> str:
     if found.loader:
         return (
-            "This application anywhere, and transformers with the small loader that lies in the artifact "
-            "(bitpress_codebook): weights are looked up as they are needed, or made plain once. Without the loader it "
-            "does not open."
+            "transformers and this application anywhere. transformers needs the small loader that lies in the artifact "
+            "(bitpress_codebook) and does not open it without. Weights are looked up as they are needed, or made "
+            "plain once."
         )
     if found.quantized:
         return (
