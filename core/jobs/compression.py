@@ -60,6 +60,8 @@ class Compression:
     """Whether it may be tried again with less where memory runs out."""
     estimates: Estimates | None = None
     """What it was expected to need; said where there is less."""
+    made_from: Path | None = None
+    """What the manifest names as the original, where `model` is only on the way from it."""
     checkpoint_seconds: float | None = None
     """Least time between two checkpoints; None keeps none."""
 
@@ -375,7 +377,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
     return Manifest(
         app_version=wanted.app_version,
         run=context.run.id,
-        made_from=str(wanted.model),
+        made_from=str(wanted.made_from or wanted.model),
         made_from_name=context.run.model_name,
         original_sha256=wanted.original_sha256,
         recipe=wanted.recipe,

@@ -47,6 +47,18 @@ class ImportGguf(Value):
     output: str
 
 
+class ExportPlain(Value):
+    """Write a compressed model as plain safetensors in its own dtype into the new folder `output`.
+
+    The result has `bytes`, `modules` (how many were made plain), `tensors_sha256` and `versions`.
+    """
+
+    type: Literal["export_plain"] = "export_plain"
+    job: str
+    model: str
+    output: str
+
+
 class SurveyModel(Value):
     """List a model's modules on the meta device; the result is a Survey."""
 
@@ -334,6 +346,7 @@ class Shutdown(Value):
 
 Command = Annotated[
     ImportGguf
+    | ExportPlain
     | SurveyModel
     | InspectCalibration
     | AnswerPrompts

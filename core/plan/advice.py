@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from core.methods.method import Method, Parameters, Standing
 from core.methods.modifier_modules import STRUCTURED
-from core.plan.hardware import SUPPORT, Capability, Runs, on_processor, runs_natively, support
+from core.plan.hardware import SUPPORT, Capability, Runs, needs_loader, on_processor, runs_natively, support
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal
 from core.plan.published import (
@@ -245,7 +245,9 @@ def runs_there(scheme: str, hardware: Hardware) -> Runs:
     """How vLLM takes a scheme on this hardware; a GPU of unknown capability is given the benefit of the doubt."""
     if hardware.processor:
         return on_processor(scheme)
-    return Runs.NATIVE if hardware.capability is None else support(scheme, hardware.capability)
+    if hardware.capability is None:
+        return Runs.NO if needs_loader(scheme) else Runs.NATIVE
+    return support(scheme, hardware.capability)
 
 
 def _key(goal: Goal, method: Method, size: int, hardware: Hardware) -> tuple[float, ...]:
@@ -316,6 +318,8 @@ def _mixed_where(method: Method, hardware: Hardware, runs: Runs) -> str:
 
 def _where(scheme: str, hardware: Hardware, runs: Runs) -> str:
     """What there is to say of this hardware; nothing where it runs the scheme natively."""
+    if needs_loader(scheme):
+        return runs_natively(scheme, hardware.capability)[1]
     if not hardware.processor:
         return "" if hardware.capability is None else _unless_native(runs_natively(scheme, hardware.capability))
     if scheme in _ON_PROCESSOR:
