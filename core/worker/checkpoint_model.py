@@ -18,6 +18,7 @@ KNOWN = frozenset(
         "AWQModifier",
         "AutoRoundModifier",
         "GPTQModifier",
+        "GPTQTModifier",
         "QuantizationModifier",
         "SmoothQuantModifier",
         "SparseGPTModifier",
@@ -29,11 +30,11 @@ KNOWN = frozenset(
 _PENDING = ("_hessians", "_num_samples", "_row_scalars", "_smooth_activation_stats", "scales_", "_all_module_input")
 """What modifiers collect for modules that they have not changed yet."""
 
-_COUNTED = ("_num_compressed_modules", "_rtn_fallback_module_names", "_error_metrics")
+_COUNTED = ("_num_compressed_modules", "_rtn_fallback_module_names", "_error_metrics", "_fell_back")
 """What they count for the summary that they log at the end."""
 
-_CARRIED = ("_q_input",)
-"""What the next layer needs of the one before."""
+_CARRIED = ("_q_input", "_done")
+"""What the next layer needs of the one before, and the codes that GPTQT keeps aside until all layers are done."""
 
 
 def pending(modifier: Any) -> bool:
