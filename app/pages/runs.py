@@ -10,6 +10,7 @@ from PySide6.QtGui import QGuiApplication
 from app.again import asked_again
 from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
+from app.pages.recover import ask_recovery
 from app.queue_wishes import fulfil
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
@@ -53,6 +54,7 @@ class RunsBinding:
         page.report_requested.connect(lambda run: shell.go("reports", (run,)))
         page.compare_requested.connect(self._compare)
         page.measure_requested.connect(self._measure)
+        page.recover_requested.connect(lambda run: shell.tasks.start("recover", self._recover(run)))
         shell.on_runs.append(self._runs_changed)
         shell.on_event.append(self._heard)
         shell.on_sample.append(self._sampled)
@@ -150,6 +152,7 @@ class RunsBinding:
             overrides=recipe.parameters,
             calibration=recipe.calibration,
             seed=recipe.seed,
+            recovery=recipe.recovery,
         )
         start = start_compression if run.kind is RunKind.COMPRESS else start_rehearsal
         await self._show_started(await start(engine, planned))
@@ -185,6 +188,10 @@ class RunsBinding:
         if (run := self._shell.run(run_id)) is not None:
             self._shell.go("compare", _paths(run))
 
+    async def _recover(self, run_id: int) -> None:
+        if (run := self._shell.run(run_id)) is not None:
+            await ask_recovery(self._page, self._shell, run, self._show_started)
+
     def _measure(self, run_id: int) -> None:
         if (run := self._shell.run(run_id)) is not None:
             self._shell.go("benchmarks", _paths(run))
@@ -192,7 +199,8 @@ class RunsBinding:
 
 def _paths(run: Run) -> tuple[str, ...]:
     """The run's models, the original first, and what it made."""
-    return (*run.models, run.output) if run.output and run.kind is RunKind.COMPRESS else run.models
+    kinds = (RunKind.COMPRESS, RunKind.RECOVER)
+    return (*run.models, run.output) if run.output and run.kind in kinds else run.models
 
 
 def _tail(path: Path) -> str:

@@ -6,11 +6,11 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.calibration.spec import CalibrationFacts
+from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.errors import Problem
 from core.jobs.checkpoint import ResumePoint, checkpoint_beside, point_at, remove_checkpoint
 from core.jobs.kept_artifact import keep_artifact, take_up_artifact
@@ -24,12 +24,14 @@ from core.jobs.protocol import (
     Prove,
     StageFinished,
 )
+from core.jobs.recovery import Step, recover_staged
 from core.jobs.retry import Tries, compress_with_less
 from core.jobs.snapshot import PROOF_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
+from core.methods.recovery import Recovered
 from core.models.artifact import Manifest, settle, write_manifest
 from core.plan.estimates import Estimates
 from core.plan.reductions import Effort
@@ -75,6 +77,7 @@ class Pressed(Received):
     pruned_modules: tuple[str, ...] = ()
     dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
+    recovery: Recovered | None = None
 
 
 def compression(wanted: Compression) -> Work:
@@ -112,43 +115,92 @@ def compression(wanted: Compression) -> Work:
     return work
 
 
-async def _press_and_prove(context: WorkContext, wanted: Compression, staging: Path) -> AsyncIterator[AnyEvent]:
-    started = time.monotonic()
-    stages: dict[str, float] = {}
-    result: Json = None
-    tries = Tries(Effort(recipe=wanted.recipe), allowed=wanted.retry_smaller, needs=wanted.estimates)
+@dataclass(slots=True)
+class _Course:
+    """How far a run has come: what the workers said and when. `over` once an end was told."""
 
+    tries: Tries
+    started: float = field(default_factory=time.monotonic)
+    stages: dict[str, float] = field(default_factory=dict)
+    result: Json = None
+    pressed_at: float = 0.0
+    recovered_at: float = 0.0
+    over: bool = False
+
+    @property
+    def pressed(self) -> Pressed:
+        return Pressed.model_validate(self.result)
+
+    def hear(self, event: AnyEvent, prefix: str = "") -> None:
+        """Remember how long a stage took."""
+        if isinstance(event, StageFinished):
+            self.stages[prefix + event.stage] = event.seconds
+
+
+async def _press_and_prove(context: WorkContext, wanted: Compression, staging: Path) -> AsyncIterator[AnyEvent]:
+    tries = Tries(Effort(recipe=wanted.recipe), allowed=wanted.retry_smaller, needs=wanted.estimates)
+    course = _Course(tries)
+    for step in (_press, _recover, _prove):
+        async for event in step(context, wanted, staging, course):
+            course.over = course.over or isinstance(event, Finished)
+            yield event
+        if course.over:
+            return
+        wanted = replace(wanted, recipe=tries.effort.recipe)
+
+
+async def _press(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
     def command(effort: Effort) -> Compress:
         return compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
 
     kept = checkpoint_beside(wanted.output, context.run.id)
     asked = compress_command(context, wanted, staging)
     if wanted.checkpoint_seconds is not None:
-        result = await asyncio.to_thread(take_up_artifact, kept, staging, asked)
-    if result is None:
+        course.result = await asyncio.to_thread(take_up_artifact, kept, staging, asked)
+    if course.result is None:
         # A worker that was killed may have left it behind.
         await asyncio.to_thread(shutil.rmtree, staging, True)
-        async for event in compress_with_less(context, tries, command, staging, context.folder / TOKENS_FILE):
+        async for event in compress_with_less(context, course.tries, command, staging, context.folder / TOKENS_FILE):
             if isinstance(event, Accepted) and not event.more:
-                stages.clear()
-            if isinstance(event, StageFinished):
-                stages[event.stage] = event.seconds
+                course.stages.clear()
+            course.hear(event)
             if not isinstance(event, Finished):
                 yield event
             elif event.reason is not FinishReason.COMPLETED:
                 yield event
                 return
             else:
-                result = event.result
-        if wanted.checkpoint_seconds is not None and not tries.reductions:
-            await asyncio.to_thread(keep_artifact, kept, staging, asked, result)
-    wanted = replace(wanted, recipe=tries.effort.recipe)
-    pressed = Pressed.model_validate(result)
-    pressed_at = time.monotonic()
+                course.result = event.result
+        if wanted.checkpoint_seconds is not None and not course.tries.reductions:
+            await asyncio.to_thread(keep_artifact, kept, staging, asked, course.result)
+    course.pressed_at = time.monotonic()
 
+
+async def _recover(
+    context: WorkContext, wanted: Compression, staging: Path, course: _Course
+) -> AsyncIterator[AnyEvent]:
+    step = recovery_step(wanted)
+    # What was taken up may have been recovered already.
+    if step is not None and course.pressed.recovery is None:
+        async for event in recover_staged(context, step, staging, wanted.output):
+            course.hear(event)
+            yield event
+        if step.result is not None:
+            told = {name: step.result[name] for name in ("recovery", "tensors_sha256", "bytes")}
+            course.result = {**course.result, **told, "recover_seconds": time.monotonic() - course.pressed_at}
+            if wanted.checkpoint_seconds is not None and not course.tries.reductions:
+                kept, asked = (
+                    checkpoint_beside(wanted.output, context.run.id),
+                    compress_command(context, wanted, staging),
+                )
+                await asyncio.to_thread(keep_artifact, kept, staging, asked, course.result)
+    course.recovered_at = time.monotonic()
+
+
+async def _prove(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
+    pressed = course.pressed
     async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
-        if isinstance(event, StageFinished):
-            stages[PROOF_PREFIX + event.stage] = event.seconds
+        course.hear(event, PROOF_PREFIX)
         if not isinstance(event, Finished):
             yield as_part(event, PROOF_PREFIX)
         elif event.reason is FinishReason.CANCELLED:
@@ -170,18 +222,18 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
     finished = completed(
         context,
         {
-            **result,
+            **course.result,
             "output": str(place),
-            "seconds": time.monotonic() - started,
-            "compress_seconds": pressed_at - started,
-            "proof_seconds": proved_at - pressed_at,
-            "stages": stages,
+            "seconds": time.monotonic() - course.started,
+            "compress_seconds": course.pressed_at - course.started,
+            "proof_seconds": proved_at - course.recovered_at,
+            "stages": course.stages,
             "bytes": pressed.bytes,
             "disk_bytes": disk,
             "original_bytes": wanted.original_bytes,
             "proof": proof.model_dump(mode="json"),
             **_peaks(pressed, proof),
-            **_with_less(tries),
+            **_with_less(course.tries),
         },
     )
     if not proof.passed:
@@ -215,6 +267,15 @@ def _resumable(event: Finished, context: WorkContext, point: ResumePoint) -> Fin
     return event.model_copy(
         update={"problem": event.problem.model_copy(update={"hint": f"{event.problem.hint} {how}"})}
     )
+
+
+def recovery_step(wanted: Compression) -> Step | None:
+    """The recovery that the recipe asks for."""
+    recipe = wanted.recipe
+    if recipe.recovery is None:
+        return None
+    calibration = recipe.calibration or CalibrationSpec(seed=recipe.seed)
+    return Step(wanted.model, recipe.recovery, calibration, wanted.answers, wanted.device)
 
 
 def _peaks(pressed: Pressed, proof: ProofResult) -> dict[str, Json]:
@@ -265,7 +326,7 @@ def compress_command(
         model=str(wanted.model),
         output=str(staging),
         modifiers=wanted.method.modifiers(wanted.recipe.parameters),
-        calibration=wanted.recipe.calibration,
+        calibration=wanted.recipe.calibration if wanted.method.calibrates(wanted.recipe.parameters) else None,
         answers=None if wanted.answers is None else str(wanted.answers),
         sensitivities=None if wanted.sensitivities is None else str(wanted.sensitivities),
         tokens_file=str(context.folder / TOKENS_FILE),
@@ -320,6 +381,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         dropped_blocks=pressed.dropped_blocks,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
+        recovered=pressed.recovery if pressed.recovery is not None and pressed.recovery.helped else None,
     )
 
 

@@ -18,6 +18,7 @@ from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.measure.task_answers import AskedTask
 from core.methods.method import Expected, ModifierSpec
+from core.methods.recovery import RecoverySpec
 from core.methods.scheme import Scheme
 from core.value import Json, Received, Value
 
@@ -148,6 +149,26 @@ class Prove(Value):
     """How many are generated, where a short text is enough; what it says is not judged then."""
     memory: str | None = None
     """The folder that `compress` filled; what was saved and what reopens must be what was in memory."""
+    device: str = "auto"
+
+
+class Recover(Value):
+    """Train what a compressed model may still change on its original, into the folder `output` that does not exist.
+
+    The result has `recovery` (Recovered), `versions`, `calibration` (CalibrationFacts), `bytes` and `tensors_sha256`
+    (of what counts then: `output` where it helped, else the artifact, and there is no `output`), `host_peak_bytes`
+    and `device_peak_bytes`. `cache` keeps what the original computed.
+    """
+
+    type: Literal["recover"] = "recover"
+    job: str
+    original: str
+    artifact: str
+    output: str
+    spec: RecoverySpec = RecoverySpec()
+    calibration: CalibrationSpec = CalibrationSpec()
+    answers: str | None = None
+    cache: str | None = None
     device: str = "auto"
 
 
@@ -313,6 +334,7 @@ Command = Annotated[
     | AnswerPrompts
     | Compress
     | Prove
+    | Recover
     | CutModel
     | GetReady
     | Load

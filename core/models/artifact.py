@@ -13,6 +13,7 @@ from core.calibration.spec import CalibrationFacts
 from core.durable import sync, write_whole
 from core.errors import BitpressError
 from core.methods.recipe import Recipe
+from core.methods.recovery import Recovered
 from core.models.local_files import inside
 from core.regular_file import read_regular
 from core.value import Received
@@ -44,6 +45,10 @@ class Manifest(Received):
     dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
+    recovered: Recovered | None = None
+    """What a recovery gained; None where there was none, or it did not help."""
+    recovered_from: str = ""
+    """The artifact whose values a recovery of its own trained; empty where it followed the compression at once."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -18,6 +18,7 @@ from core.plan.history import peak_ratios
 from core.plan.job import Job
 from core.plan.machine import Machine
 from core.plan.memory import device_memory, host_least, host_memory, host_memory_beside_gpu
+from core.plan.recovery_check import with_recovery
 from core.plan.seconds import expected_seconds
 from core.plan.sizes import Shape, artifact_bytes, element_dtype, run_bytes, shape_of
 from core.plan.work import ANSWER_TOKENS, expected_data, gpu_speed, processor_speed
@@ -44,7 +45,7 @@ def estimate(
     on_gpu = bool(machine.gpus) and machine.jobs_on_gpu
     speed = gpu_speed() if on_gpu else processor_speed(machine.cores)
     seconds, basis = expected_seconds(job, str(model.path), speed, history)
-    return Estimates(
+    needs = Estimates(
         artifact_bytes=job.artifact,
         device_bytes=device_memory(job) if on_gpu else Range(value=0, low=0, high=0),
         host_bytes=host_memory_beside_gpu(job) if on_gpu else _learned_host(job, history),
@@ -55,6 +56,7 @@ def estimate(
         host_least_bytes=0 if on_gpu else host_least(job),
         basis=basis,
     )
+    return with_recovery(needs, job, speed, on_gpu=on_gpu)
 
 
 def planned_job(model: LocalModel, survey: Survey | None, recipe: Recipe) -> Job:

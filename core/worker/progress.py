@@ -122,14 +122,13 @@ class CompressionProgress:
             members["module_done"] = module_done
         if hasattr(cls, "told"):
             # One of our own, which also says how far it is outside of any pass over the data.
-            members |= {
-                "told": lambda _modifier, done, total, detail: self._report.progress(
-                    modifier_stage(index), done, total, detail
-                ),
-                "measured": lambda _modifier, name, value, layer, relative=None: self.figure(
-                    name, value, layer=layer, relative=relative
-                ),
-            }
+            def told(_modifier: Any, done: float, total: float | None, detail: str) -> None:
+                self._report.progress(modifier_stage(index), done, total, detail)
+
+            def measured(_modifier: Any, name: str, value: float, layer: str, relative: float | None = None) -> None:
+                self.figure(name, value, layer=layer, relative=relative)
+
+            members |= {"told": told, "measured": measured}
         return type(cls.__name__, (cls,), members)
 
     @contextmanager

@@ -29,7 +29,8 @@ from core.plan.predicted import estimates_of, predicted
 from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
 from ui.models.queue_words import short_reason
-from ui.pages.run_words import figures, proof_of, running_fraction, state_words, subtitle
+from ui.pages.recovery_chart import recovery_drawing
+from ui.pages.run_words import figures, made, proof_of, running_fraction, state_words, subtitle
 from ui.tone import Tone
 from ui.widgets.card import Card
 from ui.widgets.empty import EmptyState
@@ -38,6 +39,7 @@ from ui.widgets.plain import PlainLabel
 from ui.widgets.predicted_card import PredictedCard
 from ui.widgets.problem_card import ProblemCard
 from ui.widgets.queue_card import QueueCard
+from ui.widgets.recovery_card import RecoveryCard
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_header import RunHeader
 from ui.widgets.run_list import Heading, RunList, RunRow
@@ -68,6 +70,7 @@ class RunsPage(QWidget):
     measure_requested = Signal(int)
     resume_requested = Signal(int)
     queue_asked = Signal(object)
+    recover_requested = Signal(int)
 
     def __init__(self, parent: QWidget | None = None, *, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives seconds since the epoch."""
@@ -247,6 +250,9 @@ class RunsPage(QWidget):
 
     def _add_lower_part(self, body: QVBoxLayout) -> None:
         """Graphs or log, whichever is asked for."""
+        self._result.recover_pressed.connect(lambda: self._tell(self.recover_requested))
+        self._recovery = RecoveryCard(recovery_drawing)
+        body.addWidget(self._recovery)
         self._plots = QWidget()
         self._grid = QGridLayout(self._plots)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -303,7 +309,8 @@ class RunsPage(QWidget):
         proof = proof_of(run)
         self._result.show_result(figures(run) if completed else (), proof if finished else None)
         # Nothing of a rehearsal is kept that could be compared or measured.
-        self._result.offer_next(run.kind is not RunKind.REHEARSE)
+        self._result.offer_next(run.kind is not RunKind.REHEARSE and (run.kind is not RunKind.RECOVER or made(run)))
+        self._result.offer_recovery(completed and made(run))
         self._show_expected(run)
         snapshot = self._snapshots.get(run.id)
         begun = run.phase is not Phase.QUEUED
@@ -313,6 +320,7 @@ class RunsPage(QWidget):
         else:
             self._show_warnings(())
             self._show_errors(False)
+            self._recovery.show_metrics(())
         self._arrange()
 
     def _show_expected(self, run: Run) -> None:
@@ -416,6 +424,7 @@ class RunsPage(QWidget):
         self._show_errors(False)
 
     def _draw_errors(self, snapshot: JobSnapshot) -> None:
+        self._recovery.show_metrics(snapshot.metrics)
         if self._errors is None:
             return
         totals = [s.total for s in snapshot.stages if s.stage.unit == "layer" and s.total]
