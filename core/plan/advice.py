@@ -126,6 +126,7 @@ _SCHEME_REASONS: Mapping[str, str] = {
     "W2A16_BINARY": "Levels of each row's own in two bits; only this application and transformers run it.",
     "W4A16_TABLE": "Values of each row's own in four bits; only this application and transformers run it.",
     "W3A16_TABLE": "Values of each row's own in three bits; only this application and transformers run it.",
+    "W2A16_TABLE": "Values of each row's own in two bits; only this application and transformers run it.",
     "MIXED": "Each kind of layer gets a scheme of its own, between those of its parts.",
     "W4AFP8": "It stores a byte a weight: no smaller than 8 bits.",
 }
