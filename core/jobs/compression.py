@@ -25,9 +25,9 @@ from core.jobs.protocol import (
     StageFinished,
 )
 from core.jobs.recovery import Step, recover_staged
-from core.jobs.retry import Tries, compress_with_less
+from core.jobs.retry import Tries, compress_with_less, prove_with_less
 from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
+from core.jobs.work import Work, WorkContext, as_part, completed, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
@@ -151,7 +151,8 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
 
 async def _press(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
     def command(effort: Effort) -> Compress:
-        return compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
+        asked = compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
+        return asked.model_copy(update={"offload": effort.offload})
 
     kept = checkpoint_beside(wanted.output, context.run.id)
     asked = compress_command(context, wanted, staging)
@@ -199,7 +200,7 @@ async def _recover(
 
 async def _prove(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
     pressed = course.pressed
-    async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
+    async for event in prove_with_less(context, course.tries, prove_command(context, wanted, staging, pressed)):
         course.hear(event, PROOF_PREFIX)
         if not isinstance(event, Finished):
             yield as_part(event, PROOF_PREFIX)

@@ -126,6 +126,9 @@ class Compress(Value):
     """Classes of the modules that are calibrated one after the other; empty are whole decoder layers."""
     stream: bool = False
     """Go from file to file, a shard at a time, where that gives the same tensors; the result's `streamed` says."""
+    offload: bool = False
+    """Keep the decoder layers' weights on the disk, in a folder inside `output` that goes again, and hold one layer at
+    a time: the same tensors, in less main memory and more time."""
     checkpoints: Checkpoints | None = None
     """Take up what an earlier try of the same job left there, and leave something there for a later one."""
 
@@ -147,6 +150,8 @@ class Prove(Value):
     """Largest mean KL in nats per token that still counts as the same model."""
     tokens: int | None = None
     """How many are generated, where a short text is enough; what it says is not judged then."""
+    window: int | None = None
+    """Most held-out tokens of each text that are scored, where memory is short."""
     memory: str | None = None
     """The folder that `compress` filled; what was saved and what reopens must be what was in memory."""
     device: str = "auto"

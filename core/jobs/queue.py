@@ -15,16 +15,16 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
-from core.jobs.checkpoint import ResumePoint, point_at, resume_point
+from core.jobs.checkpoint import ResumePoint, point_at, remove_checkpoint, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
-from core.jobs.ending import forget_ending, kept_ending
-from core.jobs.journal import Journal, close_journal, replay
+from core.jobs.ending import as_kept, forget_ending, kept_ending
+from core.jobs.journal import Journal, close_journal
 from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.queue_store import Beat, Claim, QueueStore
 from core.jobs.run import NewRun, Run
 from core.jobs.snapshot import BROKEN, IllegalTransitionError, JobSnapshot, Phase, apply, cancelling
-from core.jobs.store import Ended, RunStore
+from core.jobs.store import RunStore
 from core.jobs.work import Work, WorkCancelledError, WorkContext
 from core.models.artifact import staging_beside
 from core.paths import Home
@@ -98,6 +98,8 @@ class JobQueue:
         for run in await asyncio.to_thread(self._store.orphans):
             if (end := await asyncio.to_thread(kept_ending, run, self._home.run_folder(run.id))) is not None:
                 ends[run.id] = end
+                if run.output is not None and end.reason is FinishReason.COMPLETED:
+                    await asyncio.to_thread(remove_checkpoint, Path(run.output), run.id)
                 continue
             if run.output is None:
                 continue
@@ -106,7 +108,7 @@ class JobQueue:
                 goes_on[run.id] = point.words
             if point is None or point.layer is not None:
                 await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
-        kept = {run: await asyncio.to_thread(self._ended, run, end) for run, end in ends.items()}
+        kept = {run: await asyncio.to_thread(as_kept, end, self._home.run_folder(run)) for run, end in ends.items()}
         closed = await asyncio.to_thread(self._store.interrupted, kept, goes_on)
         for run in closed:
             folder = self._home.run_folder(run.id)
@@ -248,10 +250,6 @@ class JobQueue:
                 self._server.cancel()
                 with suppress(asyncio.CancelledError):
                     await self._server
-
-    def _ended(self, run: int, end: Finished) -> Ended:
-        libraries = dict(replay(end.job, "", self._home.run_folder(run)).libraries)
-        return Ended(end.reason, end.problem, end.result, libraries, datetime.fromtimestamp(end.time, UTC))
 
     # The one that works ---------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout,
 
 from core.errors import Problem
 from ui.widgets.buttons import primary_button, quiet_button
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 
 
 class ProblemDialog(QDialog):
@@ -32,7 +32,7 @@ class ProblemDialog(QDialog):
         hint.setObjectName("problem.hint")
         hint.setVisible(bool(problem.hint))
         column.addWidget(hint)
-        self._details = QPlainTextEdit(problem.details)
+        self._details = QPlainTextEdit(harmless(problem.details))
         self._details.setObjectName("problem.details")
         self._details.setAccessibleName("Details")
         self._details.setReadOnly(True)
