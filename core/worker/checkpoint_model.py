@@ -33,8 +33,8 @@ _PENDING = ("_hessians", "_num_samples", "_row_scalars", "_smooth_activation_sta
 _COUNTED = ("_num_compressed_modules", "_rtn_fallback_module_names", "_error_metrics", "_fell_back")
 """What they count for the summary that they log at the end."""
 
-_CARRIED = ("_q_input",)
-"""What the next layer needs of the one before."""
+_CARRIED = ("_q_input", "_done")
+"""What the next layer needs of the one before, and the codes that GPTQT keeps aside until all layers are done."""
 
 _GATHERED = ("_done",)
 """What grows layer by layer and is used when all are done."""
