@@ -3,8 +3,8 @@
 In one dimension a cluster is a stretch of the sorted row, so three running sums (of weights, of weights times values,
 of weights times squares) give the mean and the error of any cluster by two look-ups. One iteration of Lloyd's algorithm
 costs O(rows k log columns) after one sort. Where it no longer moves, clusters are taken apart and put together as long
-as that lowers the error, which frees it from the worst of its local minima: on heavy-tailed rows it ends five to ten per
-cent above the exact optimum, where Lloyd's algorithm alone ends seventeen to twenty-five above.
+as that lowers the error, which frees it from the worst of its local minima: on heavy-tailed rows it ends five to ten
+per cent above the exact optimum, where Lloyd's algorithm alone ends seventeen to twenty-five above.
 
 Nothing here is left to chance: the same input gives the same result.
 """
