@@ -17,8 +17,9 @@ def codebook_findings(survey: Survey, parameters: Parameters) -> tuple[Finding, 
             Finding(
                 code="codebook-experts",
                 severity=Severity.BLOCKS,
-                message="This model stores a layer's experts in one tensor, which is no Linear layer, and only Linear "
-                "layers can be stored with levels of their own. GPTQ to 4 bits takes such models.",
+                message="This model stores a layer's experts in one tensor. They are no Linear layers when the "
+                "artifact is opened, and only Linear layers can be stored with levels of their own. GPTQ to 4 "
+                "bits takes such models.",
                 fix={"method": "gptq-w4a16"},
             )
         )

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from core.methods.scheme import Rule, TensorScheme
 from core.methods.schemes import FP8_KV_CACHE
+from core.methods.smaller import Smaller
 from core.models.survey import Survey
 from core.plan.finding import Finding
 from core.value import Json, Value
@@ -86,14 +87,17 @@ class Expected(Value):
     """`2:4`: of every four weights in a row two are zero."""
     dropped_experts: float = 0.0
     """Share of each layer's experts that must be gone, 0 to 1; what goes is rounded down to whole experts."""
+    smaller: Smaller = Smaller()
+    """Blocks, channels and heads that must be gone."""
 
     turned: bool = False
     """Whether weights were turned into another basis, so that no module holds the original's."""
 
     @property
     def comparable(self) -> bool:
-        """Whether each module's weights are the original's, up to rounding and smoothing."""
-        return bool(self.weight_bits) and self.zeros is None and not self.dropped_experts and not self.turned
+        """Whether each module of the original's size has its weights, up to rounding and smoothing."""
+        changed = self.zeros is not None or self.dropped_experts or self.turned
+        return bool(self.weight_bits) and not changed
 
     @property
     def unstated(self) -> bool:
@@ -114,6 +118,10 @@ def _no_zeros(parameters: Parameters) -> tuple[float, str] | None:
 
 def _no_experts(parameters: Parameters) -> float:
     return 0.0
+
+
+def _whole(parameters: Parameters) -> Smaller:
+    return Smaller()
 
 
 def kv_cache(parameters: Parameters) -> TensorScheme | None:
@@ -162,6 +170,8 @@ class Method:
     """Share of zeros and mask that pruning must leave, where the method prunes."""
     dropped_experts: Callable[[Parameters], float] = _no_experts
     """Share of each layer's experts that is taken out, 0 to 1; what goes is rounded down to whole experts."""
+    smaller: Callable[[Parameters], Smaller] = _whole
+    """Blocks, channels and heads that are taken out, so that a smaller dense model is left."""
     turns_weights: bool = False
     """Whether weights are turned into another basis, so that none is the original's any more."""
     unties_head: bool = False
@@ -190,6 +200,7 @@ class Method:
             zeros=share,
             mask=mask,
             dropped_experts=self.dropped_experts(parameters),
+            smaller=self.smaller(parameters),
             turned=self.turns_weights,
         )
 

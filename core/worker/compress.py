@@ -7,12 +7,14 @@ import os
 import random
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.calibration.builtin import prompts
 from core.calibration.kept_answers import Answer, missing_answers, ready_answers, samples_of
 from core.calibration.spec import CalibrationFacts, CalibrationSpec
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.jobs.protocol import Compress, Stage
 from core.value import Json
@@ -29,6 +31,7 @@ from core.worker.save_artifact import hash_files, save_artifact
 from core.worker.versions import library_versions
 
 if TYPE_CHECKING:
+    from core.worker.checkpoints import CheckpointBook
     from core.worker.loading import Loaded
 
 
@@ -101,9 +104,10 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     with progress.running():
         _seed(command.seed)
         known = before(loaded.model, command.modifiers)
-        with awq_without_gpu():
+        book = _book(command, recipe, facts, progress, report)
+        with awq_without_gpu(), _kept(book) as kept:
             targets = {"sequential_targets": list(command.sequential_targets)} if command.sequential_targets else {}
-            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data, **targets)
+            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data, **targets, **kept)
         fisher_stage.tidy(output)
         made_of_it = changes(loaded.model, command.modifiers, known)
         made_of_it.demand()
@@ -126,9 +130,43 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         **_peaks(),
         "expected_modules": list(stored_names(loaded.model, made_of_it.quantized)),
         "pruned_modules": list(stored_names(loaded.model, made_of_it.pruned)),
+        "dropped_blocks": [number for modifier in recipe for number in getattr(modifier, "dropped", ())],
         "ignored_modules": list(made_of_it.left),
         "threads": _threads(),
+        **({} if book is None or book.resumed is None else {"resumed": book.resumed}),
     }
+
+
+def _book(
+    command: Compress,
+    recipe: Sequence[Any],
+    facts: CalibrationFacts | None,
+    progress: CompressionProgress,
+    report: Reporter,
+) -> CheckpointBook | None:
+    """The job's checkpoints, with what an earlier try left taken up; None where none are wanted or nothing is
+    calibrated."""
+    if command.checkpoints is None or facts is None:
+        return None
+    from core.worker.checkpoint_fingerprint import fingerprint
+    from core.worker.checkpoints import CheckpointBook, Step
+
+    steps = [
+        Step(spec.name, spec.title or spec.name, bool(modifier.requires_calibration_data))
+        for spec, modifier in zip(command.modifiers, recipe, strict=True)
+    ]
+    book = CheckpointBook(command.checkpoints, fingerprint(command, facts), steps, report, progress)
+    book.take_up()
+    return book
+
+
+def _kept(book: CheckpointBook | None) -> AbstractContextManager[dict[str, Any]]:
+    """oneshot's arguments for a job with checkpoints; the stock pipeline where there are none."""
+    if book is None:
+        return nullcontext({})
+    from core.worker.checkpointed_pipeline import keeping
+
+    return keeping(book)
 
 
 def _streamed(command: Compress, output: Path, report: Reporter) -> Json | None:
@@ -267,7 +305,7 @@ def _calibration(
     refuse_overlap(drawn, report)
     facts = drawn.facts()
     if tokens_file is not None:
-        Path(tokens_file).write_text(json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}))
+        write_whole(Path(tokens_file), json.dumps({"input_ids": [sample.ids for sample in drawn.chosen]}).encode())
     samples = tuple(sample.ids for sample in drawn.chosen)
     return (
         {

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from core.value import Json
 from core.worker import log_lines
 from core.worker.foreign_bars import bars_heard
 from core.worker.output_energy import OutputEnergy
@@ -44,6 +45,7 @@ _SHARES = {
     "AWQModifier": Shares(collect=0.05, work=0.9),
     "AutoRoundModifier": Shares(collect=0.05, work=0.95),
     "GPTQModifier": Shares(collect=0.2, work=0.65),
+    "GPTQTModifier": Shares(collect=0.15, work=0.75),
     "SqueezeLLMModifier": Shares(collect=0.1, work=0.8),
     "SparseGPTModifier": Shares(collect=0.2, work=0.65),
 }
@@ -52,7 +54,11 @@ _SHARES = {
 _OWN_ERROR = "quantization_error"
 """What the error of a module is called that a modifier of ours tells by `module_done`."""
 
-_ERRORS = {"GPTQModifier": "quantization_error", "SparseGPTModifier": "pruning_error"}
+_ERRORS = {
+    "GPTQModifier": "quantization_error",
+    "GPTQTModifier": "quantization_error",
+    "SparseGPTModifier": "pruning_error",
+}
 """What the error is called that these log for each module, in the same terms."""
 
 
@@ -86,6 +92,15 @@ class CompressionProgress:
         self._seconds: float | None = None
         self._energy = OutputEnergy()
         self._saving: tuple[str, float] | None = None
+        self.figures: list[Json] = []
+        """What was reported of modules, as arguments of `Reporter.metric`."""
+        self.taken_up: dict[int, int] = {}
+        """Layers that were finished before this process, by the modifier's place in the recipe."""
+
+    def figure(self, name: str, value: float, **more: Json) -> None:
+        """Report a figure of a module, and remember it."""
+        self.figures.append({"name": name, "value": value, **more})
+        self._report.metric(name, value, **more)
 
     def reporting(self, cls: type[Any], index: int) -> type[Any]:
         """A subclass of a modifier that reports its lifecycle; llmcompressor compares and saves names, so it stays.
@@ -102,8 +117,18 @@ class CompressionProgress:
         def module_done(_modifier: Any, name: str, relative: float, seconds: float) -> None:
             done(name, relative, seconds)
 
-        own = {"module_done": module_done} if hasattr(cls, "module_done") else {}
-        members = {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__, **own}
+        members: dict[str, Any] = {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__}
+        if hasattr(cls, "module_done"):
+            members["module_done"] = module_done
+        if hasattr(cls, "told"):
+            # One of our own, which also says how far it is outside of any pass over the data.
+            def told(_modifier: Any, done: float, total: float | None, detail: str) -> None:
+                self._report.progress(modifier_stage(index), done, total, detail)
+
+            def measured(_modifier: Any, name: str, value: float, layer: str, relative: float | None = None) -> None:
+                self.figure(name, value, layer=layer, relative=relative)
+
+            members |= {"told": told, "measured": measured}
         return type(cls.__name__, (cls,), members)
 
     @contextmanager
@@ -137,7 +162,7 @@ class CompressionProgress:
             self._enter(index, modifier, state.model)
         elif kind == "calibration_start" and getattr(modifier, "requires_calibration_data", False):
             # After the modifier's own start, when the schemes are on the modules and tracing is over.
-            self._watch(state.model)
+            self._watch(modifier, state.model)
         elif kind == "sequential_epoch_end" and before:
             self._energy.settle(modules or ())
             self._begin_work(modifier, modules or ())
@@ -160,11 +185,11 @@ class CompressionProgress:
         self._kind = type(modifier).__name__
         layers = decoder_layers(model)
         self._names, self._layers = tuple(layers), tuple(layers.values())
-        self._done = set()
+        self._done = set(self._layers[: self.taken_up.get(index, 0)])
         self._layer = None
-        self._step(0)
+        self._step(len(self._done))
 
-    def _watch(self, model: Any) -> None:
+    def _watch(self, modifier: Any, model: Any) -> None:
         """Hear every batch that passes a decoder layer, and how much the modules give whose errors will be logged."""
 
         def passes(_layer: Any, _inputs: Any) -> None:
@@ -177,6 +202,8 @@ class CompressionProgress:
             self._hooks.callback(layer.register_forward_pre_hook(passes).remove)
         if self._kind == "GPTQModifier":
             self._energy.watch((name, module) for name, module in model.named_modules() if _has_weight_scheme(module))
+        elif self._kind == "GPTQTModifier":
+            self._energy.watch((name, module) for module, name in modifier.compressed.items())
         elif self._kind == "SparseGPTModifier":
             linear = (pair for pair in model.named_modules() if type(pair[1]).__name__ == "Linear")
             self._energy.watch(linear)
@@ -188,6 +215,8 @@ class CompressionProgress:
         match self._kind:
             case "GPTQModifier":
                 self._works_total = sum(map(_has_weight_scheme, modules))
+            case "GPTQTModifier":
+                self._works_total = sum(module in modifier.compressed for module in modules)
             case "SparseGPTModifier":
                 self._works_total = sum(type(module).__name__ == "Linear" for module in modules)
             case "AutoRoundModifier":
@@ -200,7 +229,7 @@ class CompressionProgress:
     def _module_done(self, name: str, relative: float, seconds: float) -> None:
         """A modifier of ours is done with a module; `relative` is its error, 0 to 1."""
         self._report.check()
-        self._report.metric(_OWN_ERROR, relative, layer=name, relative=relative, seconds=seconds)
+        self.figure(_OWN_ERROR, relative, layer=name, relative=relative, seconds=seconds)
         self._worked(self._works + 1)
         if self._layer is None and self._works_total:
             # Without data all layers are one piece of work.
@@ -261,7 +290,7 @@ class CompressionProgress:
         elif name := log_lines.sparsifying(text):
             self._named = [name]
         elif found := log_lines.searched(text):
-            self._report.metric("smoothing_error", found.after, layer=found.name)
+            self.figure("smoothing_error", found.after, layer=found.name)
         elif text.startswith("Hessian inversion failed"):
             self._report.warn("gptq-fallback", text)
         elif text.startswith("Failed to invert hessian"):
@@ -277,7 +306,7 @@ class CompressionProgress:
         elif self._kind in _ERRORS:
             # Modules quantized together leave their contexts last in, first out.
             name = self._named.pop()
-            self._report.metric(
+            self.figure(
                 _ERRORS[self._kind],
                 value,
                 layer=name,
@@ -294,8 +323,8 @@ class CompressionProgress:
         if found is None or found.before is None or found.after is None or self._layer is None:
             return
         name = self._names[self._layer]
-        self._report.metric("rounding_loss_before", found.before, layer=name)
-        self._report.metric("rounding_loss", found.after, layer=name)
+        self.figure("rounding_loss_before", found.before, layer=name)
+        self.figure("rounding_loss", found.after, layer=name)
 
 
 def decoder_layers(model: Any) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bitpress_codebook.packing import unpack
+from bitpress_codebook.packing import unpack, unpack_pairs
 from bitpress_codebook.weight import Kept
 
 _ELEMENTS = 1 << 22
-"""About so many weights are spread out into 64-bit indices at a time."""
+"""About so many weights are looked up at a time."""
+
+_BOTH = {2: torch.int32, 4: torch.int64}
+"""Bytes of a number to a dtype that holds two of them."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,31 @@ class Indices:
 def dense_from_packed(indices: Indices, values: Tensor, dtype: torch.dtype) -> Tensor:
     """The matrix (rows, columns) in `dtype`; `values` are (rows, 2**bits).
 
-    Rows are spread out some at a time, so that indices take little memory beside the matrix.
+    Two neighbours are looked up at a time, in a table of all pairs of a row's values that are read as one number. Rows
+    are taken some at a time, so that this needs little memory beside the matrix.
     """
-    packed, step = indices.packed, indices.step
-    made = torch.empty((indices.rows, indices.columns), dtype=dtype, device=packed.device)
-    rounded = values.to(dtype)
+    packed, columns, step = indices.packed, indices.columns, indices.step
+    made = torch.empty((indices.rows, columns), dtype=dtype, device=packed.device)
+    rounded = values.detach().to(dtype)
+    one = _BOTH[dtype.itemsize]
     for start in range(0, indices.rows, step):
-        codes = unpack(packed[start : start + step], indices.bits, indices.columns)
-        torch.gather(rounded[start : start + step], 1, codes.to(torch.int64), out=made[start : start + step])
+        pairs = unpack_pairs(packed[start : start + step], indices.bits, columns)
+        tables = _pairs(rounded[start : start + step]).view(one).squeeze(-1)
+        pairs += torch.arange(pairs.shape[0], dtype=torch.int32, device=packed.device)[:, None] * tables.shape[1]
+        found = tables.flatten().index_select(0, pairs.flatten()).view(dtype).view(pairs.shape[0], -1)
+        made[start : start + step] = found[:, :columns]
     kept = indices.kept
     if kept is not None:
-        made.index_put_((kept.rows, kept.columns.to(torch.int64)), kept.values.to(dtype))
+        made.index_put_((kept.rows, kept.columns.to(torch.int64)), kept.values.detach().to(dtype))
     return made
+
+
+def _pairs(values: Tensor) -> Tensor:
+    """(rows, n) -> (rows, n * n, 2): both values of the pair c0 + c1 * n."""
+    rows, count = values.shape
+    first = values[:, None, :].expand(rows, count, count)
+    second = values[:, :, None].expand(rows, count, count)
+    return torch.stack((first, second), -1).reshape(rows, count * count, 2)
 
 
 class _Product(torch.autograd.Function):
@@ -72,9 +88,10 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_inputs = given @ dense_from_packed(ctx.indices, values, inputs.dtype)
         if ctx.needs_input_grad[1]:
-            to_values = _to_values(ctx.indices, values, given.flatten(0, -2), inputs.flatten(0, -2))
+            flat = given.reshape(-1, given.shape[-1])
+            to_values = _to_values(ctx.indices, values, flat, inputs.reshape(-1, inputs.shape[-1]))
         if ctx.needs_input_grad[3]:
-            to_bias = given.flatten(0, -2).sum(0)
+            to_bias = given.reshape(-1, given.shape[-1]).sum(0)
         return to_inputs, to_values, None, to_bias
 
 
