@@ -51,10 +51,12 @@ def run(command: Compress, report: Reporter) -> Json:
             "output-exists", f"{output} exists already.", "Choose another folder, or move the old one away."
         ) from error
     try:
-        return _run(command, output, report)
+        result = _run(command, output, report)
     except BaseException:
         shutil.rmtree(output, ignore_errors=True)
         raise
+    fisher_stage.tidy(output)
+    return result
 
 
 def _run(command: Compress, output: Path, report: Reporter) -> Json:
@@ -92,15 +94,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     elif spec is not None and chats:
         made = ready_answers(prompts(), folder, chats, spec.seed)
     data, facts, samples = _calibration(mixture, made, spec, command.tokens_file, report)
-    fisher_stage.measure(
-        recipe,
-        loaded,
-        samples,
-        sha256=facts.sha256 if facts else "",
-        cache=Path(command.sensitivities) if command.sensitivities else None,
-        output=output,
-        report=report,
-    )
+    fisher_stage.measure(recipe, loaded, samples, facts, cache=command.sensitivities, output=output, report=report)
     with progress.running():
         _seed(command.seed)
         known = before(loaded.model, command.modifiers)
@@ -108,7 +102,6 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         with awq_without_gpu(), _kept(book) as kept:
             targets = {"sequential_targets": list(command.sequential_targets)} if command.sequential_targets else {}
             oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data, **targets, **kept)
-        fisher_stage.tidy(output)
         made_of_it = changes(loaded.model, command.modifiers, known)
         made_of_it.demand()
         if command.memory is not None:
