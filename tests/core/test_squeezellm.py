@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
-from llama_shapes import llama_survey, machine, starter
+from llama_shapes import llama_model, llama_survey, machine
 
 from core.methods.catalogue import find
 from core.methods.describe import bits_on_disk, described
@@ -106,19 +103,19 @@ def test_that_experts_and_shared_heads_are_refused_and_weaker_measures_are_named
     assert refused.fix == {"method": "gptq-w4a16"}
 
 
-def test_that_a_machine_without_room_for_gradients_is_told_before_the_start(tmp_path: Path):
-    model, survey = starter(tmp_path), llama_survey(layers=30)
+def test_that_a_machine_without_room_for_gradients_is_told_before_the_start():
+    model, survey = llama_model(), llama_survey()
     recipe = resolve_recipe("squeezellm-w3", {}, None, survey)
     job = planned_job(model, survey, recipe)
     need = gradient_least(job)
     assert need > job.weights + 4 * job.shape.compressed_elements
     roomy = machine()
-    assert list(gradient_findings(job, replace(roomy, memory_available=need))) == []
-    (finding,) = gradient_findings(job, replace(roomy, memory_available=need - 1))
+    assert list(gradient_findings(job, machine(memory_available=need))) == []
+    (finding,) = gradient_findings(job, machine(memory_available=need - 1))
     assert finding.severity is Severity.BLOCKS
     assert finding.fix == {"sensitivity": "activation"}
     other = planned_job(model, survey, resolve_recipe("squeezellm-w3", finding.fix, None, survey))
-    assert list(gradient_findings(other, replace(roomy, memory_available=need - 1))) == []
+    assert list(gradient_findings(other, machine(memory_available=need - 1))) == []
     with_gradients = estimate(model, survey, recipe, roomy, ())
     alike = estimate(model, survey, resolve_recipe("squeezellm-w3", {"sensitivity": "none"}, None, survey), roomy, ())
     assert with_gradients.seconds.value > alike.seconds.value
