@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from llama_shapes import llama_model, llama_survey, machine
 
+from core.care.leftovers import Kind, ground, leftovers
+from core.care.removal import remove
 from core.methods.catalogue import find
 from core.methods.describe import bits_on_disk, described
 from core.methods.resolve_recipe import resolve_recipe
@@ -123,5 +125,11 @@ def test_that_a_machine_without_room_for_gradients_is_told_before_the_start():
     assert with_gradients.disk_bytes >= alike.disk_bytes + 2 * job.shape.compressed_elements
 
 
-def test_that_kept_sensitivities_lie_among_the_caches(home: Home):
-    assert home.sensitivities.parent == home.root / "cache"
+def test_that_clean_shows_and_removes_kept_sensitivities(home: Home):
+    home.sensitivities.mkdir(parents=True)
+    (home.sensitivities / "kept.safetensors").write_bytes(b"0" * 1000)
+    (found,) = leftovers(ground(home, (), ()), (Kind.CACHES,))
+    assert (found.path, found.bytes) == (home.sensitivities, 1000)
+    (removed,) = remove((found,), lambda: ground(home, (), ()))
+    assert removed.problem == ""
+    assert not home.sensitivities.exists()
