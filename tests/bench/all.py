@@ -20,11 +20,13 @@ BENCHES = (
     "estimates",
     "families",
     "methods",
+    "codebook",
+    "fisher",
     "mixed",
     "gptqt",
     "vllm",
 )
-ON_THE_STARTER = ("generate", "evaluate", "vllm")
+ON_THE_STARTER = ("generate", "evaluate", "fisher", "vllm")
 """Benchmarks that take a model folder."""
 
 
