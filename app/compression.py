@@ -18,6 +18,7 @@ from core.jobs.protocol import SurveyModel
 from core.jobs.run import NewRun, Run, RunKind
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
+from core.methods.recovery import RecoverySpec
 from core.models.local_model import LocalModel, Weights
 from core.models.survey import Survey
 from core.models.survey_store import keep_survey, kept_survey
@@ -86,6 +87,7 @@ async def plan_compression(
     calibration: CalibrationSpec | None = None,
     output: Path | None = None,
     seed: int = 0,
+    recovery: RecoverySpec | None = None,
     device: str | None = None,
     inside: Inside | None = None,
 ) -> Planned:
@@ -96,7 +98,7 @@ async def plan_compression(
     entry = find(method)
     inside = inside or await look_inside(engine, model)
     survey = inside.survey
-    recipe, wrong = resolved(entry, overrides, calibration, survey, seed, strict=True)
+    recipe, wrong = resolved(entry, overrides, calibration, survey, seed, strict=True, recovery=recovery)
     if recipe.calibration is not None:
         recipe = recipe.model_copy(update={"calibration": pinned(engine, recipe.calibration)})
     place = output or free_name(engine.artifacts, f"{model.name}-{method}")
@@ -172,11 +174,13 @@ async def start_compression(engine: Engine, planned: Planned, *, attended: bool 
                 output=planned.output,
                 recipe=planned.recipe,
                 answers=answers,
+                sensitivities=engine.home.sensitivities,
                 original_sha256=planned.survey.fingerprint if planned.survey else None,
                 device=engine.settings.device,
                 app_version=installed_version(),
                 retry_smaller=engine.settings.retry_smaller,
                 estimates=planned.estimates,
+                checkpoint_seconds=engine.settings.checkpoint_seconds or None,
             )
         ),
         attended=attended,

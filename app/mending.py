@@ -27,6 +27,7 @@ async def mended_compression(
             calibration=draft.calibration,
             output=draft.output,
             seed=seed,
+            recovery=draft.recovery,
             inside=inside,
         )
         mend = next_mend(planned.findings, done)

@@ -9,6 +9,7 @@ from core.calibration.mix_text import is_path
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.methods.recipe_document import RecipeDocument
+from core.methods.recovery import RecoverySpec, recovery_settings
 from core.models.survey import Survey
 from core.paths import Home
 from core.value import Json
@@ -28,6 +29,8 @@ class Asked:
     text_field: str | None = None
     calibration_seed: int | None = None
     seed: int | None = None
+    recover: bool = False
+    recovery: tuple[str, ...] = ()
 
 
 def asked_document(asked: Asked, home: Home, survey: Survey | None = None) -> RecipeDocument:
@@ -46,7 +49,16 @@ def asked_document(asked: Asked, home: Home, survey: Survey | None = None) -> Re
         parameters=base.parameters | parse_settings(asked.settings, find(base.method)),
         calibration=_data(asked, base.calibration, seed),
         seed=seed,
+        recovery=_recovery(asked, base.recovery),
     )
+
+
+def _recovery(asked: Asked, base: RecoverySpec | None) -> RecoverySpec | None:
+    """Settings over the recipe's own recovery; any of them asks for one."""
+    if not asked.recovery:
+        return base or RecoverySpec() if asked.recover else base
+    given = recovery_settings(asked.recovery)
+    return (base or RecoverySpec()).model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
 
 
 def _base(asked: Asked, home: Home, survey: Survey | None) -> RecipeDocument:

@@ -60,6 +60,13 @@ Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda:0 
 Fix = Annotated[
     bool, typer.Option("--fix", help="Take over what mends each finding that blocks, and say what was changed.")
 ]
+Recover = Annotated[
+    bool, typer.Option("--recover", help="Train towards the original afterwards; what is quantized stays as it is.")
+]
+Recovery = Annotated[
+    list[str] | None,
+    typer.Option("--recovery", help="A setting of --recover, as NAME=VALUE: minutes=10, norms=false, rank=32 ..."),
+]
 Later = Annotated[
     bool, typer.Option("--later", help="Only put it into the queue: an open window or `bitpress queue run` does it.")
 ]
@@ -115,6 +122,8 @@ def plan(
     text_field: TextField = None,
     calibration_seed: DataSeed = None,
     seed: Seed = None,
+    recover: Recover = False,
+    recovery: Recovery = None,
     output_folder: OutputFolder = None,
     device: Device = None,
     fix: Fix = False,
@@ -143,6 +152,8 @@ def plan(
                     text_field=text_field,
                     calibration_seed=calibration_seed,
                     seed=seed,
+                    recover=recover,
+                    recovery=tuple(recovery or ()),
                 ),
                 output_folder=output_folder,
                 fix=fix,
@@ -183,6 +194,8 @@ def compress(
     text_field: TextField = None,
     calibration_seed: DataSeed = None,
     seed: Seed = None,
+    recover: Recover = False,
+    recovery: Recovery = None,
     output_folder: OutputFolder = None,
     device: Device = None,
     fix: Fix = False,
@@ -215,6 +228,8 @@ def compress(
                     text_field=text_field,
                     calibration_seed=calibration_seed,
                     seed=seed,
+                    recover=recover,
+                    recovery=tuple(recovery or ()),
                 ),
                 output_folder=output_folder,
                 fix=fix,
@@ -288,6 +303,7 @@ async def _planned(
         overrides=dict(document.parameters),
         calibration=document.calibration,
         output=output_folder.absolute() if output_folder else None,
+        recovery=document.recovery,
     )
     if fix:
         return await mended_compression(engine, model=found, draft=draft, seed=document.seed or 0, inside=inside)
@@ -299,6 +315,7 @@ async def _planned(
         calibration=draft.calibration,
         output=draft.output,
         seed=document.seed or 0,
+        recovery=draft.recovery,
         inside=inside,
     )
     return planned, ()
@@ -361,6 +378,8 @@ def _say_plan(output: Output, planned: Planned) -> None:
             f"Device memory   {memory_text(int(needs.device_bytes.low))} to {memory_text(int(needs.device_bytes.high))}"
         )
     output.say(f"Disk needed     {bytes_text(needs.disk_bytes)}")
+    if needs.checkpoint_bytes:
+        output.say(f"Checkpoints     up to {bytes_text(needs.checkpoint_bytes)} more, where there is room")
     output.say(f"Time            {duration_text(needs.seconds.low)} to {duration_text(needs.seconds.high)}")
     if needs.basis:
         output.say(f"                {needs.basis}")

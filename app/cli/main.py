@@ -23,6 +23,7 @@ from app.cli import (
     models,
     presets,
     queue,
+    recover,
     report,
     runs,
     sensitivity,
@@ -53,6 +54,7 @@ app.command("methods")(compress.list_methods)
 app.command("plan")(compress.plan)
 app.command("advise")(advise.advise)
 app.command("compress")(compress.compress)
+app.command("recover")(recover.recover)
 app.command("prove")(compress.prove)
 app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)

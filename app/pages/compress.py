@@ -101,6 +101,7 @@ class CompressBinding:
             calibration,
             choice.output,
             seed=choice.seed,
+            recovery=choice.recovery,
             problem=inside.problem,
             device=engine.settings.device,
         )
@@ -127,6 +128,7 @@ class CompressBinding:
             overrides=dict(choice.overrides.get(choice.current, {})),
             calibration=choice.calibration,
             output=choice.output,
+            recovery=choice.recovery,
         )
         _, done = await mended_compression(self._shell.engine, model=model, draft=draft, seed=choice.seed)
         self._page.apply_fix(together(done))
@@ -156,6 +158,7 @@ class CompressBinding:
                 calibration=choice.calibration,
                 output=choice.output,
                 seed=choice.seed,
+                recovery=choice.recovery,
             )
             run = await start_compression(self._shell.engine, planned)
             first = first or run
@@ -181,6 +184,7 @@ class CompressBinding:
             calibration=choice.calibration,
             output=choice.output,
             seed=choice.seed,
+            recovery=choice.recovery,
         )
         run = await start_rehearsal(self._shell.engine, planned)
         self._rehearsal = run.id

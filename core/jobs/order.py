@@ -12,10 +12,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.jobs import serving, work
 from core.jobs.compression import Compression, compression
 from core.jobs.protocol import AnyEvent, EnginePlace, MeasureSensitivity, Prove
+from core.jobs.recovery import Recovery, recovery
 from core.jobs.rehearsal import Rehearsal, rehearsal
 from core.jobs.run import NewRun, Run
 from core.jobs.sensitivity import sensitivity
@@ -24,7 +26,9 @@ from core.jobs.work import Work, WorkContext, single_command
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.task_files import find_tasks
 from core.methods.catalogue import find
+from core.methods.method import Expected
 from core.methods.recipe import Recipe
+from core.methods.recovery import RecoverySpec
 from core.plan.estimates import Estimates
 from core.value import Json, Value
 
@@ -38,11 +42,13 @@ class CompressOrder(Value):
     output: Path
     recipe: Recipe
     answers: Path | None = None
+    sensitivities: Path | None = None
     original_sha256: str | None = None
     device: str = "auto"
     app_version: str = ""
     retry_smaller: bool = False
     estimates: Estimates | None = None
+    checkpoint_seconds: float | None = 60.0
 
 
 class RehearseOrder(Value):
@@ -100,8 +106,33 @@ class SensitivityOrder(Value):
     budget: int | None = None
 
 
+class RecoverOrder(Value):
+    """A recovery of an artifact, as `core.jobs.recovery.Recovery`."""
+
+    type: Literal["recover"] = "recover"
+    original: Path
+    artifact: Path
+    output: Path
+    spec: RecoverySpec
+    calibration: CalibrationSpec
+    answers: Path | None = None
+    expected: Expected = Expected()
+    expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
+    kl_bound: float = 1.0
+    device: str = "auto"
+    app_version: str = ""
+
+
 Order = Annotated[
-    CompressOrder | RehearseOrder | ImportOrder | EvaluateOrder | BenchmarkOrder | ProveOrder | SensitivityOrder,
+    RecoverOrder
+    | CompressOrder
+    | RehearseOrder
+    | ImportOrder
+    | EvaluateOrder
+    | BenchmarkOrder
+    | ProveOrder
+    | SensitivityOrder,
     Field(discriminator="type"),
 ]
 
@@ -138,11 +169,13 @@ def _work(order: Order) -> Work:
                     method=find(order.recipe.method),
                     recipe=order.recipe,
                     answers=order.answers,
+                    sensitivities=order.sensitivities,
                     original_sha256=order.original_sha256,
                     device=order.device,
                     app_version=order.app_version,
                     retry_smaller=order.retry_smaller,
                     estimates=order.estimates,
+                    checkpoint_seconds=order.checkpoint_seconds,
                 )
             )
         case RehearseOrder():
@@ -168,6 +201,9 @@ def _work(order: Order) -> Work:
             return single_command(lambda context: order.command.model_copy(update={"job": context.job}))
         case SensitivityOrder():
             return sensitivity(lambda context: order.command.model_copy(update={"job": context.job}), order.budget)
+        case RecoverOrder():
+            fields = {name: getattr(order, name) for name in RecoverOrder.model_fields if name != "type"}
+            return recovery(Recovery(**fields))
         case _:
             raise AssertionError(order)
 

@@ -18,6 +18,7 @@ from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.measure.task_answers import AskedTask
 from core.methods.method import Expected, ModifierSpec
+from core.methods.recovery import RecoverySpec
 from core.methods.scheme import Scheme
 from core.value import Json, Received, Value
 
@@ -81,12 +82,25 @@ class AnswerPrompts(Value):
     device: str = "auto"
 
 
+class Checkpoints(Value):
+    """Where a compression keeps how far it is, and how often. Bytes and seconds."""
+
+    folder: str
+    seconds: float = 60.0
+    """Least time between two; 0 is after every layer."""
+    share: float = 0.05
+    """Most of the time that may go into what is written anew each time."""
+    reserve: int = 0
+    """What must stay free on the disk for the artifact itself."""
+
+
 class Compress(Value):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
-    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules` and
-    `threads` (of torch).
+    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
+    `threads` (of torch) and, where it went on from a checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the
+    first layer that was done here, counted from 1, and the time that the finished ones took).
     """
 
     type: Literal["compress"] = "compress"
@@ -97,6 +111,8 @@ class Compress(Value):
     calibration: CalibrationSpec | None = None
     answers: str | None = None
     """Folder of the model's self-made chat (made or extended when the calibration source is self-chat)."""
+    sensitivities: str | None = None
+    """Folder where the sensitivity of weights is kept, for methods that measure it by gradients."""
     tokens_file: str | None = None
     """Where the calibration samples go as {"input_ids": [[...], ...]}, so that the run can be reproduced exactly."""
     memory: str | None = None
@@ -110,6 +126,8 @@ class Compress(Value):
     """Classes of the modules that are calibrated one after the other; empty are whole decoder layers."""
     stream: bool = False
     """Go from file to file, a shard at a time, where that gives the same tensors; the result's `streamed` says."""
+    checkpoints: Checkpoints | None = None
+    """Take up what an earlier try of the same job left there, and leave something there for a later one."""
 
 
 class Prove(Value):
@@ -131,6 +149,26 @@ class Prove(Value):
     """How many are generated, where a short text is enough; what it says is not judged then."""
     memory: str | None = None
     """The folder that `compress` filled; what was saved and what reopens must be what was in memory."""
+    device: str = "auto"
+
+
+class Recover(Value):
+    """Train what a compressed model may still change on its original, into the folder `output` that does not exist.
+
+    The result has `recovery` (Recovered), `versions`, `calibration` (CalibrationFacts), `bytes` and `tensors_sha256`
+    (of what counts then: `output` where it helped, else the artifact, and there is no `output`), `host_peak_bytes`
+    and `device_peak_bytes`. `cache` keeps what the original computed.
+    """
+
+    type: Literal["recover"] = "recover"
+    job: str
+    original: str
+    artifact: str
+    output: str
+    spec: RecoverySpec = RecoverySpec()
+    calibration: CalibrationSpec = CalibrationSpec()
+    answers: str | None = None
+    cache: str | None = None
     device: str = "auto"
 
 
@@ -296,6 +334,7 @@ Command = Annotated[
     | AnswerPrompts
     | Compress
     | Prove
+    | Recover
     | CutModel
     | GetReady
     | Load
@@ -331,6 +370,8 @@ class Hello(Event):
     app: str
     pid: int
     libraries: dict[str, str] = {}
+    memory_limit: str = ""
+    """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
 
 
 class Stage(Received):

@@ -22,6 +22,7 @@ class RunKind(StrEnum):
     COMPARE = "compare"
     REHEARSE = "rehearse"
     SENSITIVITY = "sensitivity"
+    RECOVER = "recover"
 
 
 class NewRun(Received):
@@ -48,7 +49,7 @@ class Run(NewRun):
     `result` is what its last `finished` carried, by kind: compress {output, seconds, bytes, original_bytes, proof,
     calibration, versions, tensors_sha256, peak_bytes, ...}, evaluate an EvaluationResult, benchmark
     {"models": [ModelBenchmark]}, compare a Comparison, rehearse a Rehearsed,
-    sensitivity a SensitivityResult.
+    sensitivity a SensitivityResult, recover the worker's with `output` (None where it did not help) and `proof`.
     """
 
     id: int

@@ -51,6 +51,9 @@ def _changed(nodes: YamlText, before: Recipe, wanted: Recipe) -> str:
         for name, value in fields.items():
             if old.get(name) != value:
                 changes.append(_set(nodes, root, "calibration", name, value))
+    if before.recovery != wanted.recovery:
+        # A section that comes, goes or changes as a whole.
+        raise _CannotError
     if before.seed != wanted.seed:
         node = root.get("seed")
         changes.append(_replace(nodes, node, wanted.seed) if node else _append(nodes, f"seed: {wanted.seed}\n"))

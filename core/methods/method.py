@@ -146,7 +146,7 @@ class Method:
     """None where weights stay 16 bits, or where layers differ."""
     activation_bits: int | None
     needs_calibration: bool
-    """Whether it always needs data; see `calibrates`."""
+    """Whether it needs data as it is offered; see `calibrates`."""
     standing: Standing
     sources: tuple[Source, ...]
     parameters: tuple[Parameter, ...]
@@ -158,6 +158,8 @@ class Method:
     checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
     """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
 
+    published: tuple[str, ...] = ()
+    """Sentences with the figures of its paper, each naming whose they are; none of them is ours."""
     requirements: tuple[str, ...] = ()
     """Plain sentences: what it needs of the model, the data and the machine; empty where it takes any model alone."""
     kl_bound: float = 1.0
@@ -178,7 +180,7 @@ class Method:
     def calibrates(self, parameters: Parameters) -> bool:
         """Whether it needs data with these parameters: a KV cache, static activations and the importance matrix do."""
         return (
-            self.needs_calibration
+            (self.needs_calibration and parameters.get("sensitivity") != "none")
             or kv_cache(parameters) is not None
             or parameters.get("algorithm") == "gptq"
             or any(rule.scheme.needs_data for rule in self.rules(parameters))

@@ -11,6 +11,7 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
         "AutoRoundModifier": "llmcompressor.modifiers.autoround",
         "DropBlocksModifier": "core.worker.structured.drop_blocks",
         "GPTQModifier": "llmcompressor.modifiers.gptq",
+        "GPTQTModifier": "core.worker.gptqt.modifier",
         "NarrowModifier": "core.worker.structured.narrow",
         "QuIPModifier": "llmcompressor.modifiers.transform.quip",
         "QuantizationModifier": "llmcompressor.modifiers.quantization",
@@ -18,6 +19,7 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
         "SmoothQuantModifier": "llmcompressor.modifiers.transform.smoothquant",
         "SparseGPTModifier": "llmcompressor.modifiers.pruning.sparsegpt",
         "SpinQuantModifier": "llmcompressor.modifiers.transform.spinquant",
+        "SqueezeLLMModifier": "core.worker.codebook.squeezellm",
         "WandaPruningModifier": "llmcompressor.modifiers.pruning.wanda",
     }
 )

@@ -13,6 +13,7 @@ from core.errors import BitpressError
 from core.methods.catalogue import find
 from core.methods.method import Kind, Method, Parameter
 from core.methods.recipe_document import KEYS, SEEDS, RecipeDocument, RecipeFault, allowed_field, unknown_key
+from core.methods.recovery import ABOUT_RECOVERY, RecoverySpec
 from core.methods.resolve_recipe import check_value, shown
 from core.methods.targets import REGULAR, names_any, nearest_pattern
 from core.methods.yaml_nodes import NotPlainError, NotYamlError, YamlText
@@ -64,9 +65,10 @@ class Reading:
             parameters = self._parameters(entries["parameters"][1], entry, survey)
         seed = self._seed(entries["seed"][1]) if "seed" in entries else None
         data = self._calibration(entries["calibration"][1], seed) if "calibration" in entries else None
+        recovery = self._recovery(entries["recovery"][1]) if "recovery" in entries else None
         if entry is None or len(self.faults) > before:
             return None
-        return RecipeDocument(method=entry.id, parameters=parameters, calibration=data, seed=seed)
+        return RecipeDocument(method=entry.id, parameters=parameters, calibration=data, seed=seed, recovery=recovery)
 
     def entries(self, node: yaml.Node | None, what: str) -> Entries | None:
         """The entries of a mapping; None, with a fault, for anything else."""
@@ -204,6 +206,25 @@ class Reading:
         except ValidationError as error:
             for one in error.errors(include_url=False):
                 self._bad_data(node, one["loc"], one["type"], one["msg"])
+            return None
+
+    def _recovery(self, node: yaml.Node) -> RecoverySpec | None:
+        if self._empty(node):
+            return None
+        entries = self.entries(node, "recovery")
+        value = None if entries is None else self.plain(node)
+        if entries is None or value is None or _unreadable(value):
+            return None
+        for name in [name for name in value if name not in RecoverySpec.model_fields]:
+            self.fault(entries[name][0], *unknown_key(name, "recovery", RecoverySpec.model_fields))
+            value.pop(name)
+        try:
+            return RecoverySpec.model_validate(value, strict=True)
+        except ValidationError as error:
+            for one in error.errors(include_url=False):
+                name = str(one["loc"][0])
+                allowed = allowed_field(RecoverySpec, name) or f"{ABOUT_RECOVERY[name]}."
+                self.fault(entries[name][1], f"{name} cannot be {shown(value[name])}.", allowed)
             return None
 
     def _wrong_kinds(self, node: yaml.MappingNode) -> set[str]:

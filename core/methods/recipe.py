@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.calibration.spec import CalibrationSpec
+from core.methods.recovery import RecoverySpec
 from core.value import Json, Value
 
 
@@ -13,3 +14,5 @@ class Recipe(Value):
     parameters: dict[str, Json]
     calibration: CalibrationSpec | None = None
     seed: int = 0
+    recovery: RecoverySpec | None = None
+    """Training towards the original after compressing, on the calibration data; None where there is none."""

@@ -17,6 +17,7 @@ from core.methods.method import Kind
 from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
 from core.methods.recipe_document import SEEDS, RecipeDocument, RecipeFault, allowed_field
+from core.methods.recovery import RecoverySpec, recovery_settings, recovery_words
 from core.methods.resolve_recipe import parse_settings, resolve_recipe, setting_text
 from core.methods.targets import names_any, nearest_pattern
 from core.models.survey import Survey
@@ -28,7 +29,8 @@ _DATA_OPTIONS = {
     "--text-field": "text_field",
     "--calibration-seed": "seed",
 }
-_OPTIONS = ("--method", "--set", "--calibration", *_DATA_OPTIONS, "--seed")
+_OPTIONS = ("--method", "--set", "--calibration", *_DATA_OPTIONS, "--recovery", "--recover", "--seed")
+_FLAGS = {"--recover": 0}
 _OTHER_OPTIONS = {"--output": 1, "--device": 1, "--json": 0}
 """Options of a whole command line that say nothing about the recipe, and how many words follow them."""
 
@@ -41,7 +43,8 @@ def recipe_words(recipe: Recipe) -> list[str]:
     words = ["--method", recipe.method]
     for name, value in recipe.parameters.items():
         words += ["--set", setting_text(name, value)]
-    return [*words, *_data_words(recipe.calibration, {"seed": recipe.seed}), "--seed", str(recipe.seed)]
+    words += _data_words(recipe.calibration, {"seed": recipe.seed})
+    return [*words, *_recovery_words(recipe), "--seed", str(recipe.seed)]
 
 
 def recipe_command(recipe: Recipe, survey: Survey | None) -> str:
@@ -55,6 +58,7 @@ def recipe_command(recipe: Recipe, survey: Survey | None) -> str:
         if usual.parameters.get(name) != value:
             words += ["--set", setting_text(name, value)]
     words += _data_words(recipe.calibration, CalibrationSpec(seed=recipe.seed).model_dump(mode="json"))
+    words += _recovery_words(recipe)
     words += ["--seed", str(recipe.seed)] if recipe.seed else []
     read = read_command(short := shlex.join(words), survey)
     return short if isinstance(read, RecipeDocument) and _same(read, survey, recipe) else _spelled_out(recipe)
@@ -116,7 +120,9 @@ class _Reading:
                 if parameter is not None and parameter.kind in (Kind.PATTERNS, Kind.RULES):
                     self._check_patterns(word, value)
         seed = self._number(given.pop("--seed", []), "seed", f"It is a whole number from 0 to {SEEDS:,}.", 0, SEEDS)
-        return RecipeDocument(method=method.id, parameters=parameters, calibration=self._data(given, seed), seed=seed)
+        recovery = self._recovery(given.pop("--recover", []), given.pop("--recovery", []))
+        data = self._data(given, seed)
+        return RecipeDocument(method=method.id, parameters=parameters, calibration=data, seed=seed, recovery=recovery)
 
     def _given(self, words: Iterator[_Word]) -> dict[str, list[_Word]]:
         """What follows each option; the command's own words before the first option are passed over."""
@@ -129,7 +135,7 @@ class _Reading:
                     self._fault(word, f"{word.text!r} belongs to no option.", "Options begin with --.")
                 continue
             begun = True
-            takes = 0 if equals else _OTHER_OPTIONS.get(name, 1)
+            takes = 0 if equals else (_OTHER_OPTIONS | _FLAGS).get(name, 1)
             value = _Word(word.start, word.end, rest) if equals else next(words, None) if takes else word
             if value is None:
                 self._fault(word, f"Nothing follows {name}.", "Write its value behind it.")
@@ -162,6 +168,19 @@ class _Reading:
                 continue
             fields[name] = value
         return CalibrationSpec.model_validate(fields) if fields else None
+
+    def _recovery(self, asked: list[_Word], settings: list[_Word]) -> RecoverySpec | None:
+        if not asked and not settings:
+            return None
+        given: list[str] = []
+        for word in settings:
+            try:
+                recovery_settings([*given, word.text])
+            except BitpressError as error:
+                self._fault(word, error.problem.message, error.problem.hint)
+                continue
+            given.append(word.text)
+        return recovery_settings(given)
 
     def _number(
         self, words: list[_Word], name: str, hint: str, low: int | None = None, high: int | None = None
@@ -224,6 +243,10 @@ def _data_words(data: CalibrationSpec | None, usual: Mapping[str, Json]) -> list
         if value is not None and (name not in usual or usual[name] != value):
             words += [option, str(value)]
     return words
+
+
+def _recovery_words(recipe: Recipe) -> list[str]:
+    return recovery_words(recipe.recovery) if recipe.recovery is not None else []
 
 
 def _argument(source: str) -> str:

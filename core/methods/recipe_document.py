@@ -18,6 +18,7 @@ from core.methods.catalogue import find
 from core.methods.method import Kind, Method, Parameter
 from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
+from core.methods.recovery import ABOUT_RECOVERY, RecoverySpec
 from core.methods.resolve_recipe import allowed, resolve_recipe
 from core.models.survey import Survey
 from core.value import Json, Value
@@ -25,7 +26,7 @@ from core.value import Json, Value
 if TYPE_CHECKING:
     from core.methods.yaml_nodes import Place
 
-KEYS = ("method", "parameters", "calibration", "seed")
+KEYS = ("method", "parameters", "calibration", "recovery", "seed")
 SEEDS = 2**31 - 1
 
 _ABOUT_DATA = {
@@ -46,16 +47,25 @@ class RecipeDocument(Value):
     parameters: dict[str, Json] = {}
     calibration: CalibrationSpec | None = None
     seed: int | None = None
+    recovery: RecoverySpec | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> RecipeDocument:
         """All of a recipe. Of a kept calibration set its name: what it holds is looked up when a job is planned."""
         plain = unpinned(recipe)
-        return cls(method=plain.method, parameters=plain.parameters, calibration=plain.calibration, seed=plain.seed)
+        return cls(
+            method=plain.method,
+            parameters=plain.parameters,
+            calibration=plain.calibration,
+            seed=plain.seed,
+            recovery=plain.recovery,
+        )
 
     def resolved(self, survey: Survey | None) -> Recipe:
         """The complete recipe for a model. Raises what resolve_recipe raises."""
-        return resolve_recipe(self.method, self.parameters, self.calibration, survey, self.seed or 0)
+        return resolve_recipe(
+            self.method, self.parameters, self.calibration, survey, self.seed or 0, recovery=self.recovery
+        )
 
 
 def unpinned(recipe: Recipe) -> Recipe:
@@ -154,6 +164,12 @@ def document_text(document: RecipeDocument) -> str:
             if comment := _data_comment(name):
                 lines.append(f"  # {_plain_line(comment)}")
             lines += _entry(name, value, 2)
+    if document.recovery is not None:
+        lines += ["# Training towards the original after compressing; what is quantized stays as it is", "recovery:"]
+        for name, value in document.recovery.model_dump(mode="json").items():
+            if comment := _recovery_comment(name):
+                lines.append(f"  # {_plain_line(comment)}")
+            lines += _entry(name, value, 2)
     if document.seed is not None:
         lines += ["# The same seed gives the same result", *_entry("seed", document.seed, 0)]
     return "\n".join(lines) + "\n"
@@ -216,6 +232,11 @@ def _data_comment(name: str) -> str:
     about = (info.description if info is not None else None) or about
     bounds = allowed_field(CalibrationSpec, name).removeprefix("It is ").removesuffix(".")
     return ": ".join(filter(None, (about, bounds)))
+
+
+def _recovery_comment(name: str) -> str:
+    bounds = allowed_field(RecoverySpec, name).removeprefix("It is ").removesuffix(".")
+    return ": ".join(filter(None, (ABOUT_RECOVERY.get(name, ""), bounds)))
 
 
 def _plain_line(text: str) -> str:

@@ -16,6 +16,7 @@ from core.methods.mend_value import REMOVED_ORDERINGS
 from core.methods.method import Kind, Method, Parameter
 from core.methods.nearest import did_you_mean
 from core.methods.recipe import Recipe
+from core.methods.recovery import RecoverySpec
 from core.methods.targets import REGULAR, ignored
 from core.models.survey import Survey
 from core.value import Json
@@ -34,10 +35,13 @@ def resolve_recipe(
     calibration: CalibrationSpec | None,
     survey: Survey | None,
     seed: int = 0,
+    *,
+    recovery: RecoverySpec | None = None,
 ) -> Recipe:
     """The method's defaults for this model with the overrides on top, every value checked.
 
-    A method that needs data and gets none takes the built-in chat; one that needs none drops what it gets.
+    A method that needs data and gets none takes the built-in chat; one that needs none drops what it gets, unless
+    recovery follows, which trains on it.
     Raises BitpressError `unknown-method`, `not-offered`, `unknown-parameter`, `bad-parameter` or one of MENDED_IN_PLAN.
     """
     method = find(method_id)
@@ -50,8 +54,9 @@ def resolve_recipe(
     return Recipe(
         method=method.id,
         parameters=parameters,
-        calibration=(calibration or CalibrationSpec(seed=seed)) if method.calibrates(parameters) else None,
+        calibration=(calibration or CalibrationSpec(seed=seed)) if method.calibrates(parameters) or recovery else None,
         seed=seed,
+        recovery=recovery,
     )
 
 

@@ -27,7 +27,7 @@ class TensorScheme(Value):
 
     num_bits: int
     type: str
-    """`int` or `float`."""
+    """`int` or `float`; `table` or `binary` where each row has values of its own (`bitpress_codebook`)."""
     strategy: Strategy
     symmetric: bool = True
     dynamic: bool | str = False
@@ -37,6 +37,13 @@ class TensorScheme(Value):
     observer: str | None = None
     scale_dtype: str | None = None
     """torch's name of the dtype that scales are stored in; None is the model's own."""
+    kept: float | None = None
+    """Share of the weights that is stored exactly beside its index, of the types `table` and `binary` only."""
+
+    @property
+    def codebook(self) -> bool:
+        """Whether it is stored in the format of `bitpress_codebook` and not in compressed-tensors' own."""
+        return self.type in ("table", "binary")
 
     def arguments(self) -> dict[str, Json]:
         """What QuantizationArgs is made from; nothing that is left at its default but `dynamic` and `symmetric`."""

@@ -22,6 +22,10 @@ GPTQ = Source(
     "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, Frantar et al. 2023",
     "https://arxiv.org/abs/2210.17323",
 )
+GPTQT = Source(
+    "GPTQT: Quantize Large Language Models Twice to Push the Efficiency, Guo, Lang and Ren 2024",
+    "https://arxiv.org/abs/2407.02891",
+)
 INTEGERS = Source(
     "Integer Quantization for Deep Learning Inference: Principles and Empirical Evaluation, Wu et al. 2020",
     "https://arxiv.org/abs/2004.09602",
@@ -66,6 +70,7 @@ SPARSEGPT = Source(
 SPINQUANT = Source(
     "SpinQuant: LLM Quantization with Learned Rotations, Liu et al. 2025", "https://arxiv.org/abs/2405.16406"
 )
+SQUEEZELLM = Source("SqueezeLLM: Dense-and-Sparse Quantization, Kim et al. 2024", "https://arxiv.org/abs/2306.07629")
 WANDA = Source(
     "A Simple and Effective Pruning Approach for Large Language Models, Sun et al. 2024",
     "https://arxiv.org/abs/2306.11695",

@@ -13,6 +13,7 @@ from core.calibration.spec import CalibrationFacts
 from core.durable import sync, write_whole
 from core.errors import BitpressError
 from core.methods.recipe import Recipe
+from core.methods.recovery import Recovered
 from core.models.local_files import inside
 from core.regular_file import read_regular
 from core.value import Received
@@ -44,6 +45,10 @@ class Manifest(Received):
     dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
+    recovered: Recovered | None = None
+    """What a recovery gained; None where there was none, or it did not help."""
+    recovered_from: str = ""
+    """The artifact whose values a recovery of its own trained; empty where it followed the compression at once."""
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -64,6 +69,14 @@ def staging_beside(final: Path, run: int | str) -> Path:
     return final.parent / f".{final.name}.partial-{run}"
 
 
+def settle(folder: Path) -> None:
+    """Bring a folder and all that is in it to the disk. Raises OSError."""
+    for below, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(below, name))
+        sync(Path(below))
+
+
 def publish(staging: Path, final: Path) -> None:
     """Give a finished folder its name, all at once: what appears under `final` is complete and on the disk.
 
@@ -71,10 +84,7 @@ def publish(staging: Path, final: Path) -> None:
     """
     if os.path.lexists(final):
         raise _taken(final)
-    for folder, _, names in os.walk(staging):
-        for name in names:
-            sync(Path(folder, name))
-        sync(Path(folder))
+    settle(staging)
     try:
         os.rename(staging, final)  # noqa: PTH104
     except OSError as error:

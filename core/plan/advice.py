@@ -121,6 +121,11 @@ _SCHEME_REASONS: Mapping[str, str] = {
     "SPARSE": "Zeros alone save no byte and no time; it is for research.",
     "PRUNED": "It removes the parts that matter least by its measure; what they knew is gone.",
     "KV_FP8": "It halves the KV cache and nothing else: the weights stay as large as they are.",
+    "W4A16_BINARY": "Levels of each row's own in four bits; only this application and transformers run it.",
+    "W3A16_BINARY": "Levels of each row's own in three bits; only this application and transformers run it.",
+    "W2A16_BINARY": "Levels of each row's own in two bits; only this application and transformers run it.",
+    "W4A16_TABLE": "Values of each row's own in four bits; only this application and transformers run it.",
+    "W3A16_TABLE": "Values of each row's own in three bits; only this application and transformers run it.",
     "MIXED": "Each kind of layer gets a scheme of its own, between those of its parts.",
     "W4AFP8": "It stores a byte a weight: no smaller than 8 bits.",
 }
@@ -187,6 +192,7 @@ def algorithm_of(method: Method) -> Algorithm:
         ("AutoRoundModifier", Algorithm.AUTOROUND),
         ("AWQModifier", Algorithm.AWQ),
         ("GPTQModifier", Algorithm.GPTQ),
+        ("GPTQTModifier", Algorithm.GPTQ),
     ):
         if name in names:
             return algorithm

@@ -37,6 +37,7 @@ _PROOF_FLOATS = 128 * 4 * 5
 _CHANGING = frozenset(
     {
         "GPTQModifier",
+        "GPTQTModifier",
         "SmoothQuantModifier",
         "AWQModifier",
         "AutoRoundModifier",
@@ -45,6 +46,7 @@ _CHANGING = frozenset(
         "REAPPruningModifier",
         "NarrowModifier",
         "SpinQuantModifier",
+        "SqueezeLLMModifier",
         "QuIPModifier",
     }
 )
@@ -54,6 +56,9 @@ _LAYERS_ON_GPU = {"QuantizationModifier": 1.0, "AutoRoundModifier": 4.0}
 """Decoder layers' worth of weights that a modifier has on the GPU at once; two for the others, a copy and its like."""
 
 _ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
+
+_SEARCHED = 130e6
+"""Sorted weights with their sums, and errors, that GPTQT's search holds for some rows at a time."""
 
 _SPREAD = 1.25
 """Either way around the value: allocators give memory back to the system late, and differently each time."""
@@ -113,6 +118,9 @@ def _rewritten(job: Job) -> float:
         # Embedding and output layer as well, apart from each other, and the largest of them in 64 bits.
         table = shape.vocabulary * shape.hidden
         return job.weights + table * (element + 8)
+    if any(modifier.name == "GPTQTModifier" for modifier in job.modifiers):
+        # Its codes lie beside the weights until all layers are done.
+        return packed + shape.linear_elements * element
     return max(packed, shape.linear_elements * element) if changed else packed
 
 
@@ -153,11 +161,11 @@ def _gathered(job: Job, modifier: ModifierSpec) -> float:
     shape, data = job.shape, expected_data(job.recipe.calibration)
     layers = max(shape.layers, 1)
     linears = shape.linears or shape.compressed
-    if modifier.name in ("GPTQModifier", "SparseGPTModifier"):
+    if modifier.name in ("GPTQModifier", "GPTQTModifier", "SparseGPTModifier"):
         # A Hessian in 32 bits for every Linear of a layer, and the inverse of one with its factors.
         hessians = sum(columns**2 for _, columns in linears) * 4 / layers
         largest = max((columns for _, columns in linears), default=0) ** 2 * 4
-        return hessians + 3 * largest
+        return hessians + 3 * largest + (_SEARCHED if modifier.name == "GPTQTModifier" else 0)
     if modifier.name == "NarrowModifier":
         return _narrowing(job, modifier)
     if modifier.name == "DropBlocksModifier":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.calibration.spec import CalibrationSpec
 from core.methods.catalogue import find
+from core.methods.recovery import RecoverySpec
 from core.plan.finding import Finding, Severity
 from core.value import Json, Value
 
@@ -22,6 +23,7 @@ class Draft(Value):
     overrides: dict[str, Json] = {}
     calibration: CalibrationSpec | None = None
     output: Path | None = None
+    recovery: RecoverySpec | None = None
 
 
 def applied(draft: Draft, fix: dict[str, Json]) -> Draft:
@@ -43,6 +45,9 @@ def applied(draft: Draft, fix: dict[str, Json]) -> Draft:
         changes["calibration"] = with_data(draft.calibration or CalibrationSpec(), data)
     if "output" in fix:
         changes["output"] = None if fix["output"] is None else Path(str(fix["output"]))
+    if "recovery" in fix:
+        # The only mend is to leave it out.
+        changes["recovery"] = None
     return draft.model_copy(update={**changes, "overrides": overrides})
 
 

@@ -9,6 +9,7 @@ from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.jobs.run import Run
 from core.methods.catalogue import METHODS, find
+from core.methods.recovery import RecoverySpec
 from core.models.local_model import LocalModel
 from core.models.survey import Survey
 from core.plan.advice import advise
@@ -39,6 +40,7 @@ def plan_methods(  # noqa: PLR0917
     output: Path | None = None,
     *,
     seed: int = 0,
+    recovery: RecoverySpec | None = None,
     problem: Problem | None = None,
     device: str = "auto",
 ) -> tuple[MethodPlan, ...]:
@@ -51,7 +53,7 @@ def plan_methods(  # noqa: PLR0917
     here = job_machine(machine, device)
     drafts = []
     for method in METHODS:
-        recipe, wrong = resolved(method, overrides.get(method.id, {}), calibration, survey, seed)
+        recipe, wrong = resolved(method, overrides.get(method.id, {}), calibration, survey, seed, recovery=recovery)
         figures = estimate(model, survey, recipe, here, history)
         found = preflight(
             model,

@@ -14,7 +14,7 @@ from core.models.local_model import LocalModel
 from core.models.survey import Survey
 from core.plan.calibration_check import calibration_findings
 from core.plan.device import device_findings, job_machine
-from core.plan.estimate import estimate
+from core.plan.estimate import estimate, planned_job
 from core.plan.estimates import Estimates
 from core.plan.family_check import family_findings
 from core.plan.finding import Finding, Severity
@@ -22,6 +22,7 @@ from core.plan.machine import Machine
 from core.plan.machine_check import fitted, kernel_findings, processor_findings, room_findings
 from core.plan.model_check import model_findings, module_findings
 from core.plan.output_check import output_findings
+from core.plan.recovery_check import recovery_findings
 from core.plan.scheme_check import scheme_findings
 
 _ORDER = (Severity.BLOCKS, Severity.WARNS, Severity.NOTES)
@@ -67,6 +68,7 @@ def preflight(
         found += calibration_findings(model, recipe)
         found += scheme_findings(survey, recipe, estimates, model.bytes)
         found += room_findings(estimates, here, fitted(recipe, estimated))
+        found += recovery_findings(method, recipe, planned_job(model, survey, recipe).shape)
         found += processor_findings(method, recipe, estimates, here)
         found += kernel_findings(method, estimates, machine, device)
     return in_order(found)
@@ -89,7 +91,9 @@ def _survey_findings(problem: Problem | None) -> tuple[Finding, ...]:
 
 def _recipe_finding(recipe: Recipe, survey: Survey | None) -> Finding | None:
     try:
-        complete = resolve_recipe(recipe.method, recipe.parameters, recipe.calibration, survey, recipe.seed)
+        complete = resolve_recipe(
+            recipe.method, recipe.parameters, recipe.calibration, survey, recipe.seed, recovery=recipe.recovery
+        )
     except BitpressError as error:
         return blocking(error.problem)
     missing = [name for name in complete.parameters if name not in recipe.parameters]

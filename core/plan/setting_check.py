@@ -9,6 +9,7 @@ from core.errors import BitpressError
 from core.methods.mend_value import mended_value
 from core.methods.method import Method
 from core.methods.recipe import Recipe
+from core.methods.recovery import RecoverySpec
 from core.methods.resolve_recipe import MENDED_IN_PLAN, resolve_recipe
 from core.models.survey import Survey
 from core.plan.finding import Finding, Severity
@@ -23,6 +24,7 @@ def resolved(
     seed: int = 0,
     *,
     strict: bool = False,
+    recovery: RecoverySpec | None = None,
 ) -> tuple[Recipe, tuple[Finding, ...]]:
     """The recipe with everything that can be taken, and a finding for each setting that cannot.
 
@@ -39,7 +41,7 @@ def resolved(
             if strict and error.problem.code not in MENDED_IN_PLAN:
                 raise
             wrong.append(_refused(method, name, value, survey, error))
-    return resolve_recipe(method.id, good, calibration, survey, seed), tuple(wrong)
+    return resolve_recipe(method.id, good, calibration, survey, seed, recovery=recovery), tuple(wrong)
 
 
 def _refused(method: Method, name: str, value: Json, survey: Survey | None, error: BitpressError) -> Finding:

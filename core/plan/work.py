@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from core.calibration.spec import CalibrationSpec
+from core.methods.gptqt import CODEBOOKS
 from core.methods.method import Method, Parameters
 from core.plan.sizes import Shape
 from core.value import Json
@@ -193,6 +194,16 @@ def _gptq(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float
     )
 
 
+def _gptqt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """GPTQ's arithmetic, and the error of every set of levels at every scale for every row, from sorted weights."""
+    grid = int(arguments["grid_bits"])
+    tried = int(arguments["shrink_steps"]) * CODEBOOKS[grid, int(arguments["bits"])]
+    errors = tried * sum(rows for rows, _ in shape.compressed)
+    # A product of matrices over the sums of each half step of the grid, and the least of what it gives.
+    search = errors * (8 * (1 << grid) / speed.hessian + 0.4 / speed.rounding)
+    return _gptq(arguments, shape, data, speed) + search + 25 * shape.compressed_elements / speed.rounding
+
+
 def _sparsegpt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
     """GPTQ's arithmetic, and a mask chosen block by block; 2:4 chooses it for every four columns."""
     factor = 1.9 if arguments.get("mask_structure") == "2:4" else 1.1
@@ -278,6 +289,7 @@ _COSTS: Mapping[str, Callable[[Arguments, Shape, Data, Speed], float]] = {
     "QuantizationModifier": _rounding,
     "SmoothQuantModifier": _smoothing,
     "GPTQModifier": _gptq,
+    "GPTQTModifier": _gptqt,
     "AWQModifier": _awq,
     "AutoRoundModifier": _autoround,
     "SparseGPTModifier": _sparsegpt,

@@ -38,7 +38,7 @@ class Changes:
     """Names of modules by what became of them; `experts` counts those of a layer that are gone."""
 
     quantized: tuple[str, ...] = ()
-    """Whose weights carry a scheme."""
+    """Whose weights carry a scheme, or are stored as tables or binary codes."""
     left: tuple[str, ...] = ()
     """Linear modules whose weights do not."""
     pruned: tuple[str, ...] = ()
@@ -83,11 +83,13 @@ def changes(model: Any, modifiers: Sequence[ModifierSpec], known: Before) -> Cha
     """What is different now. Experts that are modules of their own by now count as without zeros beforehand."""
     from compressed_tensors.quantization import is_cached_attention_module
 
+    from bitpress_codebook.linear import CodebookLinear
+
     modules = dict(model.named_modules())
     quantized, left, cached = [], [], []
     for name, module in modules.items():
         scheme = getattr(module, "quantization_scheme", None)
-        if getattr(scheme, "weights", None) is not None:
+        if getattr(scheme, "weights", None) is not None or isinstance(module, CodebookLinear):
             quantized.append(name)
         elif type(module).__name__ == "Linear":
             left.append(name)

@@ -17,6 +17,7 @@ from core.jobs.protocol import (
     MeasureSensitivity,
     MeasureServer,
     Prove,
+    Recover,
     RunTasks,
     SurveyModel,
     Unload,
@@ -59,6 +60,10 @@ class Tasks:
                 from core.worker import prove
 
                 return prove.run(command, report)
+            case Recover():
+                from core.worker.recovery import run as recovery
+
+                return recovery.run(command, report)
             case CutModel():
                 from core.worker import cut_model
 

@@ -56,7 +56,12 @@ class WorkerProcess:
 def worker_process(log: Path, first: str = "") -> Iterator[WorkerProcess]:
     """A worker that writes its log there. `first` is Python that it runs before anything else."""
     start = ["-m", "core.worker"] if not first else ["-c", f"{first}\nfrom core.worker.__main__ import main\nmain()"]
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    environment = dict(
+        os.environ,
+        PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / "packaging" / "codebook"))),
+        HF_HUB_OFFLINE="1",
+        TOKENIZERS_PARALLELISM="false",
+    )
     with (
         log.open("wb") as errors,
         subprocess.Popen(

@@ -27,6 +27,7 @@ from core.value import Json
 from ui.dialogs.calibration_inspector import CalibrationInspector, show_inspection
 from ui.forms.calibration_form import CalibrationForm
 from ui.forms.method_form import MethodForm
+from ui.forms.recovery_field import RecoveryField
 from ui.pages.compress_choice import CompressChoice
 from ui.pages.compress_model import ModelCard
 from ui.pages.compress_start import StartCard
@@ -89,6 +90,8 @@ class CompressPage(Page):
         self._no_data = PlainLabel("This method needs no calibration data.", "note")
         self._no_data.setObjectName("compress.no_data")
         self._no_data.hide()
+        self._recovery = RecoveryField()
+        self._recovery.value_changed.connect(self._recovery_changed)
         self._methods = MethodList()
         self._methods.chosen.connect(self._pick)
         self._methods.ticked.connect(self._tick)
@@ -121,6 +124,7 @@ class CompressPage(Page):
         self._model.select(model)
         self._overrides[recipe.method] = dict(recipe.parameters)
         self._seed = recipe.seed
+        self._recovery.set_value(recipe.recovery)
         if recipe.calibration is not None:
             self._calibration.set_value(recipe.calibration)
         self._picked = True
@@ -150,6 +154,7 @@ class CompressPage(Page):
             name: value for name, value in document.parameters.items() if name in mine or known.get(name) != value
         }
         self._seed = document.seed or 0
+        self._recovery.set_value(document.recovery)
         if (data := document.resolved(None).calibration) is not None:
             self._calibration.set_value(data)
         self._picked = True
@@ -170,6 +175,7 @@ class CompressPage(Page):
             parameters=choice.overrides.get(self._current, {}),
             calibration=choice.calibration if plan is not None and plan.recipe.calibration is not None else None,
             seed=self._seed,
+            recovery=self._recovery.value(),
         )
 
     def show_machine(self, machine: Machine) -> None:
@@ -234,6 +240,7 @@ class CompressPage(Page):
             calibration=self._calibration.value(),
             output=None if len(methods) > 1 else self._output,
             seed=self._seed,
+            recovery=self._recovery.value(),
         )
 
     def apply_fix(self, fix: Mapping[str, Json]) -> None:
@@ -244,6 +251,8 @@ class CompressPage(Page):
         for name, value in fix.items():
             if name == "output":
                 self._output = None if value is None else Path(str(value))
+            elif name == "recovery":
+                self._recovery.set_value(None)
             elif method is not None and method.parameter(name) is not None:
                 self._overrides.setdefault(method.id, {})[name] = value
             elif name in CALIBRATION_KEYS:
@@ -310,6 +319,7 @@ class CompressPage(Page):
         calibration.header.addWidget(self._calibration.inspect_button)
         calibration.body.addWidget(self._no_data)
         calibration.body.addWidget(self._calibration)
+        calibration.body.addWidget(self._recovery)
         self._right = ScrollColumn()
         for card in (self._rehearsal, parameters, calibration, self._start):
             self._right.body.addWidget(card)
@@ -360,6 +370,10 @@ class CompressPage(Page):
         self._overrides.pop(self._current, None)
         self._changed()
 
+    def _recovery_changed(self) -> None:
+        self._show_current()  # It trains on the calibration data, also where the method needs none.
+        self._changed()
+
     def _set_output(self, output: Path | None) -> None:
         self._output = output
         self._changed()
@@ -396,7 +410,7 @@ class CompressPage(Page):
         if method is not None:
             self._form.set_method(method)
             self._form.show_changed(bool(self._overrides.get(method.id)))
-            data = needs_data(method, plan)
+            data = needs_data(method, plan) or self._recovery.value() is not None
             self._no_data.setVisible(not data)
             self._calibration.setVisible(data)
             self._calibration.inspect_button.setVisible(data)

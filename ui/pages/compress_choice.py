@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from core.calibration.spec import CalibrationSpec
+from core.methods.recovery import RecoverySpec
 from core.plan.method_plan import Goal
 from core.value import Json
 
@@ -30,6 +31,7 @@ class CompressChoice:
     calibration: CalibrationSpec = field(default_factory=CalibrationSpec)
     output: Path | None = None
     seed: int = 0
+    recovery: RecoverySpec | None = None
 
     @property
     def to_run(self) -> tuple[str, ...]:

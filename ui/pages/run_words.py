@@ -12,6 +12,7 @@ from core.jobs.snapshot import JobSnapshot, Phase
 from core.measure.rehearsed import Rehearsed
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
 from core.measure.sensitivity_values import SensitivityResult
+from core.methods.recovery import Recovered
 from core.plan.history import kept_recipe, reductions_of
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
@@ -29,6 +30,7 @@ _DONE = {
     RunKind.COMPARE: "compared",
     RunKind.REHEARSE: "rehearsed",
     RunKind.SENSITIVITY: "measured",
+    RunKind.RECOVER: "not helped",
 }
 
 
@@ -43,26 +45,6 @@ def state_words(run: Run) -> tuple[str, Tone]:
     if proof is not None:
         return ("proved", Tone.DONE) if proof.passed else ("failed proof", Tone.FAILED)
     return _DONE[run.kind], Tone.DONE
-
-
-def queued_words(run: Run) -> str:
-    """The state of a queued run in the list."""
-    if run.held:
-        return "held"
-    if run.not_before is not None:
-        return f"from {run.not_before.astimezone():%H:%M}"
-    return "queued" if run.follows is None else f"after {run.follows}"
-
-
-def waiting_words(run: Run) -> str:
-    """What a queued run waits for, as a sentence."""
-    if run.held:
-        return f"Held until it is released: `bitpress queue release {run.id}`."
-    if run.not_before is not None:
-        return f"It begins on {run.not_before.astimezone():%Y-%m-%d} at {run.not_before.astimezone():%H:%M} or later."
-    if run.follows is not None:
-        return f"It begins when run {run.follows} has completed."
-    return "Waiting for the run before it to end."
 
 
 def proof_of(run: Run) -> ProofResult | None:
@@ -155,6 +137,8 @@ def figures(run: Run) -> tuple[tuple[str, str], ...]:
             return _rehearsal_figures(result)
         case RunKind.SENSITIVITY:
             return _sensitivity_figures(result)
+        case RunKind.RECOVER:
+            return _recovery_figures(result)
         case _:
             return _artifact_figures(run, result)
 
@@ -207,7 +191,37 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
     proof = proof_of(run)
     if proof is not None and proof.kl is not None:
         found.append((significant(proof.kl), "KL from the original, in nats"))
+    return (*found, *_gain(result))
+
+
+def _recovery_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    found = list(_gain(result))
+    seconds = result.get("seconds")
+    if isinstance(seconds, int | float):
+        found.append((duration_text(float(seconds)), "time taken"))
     return tuple(found)
+
+
+def _gain(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
+    """What a recovery changed, on samples that it had not seen."""
+    try:
+        found = Recovered.model_validate(result.get("recovery"))
+    except ValueError:
+        return ()
+    change = "not recovered: no gain beyond its interval"
+    if found.helped:
+        change = f"KL on unseen samples, was {significant(found.before.value)}"
+    return (
+        (significant(found.after.value if found.helped else found.before.value), change),
+        (number_text(sum(found.trained.values())), "parameters trained"),
+    )
+
+
+def made(run: Run) -> bool:
+    """Whether a run left an artifact that can be looked at and recovered."""
+    result = run.result
+    kept = run.kind in (RunKind.COMPRESS, RunKind.RECOVER) and isinstance(result, dict)
+    return kept and isinstance(result.get("output"), str)
 
 
 def _evaluation_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:

@@ -17,10 +17,11 @@ from ui.widgets.tag import Tag
 
 
 class ResultCard(Card):
-    """Figures, the proof folded to one line unless it failed, and the two next steps."""
+    """Figures, the proof folded to one line unless it failed, and the next steps."""
 
     compare_pressed = Signal()
     measure_pressed = Signal()
+    recover_pressed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("", parent, margin=16)
@@ -31,6 +32,9 @@ class ResultCard(Card):
         self.compare.clicked.connect(self.compare_pressed)
         self.measure = quiet_button("Measure…", "runs.measure")
         self.measure.clicked.connect(self.measure_pressed)
+        self.recover = quiet_button("Recover…", "runs.recover")
+        self.recover.setToolTip("Bring it nearer to its original by training; codes and size stay as they are.")
+        self.recover.clicked.connect(self.recover_pressed)
         self._tag = Tag()
         self._proof = ElidedLabel("", "note")
         self._proof.setObjectName("runs.result.proof")
@@ -43,6 +47,7 @@ class ResultCard(Card):
         middle.addWidget(self._proof)
         middle.addWidget(self._unfold)
         middle.addStretch(1)
+        middle.addWidget(self.recover)
         middle.addWidget(self.compare)
         middle.addWidget(self.measure)
         self._checks = CheckList()
@@ -77,6 +82,10 @@ class ResultCard(Card):
         """Whether there is a model to compare and to measure."""
         self.compare.setVisible(there)
         self.measure.setVisible(there)
+
+    def offer_recovery(self, there: bool) -> None:
+        """Whether there is an artifact that could be recovered."""
+        self.recover.setVisible(there)
 
     def _show_checks(self, shown: bool) -> None:
         self._checks.setVisible(shown)

@@ -1,0 +1,241 @@
+"""Recovery as a job of its own on a finished artifact, and as a step of a compression before its proof."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core.calibration.spec import CalibrationSpec
+from core.errors import Problem
+from core.jobs.protocol import AnyEvent, Finished, FinishReason, Prove, Recover, StageFinished, Warned
+from core.jobs.snapshot import PROOF_PREFIX
+from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
+from core.measure.results import ProofResult
+from core.methods.method import Expected
+from core.methods.recovery import Recovered, RecoverySpec
+from core.models.artifact import Manifest, publish, read_manifest, write_manifest
+from core.value import Json
+
+RECOVERY_PREFIX = "recover-"
+"""Before the names of a recovery's stages where it is part of a longer run."""
+
+STATES = "cache/recovery"
+"""In the home folder: what originals computed. Bounded by the worker, the oldest give way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What is to be recovered and to where. `expected` and what follows is what the proof holds the result against."""
+
+    original: Path
+    artifact: Path
+    output: Path
+    spec: RecoverySpec
+    calibration: CalibrationSpec
+    answers: Path | None = None
+    expected: Expected = field(default_factory=Expected)
+    expected_modules: tuple[str, ...] = ()
+    pruned_modules: tuple[str, ...] = ()
+    kl_bound: float = 1.0
+    device: str = "auto"
+    app_version: str = ""
+
+
+@dataclass(slots=True)
+class Step:
+    """A recovery inside another run: `result` is the worker's once it is over, None where it came to nothing."""
+
+    original: Path
+    spec: RecoverySpec
+    calibration: CalibrationSpec
+    answers: Path | None
+    device: str
+    result: Json = None
+
+    @property
+    def helped(self) -> bool:
+        return self.result is not None and bool(self.result["recovery"]["helped"])
+
+
+def recovery(wanted: Recovery) -> Work:
+    """The work of a recover run.
+
+    The result is the worker's with `output` (None where it did not help: then nothing is written and the artifact is as
+    it was), `seconds`, `stages` and, where it helped, `proof`. A failed proof fails the run and leaves nothing: the
+    artifact that it came from is there. Fails with `output-exists` before anything starts.
+    """
+
+    async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
+        finished: AnyEvent | None = None
+        async with staged(context, wanted.output) as staging:
+            async for event in _recover_and_prove(context, wanted, staging):
+                if isinstance(event, Finished):
+                    finished = event
+                else:
+                    yield event
+        if finished is not None:
+            yield finished
+
+    return work
+
+
+async def recover_staged(context: WorkContext, step: Step, staging: Path, output: Path) -> AsyncIterator[AnyEvent]:
+    """Recover what lies in `staging` on its way to `output`; it is replaced as a whole where that helped.
+
+    Events are parts of the run; a finished one comes only where somebody cancelled. What goes wrong otherwise is a
+    warning: the compression behind it is worth its proof.
+    """
+    async with staged(context, output.with_name(f"{output.name}.recovered")) as made:
+        command = Recover(
+            job=context.job,
+            original=str(step.original),
+            artifact=str(staging),
+            output=str(made),
+            spec=step.spec,
+            calibration=step.calibration,
+            answers=None if step.answers is None else str(step.answers),
+            cache=str(context.home.root / STATES),
+            device=step.device,
+        )
+        async for event in one_worker(context, command):
+            if not isinstance(event, Finished):
+                yield as_part(event, RECOVERY_PREFIX)
+            elif event.reason is FinishReason.CANCELLED:
+                yield event
+            elif event.problem is not None:
+                yield _warning(context, "recovery-failed", f"It was not recovered. {event.problem.message}")
+            else:
+                step.result = event.result
+        if step.result is None:
+            return
+        if step.helped:
+            context.check()
+            await asyncio.to_thread(_replace, made, staging)
+        else:
+            yield _warning(context, "recovery-without-gain", without_gain(Recovered(**step.result["recovery"])))
+
+
+def without_gain(found: Recovered) -> str:
+    """Why an artifact stays as it was, as a sentence."""
+    change = found.change
+    return (
+        f"Recovery did not help: on {found.judged_samples} samples that it had not seen, the mean KL divergence was "
+        f"{found.before.value:.4f} before and {found.after.value:.4f} after, a change of {change.value:+.4f} "
+        f"({change.low:+.4f} to {change.high:+.4f}). The artifact stays as it was."
+    )
+
+
+async def _recover_and_prove(context: WorkContext, wanted: Recovery, staging: Path) -> AsyncIterator[AnyEvent]:
+    started = time.monotonic()
+    stages: dict[str, float] = {}
+    result: Json = None
+    command = Recover(
+        job=context.job,
+        original=str(wanted.original),
+        artifact=str(wanted.artifact),
+        output=str(staging),
+        spec=wanted.spec,
+        calibration=wanted.calibration,
+        answers=None if wanted.answers is None else str(wanted.answers),
+        cache=str(context.home.root / STATES),
+        device=wanted.device,
+    )
+    async for event in one_worker(context, command):
+        if isinstance(event, StageFinished):
+            stages[event.stage] = event.seconds
+        if not isinstance(event, Finished):
+            yield event
+        elif event.reason is not FinishReason.COMPLETED:
+            yield event
+            return
+        else:
+            result = event.result
+    found = Recovered.model_validate(result["recovery"])
+    told = {**result, "output": None, "stages": stages, "original_bytes": 0}
+    if not found.helped:
+        yield _warning(context, "recovery-without-gain", without_gain(found))
+        yield completed(context, {**told, "seconds": time.monotonic() - started})
+        return
+    context.check()
+    proof: ProofResult | None = None
+    async for event in one_worker(context, _prove(context, wanted, staging)):
+        if isinstance(event, StageFinished):
+            stages[PROOF_PREFIX + event.stage] = event.seconds
+        if not isinstance(event, Finished):
+            yield as_part(event, PROOF_PREFIX)
+        elif event.reason is not FinishReason.COMPLETED:
+            yield event
+            return
+        else:
+            proof = ProofResult.model_validate(event.result)
+    if proof is None:
+        return
+    told |= {"proof": proof.model_dump(mode="json"), "seconds": time.monotonic() - started}
+    if not proof.passed:
+        yield _not_proved(context, proof, told)
+        return
+    context.check()
+    await asyncio.to_thread(_publish, context, wanted, staging, result)
+    yield completed(context, {**told, "output": str(wanted.output)})
+
+
+def _prove(context: WorkContext, wanted: Recovery, staging: Path) -> Prove:
+    return Prove(
+        job=context.job,
+        original=str(wanted.original),
+        artifact=str(staging),
+        expected_modules=wanted.expected_modules,
+        pruned_modules=wanted.pruned_modules,
+        expected=wanted.expected,
+        kl_bound=wanted.kl_bound,
+        device=wanted.device,
+    )
+
+
+def _not_proved(context: WorkContext, proof: ProofResult, told: dict[str, Json]) -> Finished:
+    failed = [check for check in proof.checks if not check.passed]
+    problem = Problem(
+        code="proof-failed",
+        message=f"The recovered model did not pass its proof: {', '.join(check.name for check in failed)}.",
+        hint="Nothing was kept of it; the artifact that it came from is as it was.",
+        details="\n".join(f"{check.name}: {check.detail}" for check in failed),
+    )
+    return completed(context, told).model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
+
+
+def _publish(context: WorkContext, wanted: Recovery, staging: Path, result: Json) -> None:
+    """With a manifest like the one that the artifact has, where it has one of ours, and what it was recovered from."""
+    before = read_manifest(wanted.artifact)
+    if before is not None:
+        write_manifest(staging, _manifest(context, wanted, before, result))
+    publish(staging, wanted.output)
+
+
+def _manifest(context: WorkContext, wanted: Recovery, before: Manifest, result: Json) -> Manifest:
+    return before.model_copy(
+        update={
+            "app_version": wanted.app_version,
+            "run": context.run.id,
+            "proved": True,
+            "versions": result["versions"],
+            "tensors_sha256": result["tensors_sha256"],
+            "created": datetime.now(UTC),
+            "recovered": Recovered.model_validate(result["recovery"]),
+            "recovered_from": str(wanted.artifact),
+        }
+    )
+
+
+def _replace(made: Path, staging: Path) -> None:
+    shutil.rmtree(staging)
+    os.rename(made, staging)  # noqa: PTH104
+
+
+def _warning(context: WorkContext, code: str, message: str) -> Warned:
+    return Warned(job=context.job, time=time.time(), code=code, message=message)
