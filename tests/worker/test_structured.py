@@ -104,9 +104,7 @@ class Made:
             memory=self.kept,
             device="cpu",
         )
-        checks = ProofResult.model_validate(
-            prove.run(asked.model_copy(update=more), reporter(Memory()))
-        ).checks
+        checks = ProofResult.model_validate(prove.run(asked.model_copy(update=more), reporter(Memory()))).checks
         self.checks = {check.name: check.detail for check in checks}
         return {check.name: check.detail for check in checks if not check.passed}
 
@@ -305,9 +303,7 @@ def test_that_a_cut_has_blocks_to_spare_where_blocks_are_to_go(tmp_path: Path):
     folder = write_family(deep("llama-2"), tmp_path / "model")
     method = find("drop-blocks")
     parameters = resolve_recipe("drop-blocks", {"blocks": 3, "keep_first": 2}, None, survey(folder)).parameters
-    asked = CutModel(
-        job="job", model=str(folder), output=str(tmp_path / "cut"), modifiers=method.modifiers(parameters)
-    )
+    asked = CutModel(job="job", model=str(folder), output=str(tmp_path / "cut"), modifiers=method.modifiers(parameters))
     result = cut_model.run(asked, reporter(Memory()))
     assert result["layers"] == [0, 1, 2]
     arguments = result["modifiers"][0]["arguments"]

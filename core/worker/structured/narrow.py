@@ -15,7 +15,7 @@ from core.methods.smaller import ATTENTION, FUSED, MLP_LAYOUTS, kept_width
 from core.worker.structured.blocks import blocks_of
 from core.worker.structured.channels import keep_columns
 from core.worker.structured.reported import ReportedModifier
-from core.worker.structured.settings import narrowed_settings
+from core.worker.structured.settings import narrowed_settings, take_over
 
 
 @dataclass(slots=True)
@@ -97,9 +97,7 @@ class NarrowModifier(ReportedModifier):
         self.remove_hooks()
         if self._parts:
             raise _cannot("some blocks were not reached by the data")
-        text = state.model.config.get_text_config()
-        for key, value in narrowed_settings(state.model, self._widths).items():
-            setattr(text, key, value)
+        take_over(state.model, narrowed_settings(state.model, self._widths))
 
     def _mlp(self, name: str, block: Any) -> _Part:
         found = dict(block.named_modules())
