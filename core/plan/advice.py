@@ -184,7 +184,7 @@ def algorithm_of(method: Method) -> Algorithm:
     names = {modifier.name for modifier in method.modifiers(method.defaults(None))}
     if names & {"SpinQuantModifier", "QuIPModifier"}:
         return Algorithm.ROTATED
-    if names & {"SparseGPTModifier", "WandaPruningModifier", "REAPPruningModifier"} | STRUCTURED:
+    if names & ({"SparseGPTModifier", "WandaPruningModifier", "REAPPruningModifier"} | STRUCTURED):
         return Algorithm.PRUNED
     if "SmoothQuantModifier" in names:
         return Algorithm.SMOOTHED_GPTQ if "GPTQModifier" in names else Algorithm.SMOOTHED

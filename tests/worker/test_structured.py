@@ -238,8 +238,9 @@ def test_that_narrower_layers_are_one_size_in_files_config_and_estimate(name: st
         assert before["num_attention_heads"] * made.config["num_key_value_heads"] == (
             made.config["num_attention_heads"] * before["num_key_value_heads"]
         )
-        again = loaded(made.output, torch.bfloat16).float()
-        assert torch.allclose(cached_logits(again, TEXTS[1]), logits(again, TEXTS[1]), atol=1e-3)
+        if settings.get("then") is None:
+            again = loaded(made.output)
+            assert torch.allclose(cached_logits(again, TEXTS[1]), logits(again, TEXTS[1]), atol=1e-3)
     figures = [event for event in made.memory.events if isinstance(event, Metric)]
     errors = [event.relative for event in figures if event.name == "narrowing_error"]
     assert len(errors) == 3 * (bool(settings["channels"]) + bool(settings.get("kv_heads")))

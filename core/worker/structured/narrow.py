@@ -172,6 +172,7 @@ class NarrowModifier(ReportedModifier):
             _keep_rows(layer, rows)
         part.out.weight = torch.nn.Parameter(kept.weight.contiguous(), requires_grad=False)
         part.out.in_features = int(kept.weight.shape[1])
+        _prepare_anew(part.out)
         self.measured("narrowing_error", kept.error, part.name, relative=kept.error**0.5)
 
 
@@ -182,6 +183,14 @@ def _keep_rows(layer: Any, rows: Any) -> None:
     if layer.bias is not None:
         layer.bias = torch.nn.Parameter(layer.bias.detach()[rows].contiguous(), requires_grad=False)
     layer.out_features = len(rows)
+    _prepare_anew(layer)
+
+
+def _prepare_anew(layer: Any) -> None:
+    """A modifier that comes later has made room already for the scales of the wider layer."""
+    from compressed_tensors.quantization import initialize_module_for_quantization
+
+    initialize_module_for_quantization(layer)
 
 
 def _place(found: Mapping[str, Any], last: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The configuration of a smaller model: found in the configuration that it had, tried out, and written when it is saved.
+"""The configuration of a smaller model: found in the one that it had, tried out, and written when it is saved.
 
 llmcompressor 0.14 puts the original's config.json in the place of the one that transformers writes, with the number of
 experts alone set right (transformers/compression/compressed_tensors_utils.py, resave_config). What else has changed is
@@ -61,10 +61,10 @@ def narrowed_settings(model: Any, widths: Mapping[str, tuple[int, int]]) -> dict
     found: dict[str, Json] = {}
     for what, (before, after) in widths.items():
         if what == "channels":
-            name = next((name for name in _CHANNELS if getattr(text, name, None) == before), None)
-            if name is None:
+            names = [name for name in _CHANNELS if getattr(text, name, None) == before]
+            if not names:
                 raise _cannot(f"its configuration names no {before:,} channels")
-            found[name] = after
+            found |= dict.fromkeys(names, after)
         else:
             found[_HEADS[what]] = after
     _compare(model, found, widths)
