@@ -132,6 +132,7 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
         kl_bound=bound,
         device=engine.settings.device,
         app_version=installed_version(),
+        original_bytes=planned.original.bytes,
     )
     return await engine.queue.submit(
         NewRun(
@@ -139,7 +140,9 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
             title="Recovery",
             models=(str(planned.original.path), str(planned.artifact.path)),
             model_name=planned.artifact.name,
+            method=planned.manifest.recipe.method if planned.manifest else "",
             settings={
+                **({"recipe": planned.manifest.recipe.model_dump(mode="json")} if planned.manifest else {}),
                 "recovery": planned.spec.model_dump(mode="json"),
                 "calibration": planned.calibration.model_dump(mode="json"),
                 "device": engine.settings.device,
