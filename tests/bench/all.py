@@ -21,6 +21,7 @@ BENCHES = (
     "families",
     "methods",
     "mixed",
+    "recover",
     "vllm",
 )
 ON_THE_STARTER = ("generate", "evaluate", "vllm")
