@@ -58,7 +58,7 @@ class Live:
         if snapshot.phase is Phase.FINISHED:
             shell.window.strip.show_idle(_ending(snapshot))
             shell.refresh_runs()
-            if isinstance(event, Finished) and (run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT)):
+            if isinstance(event, Finished) and (run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER)):
                 shell.refresh_models()
             return
         if run is None or event is None or isinstance(event, Hello):
