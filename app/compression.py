@@ -174,11 +174,13 @@ async def start_compression(engine: Engine, planned: Planned, *, attended: bool 
                 output=planned.output,
                 recipe=planned.recipe,
                 answers=answers,
+                sensitivities=engine.home.sensitivities,
                 original_sha256=planned.survey.fingerprint if planned.survey else None,
                 device=engine.settings.device,
                 app_version=installed_version(),
                 retry_smaller=engine.settings.retry_smaller,
                 estimates=planned.estimates,
+                checkpoint_seconds=engine.settings.checkpoint_seconds or None,
             )
         ),
         attended=attended,

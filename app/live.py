@@ -1,17 +1,15 @@
-"""Keeps the window alive: readings of the machine, events of jobs, the strip, and the question before closing."""
+"""Keeps the window alive: readings of the machine, events of jobs, the strip, and what is told in the background."""
 
 from __future__ import annotations
 
 import asyncio
 
-from PySide6.QtGui import QCloseEvent
-from PySide6.QtWidgets import QMessageBox
-
+from app.closing import Closing
 from app.shell import Shell
 from core.care.attended import STUCK
 from core.jobs.protocol import AnyEvent, Finished, Hello
-from core.jobs.run import RunKind
-from core.jobs.snapshot import JobSnapshot, Phase
+from core.jobs.run import Run, RunKind
+from core.jobs.snapshot import BROKEN, JobSnapshot, Phase
 from core.telemetry.sample import Sample
 from ui.humanize import duration_text
 from ui.tone import Tone
@@ -20,15 +18,15 @@ from ui.tone import Tone
 class Live:
     """Listens to queue and sampler for the whole window."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, closing: Closing) -> None:
         self._shell = shell
+        self._closing = closing
         self._loop = asyncio.get_running_loop()
         self._unsubscribe = shell.engine.queue.subscribe(self._heard)
         self._deaf = shell.engine.sampler.subscribe(self._sampled)
         shell.engine.sampler.start()
         window = shell.window
         window.strip.job_clicked.connect(self._show_job)
-        window.closing.connect(self._closing)
         window.path_dropped.connect(lambda path: shell.go("models", path))
         shell.refresh_models()
         shell.refresh_runs()
@@ -57,12 +55,18 @@ class Live:
             shell.tasks.start("make-room", shell.engine.residents.close())
         if snapshot.phase is Phase.FINISHED:
             shell.window.strip.show_idle(_ending(snapshot))
+            title = f"{snapshot.title} {snapshot.reason or 'ended'}"
+            self._closing.ended(title, _told(snapshot, run), failed=snapshot.reason in BROKEN)
             shell.refresh_runs()
-            if isinstance(event, Finished) and (run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER)):
+            if isinstance(event, Finished) and (
+                run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER)
+            ):
                 shell.refresh_models()
             return
         if run is None or event is None or isinstance(event, Hello):
             shell.refresh_runs()
+        if snapshot.phase is Phase.QUEUED and shell.running != run_id:
+            return
         current = snapshot.current
         detail = current.stage.title if current else "Starting"
         if current is not None and current.total:
@@ -74,36 +78,30 @@ class Live:
         if snapshot.warnings and snapshot.warnings[-1].code == STUCK:
             detail = f"May be stuck · {detail}"
         title = f"{run.model_name} → {run.title}" if run else snapshot.title
-        shell.window.strip.show_job(
-            title,
-            "Cancelling" if snapshot.phase is Phase.CANCELLING else detail,
-            current.fraction if current else None,
-            Tone.ATTENTION if snapshot.phase is Phase.CANCELLING else Tone.ACCENT,
-        )
+        detail = "Cancelling" if snapshot.phase is Phase.CANCELLING else detail
+        fraction = current.fraction if current else None
+        tone = Tone.ATTENTION if snapshot.phase is Phase.CANCELLING else Tone.ACCENT
+        shell.window.strip.show_job(title, detail, fraction, tone)
+        self._closing.show_job(title, detail, fraction)
 
     def _show_job(self) -> None:
         self._shell.go("runs", self._shell.running)
-
-    def _closing(self, event: QCloseEvent) -> None:
-        if self._shell.running is None:
-            return
-        question = QMessageBox(
-            QMessageBox.Icon.Question,
-            "A job is running",
-            "Closing Bitpress cancels the running job; nothing half written is kept. What waits stays in the queue.",
-            parent=self._shell.window,
-        )
-        question.setObjectName("closing.question")
-        stay = question.addButton("Keep working", QMessageBox.ButtonRole.RejectRole)
-        question.addButton("Cancel the job and close", QMessageBox.ButtonRole.DestructiveRole)
-        question.setDefaultButton(stay)
-        question.exec()
-        if question.clickedButton() is stay:
-            event.ignore()
 
 
 def _ending(snapshot: JobSnapshot) -> str:
     if snapshot.problem is not None:
         return f"{snapshot.title} failed: {snapshot.problem.message}"
-    took = (snapshot.finished or 0) - (snapshot.started or 0)
-    return f"{snapshot.title} {snapshot.reason or 'ended'} after {duration_text(took)}"
+    return f"{snapshot.title} {snapshot.reason or 'ended'} after {_took(snapshot)}"
+
+
+def _told(snapshot: JobSnapshot, run: Run | None) -> str:
+    """What a notification says under its title."""
+    if snapshot.problem is not None:
+        return snapshot.problem.message
+    return f"{run.model_name}, after {_took(snapshot)}." if run is not None else f"After {_took(snapshot)}."
+
+
+def _took(snapshot: JobSnapshot) -> str:
+    # One that was cancelled while it waited never began.
+    started = snapshot.started if snapshot.started is not None else snapshot.finished
+    return duration_text((snapshot.finished or 0) - (started or 0))

@@ -197,6 +197,7 @@ async def start_proof(engine: Engine, *, artifact: LocalModel, original: LocalMo
         artifact=str(artifact.path),
         expected_modules=manifest.expected_modules if manifest else (),
         pruned_modules=manifest.pruned_modules if manifest else (),
+        dropped_blocks=manifest.dropped_blocks if manifest else (),
         expected=expected,
         kl_bound=bound,
         device=engine.settings.device,

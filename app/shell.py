@@ -12,9 +12,11 @@ from app.engine import Engine
 from app.tasks import Tasks
 from core.errors import Problem
 from core.jobs.protocol import AnyEvent
+from core.jobs.queue import problem_of
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.models.local_model import LocalModel
+from core.settings import Settings, save_settings
 from core.telemetry.sample import Sample
 from ui.main_window import MainWindow
 
@@ -37,6 +39,7 @@ class Shell:
     on_runs: list[Callable[[tuple[Run, ...]], None]] = field(default_factory=list)
     on_event: list[Listener] = field(default_factory=list)
     on_sample: list[Callable[[Sample], None]] = field(default_factory=list)
+    on_settings: list[Callable[[Settings], None]] = field(default_factory=list)
     sweeps: Sweeps | None = None
     """Drives sweeps; made by `sweeps_of` when the first page asks."""
     going: dict[str, Callable[[object], None]] = field(default_factory=dict)
@@ -64,6 +67,16 @@ class Shell:
     def running(self) -> int | None:
         """The run that has the machine now, or is next."""
         return next(iter(self.engine.queue.unfinished), None)
+
+    def change_settings(self, settings: Settings) -> None:
+        """Write the settings and tell everybody; they hold here also where the disk refuses them, which is said."""
+        self.engine.settings = settings
+        try:
+            save_settings(settings, self.engine.home.settings_file)
+        except OSError as error:
+            self.problem(problem_of(error))
+        for listener in self.on_settings:
+            listener(settings)
 
     def refresh_models(self) -> None:
         """Look for models again, off the window's thread."""

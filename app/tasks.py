@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from core.errors import BitpressError, Problem
+from core.system_errors import system_problem
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,9 @@ class Tasks:
             return
         if isinstance(error, BitpressError):
             self._on_problem(error.problem)
+            return
+        if (refused := system_problem(error, _trace(error))) is not None:
+            self._on_problem(refused)
             return
         log.error("task %s failed", key, exc_info=error)
         self._on_problem(

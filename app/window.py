@@ -67,11 +67,13 @@ async def serve(window: MainWindow, factories: PageFactories) -> int:
     shell = await _opened(window)
     if shell is None:
         return 1
+    from app.closing import Closing
     from app.live import Live
 
     window.closing.disconnect(close)
-    live = Live(shell)
-    # After Live, which may ask and then ignore the event.
+    closing = Closing(shell, closed.set)
+    live = Live(shell, closing)
+    # After Closing, which may ask and then ignore the event.
     window.closing.connect(close)
     factories.bind(window, shell)
     shell.engine.queue.carry_on()
@@ -79,6 +81,7 @@ async def serve(window: MainWindow, factories: PageFactories) -> int:
         await closed.wait()
     finally:
         live.stop()
+        closing.stop()
         await shell.tasks.close()
         await shell.engine.close()
     return 0

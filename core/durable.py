@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from core.system_errors import DISK_FULL, NoRoomError
 
 NAME_BYTES = 80
 """Of the file's own name in that of its staged form: disks take 255 bytes, and a name may be as long as that."""
@@ -23,8 +26,13 @@ def write_whole(path: Path, content: bytes, *, make_folder: bool = True) -> None
 
     A folder that a person has named is not made for them: a slip of the pen would become a folder.
 
-    Raises OSError; the old file is then as it was, and nothing is left beside it.
+    Raises OSError, NoRoomError for a full disk; the old file is then as it was, and nothing is left beside it.
     """
+    with naming(path, len(content)):
+        _write_whole(path, content, make_folder=make_folder)
+
+
+def _write_whole(path: Path, content: bytes, *, make_folder: bool) -> None:
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(path.name)[:NAME_BYTES])
@@ -40,6 +48,22 @@ def write_whole(path: Path, content: bytes, *, make_folder: bool = True) -> None
             staged.unlink()
         raise
     sync(path.parent)
+
+
+@contextmanager
+def naming(path: Path, needed: int = 0) -> Iterator[None]:
+    """Name the file in what the system refuses, and the bytes that were `needed` where the disk is full.
+
+    Writing to an open file fails without its name. Raises OSError and, for a full disk, NoRoomError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise NoRoomError(path, needed) from error
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sync(path: Path) -> None:

@@ -65,6 +65,11 @@ class Home:
         return self.root / "cache" / "answers"
 
     @property
+    def sensitivities(self) -> Path:
+        """How sensitive weights were found to be, one file per model and calibration data."""
+        return self.root / "cache" / "sensitivities"
+
+    @property
     def presets(self) -> Path:
         """Named recipes, one YAML file each."""
         return self.root / "presets"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +54,23 @@ class Settings(Received):
         title="Try again with less",
         description="Where memory runs out: smaller batches, shorter samples. What was changed is said with the run.",
     )
+    checkpoint_seconds: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        title="Seconds between checkpoints",
+        description="A calibrated job that dies goes on from its last finished layer. 0 keeps no checkpoints.",
+    )
+    on_close: Literal["ask", "background", "quit"] = Field(
+        default="ask",
+        title="Closing the window during a job",
+        description="Ask, go on in the background, or cancel the job and quit. What waits is kept in any case.",
+    )
+    quit_when_done: bool = Field(
+        default=False,
+        title="Quit when the background is done",
+        description="Where the window was closed and work goes on: end Bitpress after the last run.",
+    )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
     )
@@ -88,5 +106,7 @@ def save_settings(settings: Settings, path: Path) -> None:
 
 def _set_aside(path: Path) -> None:
     bad = path.with_suffix(".bad")
-    if path.is_file() and not bad.exists():
-        bad.write_bytes(read_beginning(path, 1 << 20))
+    # On a full or read-only disk the application starts all the same; the bad file stays as it is.
+    with suppress(OSError):
+        if path.is_file() and not bad.exists():
+            write_whole(bad, read_beginning(path, 1 << 20))

@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+from pathlib import Path
 
 from core.errors import Problem
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+class NoRoomError(OSError):
+    """A full disk: `path` is what could not be written, and `needed` how many bytes it was to have; 0 where unknown."""
+
+    def __init__(self, path: Path, needed: int = 0) -> None:
+        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        self.needed = needed
+
+
+def missing_words(folder: Path, needed: int) -> str:
+    """` It needs A, and B are free there: C are missing.`; empty where the disk has so much, or does not say."""
+    from core.plan.words import size
+
+    try:
+        free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    except (OSError, StopIteration):
+        return ""
+    if needed <= free:
+        return ""
+    return f" It needs {size(needed)}, and {size(free)} are free there: {size(needed - free)} are missing."
 
 
 def system_problem(error: BaseException, details: str = "") -> Problem | None:
@@ -17,7 +41,8 @@ def system_problem(error: BaseException, details: str = "") -> Problem | None:
     if error.errno in DISK_FULL:
         return Problem(
             code="disk-full",
-            message=f"The disk is full: {error.filename or 'the output folder'} could not be written.",
+            message=f"The disk is full: {error.filename or 'a file'} could not be written."
+            + (missing_words(Path(error.filename), error.needed) if isinstance(error, NoRoomError) else ""),
             hint="Free some space or choose another output folder, then run it again. Nothing half written was kept.",
             details=details,
         )

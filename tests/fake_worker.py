@@ -5,6 +5,7 @@ type to a list of steps, done in order:
 
     {"event": {...}}       send an event; job, seq and time are filled in
     {"sleep": seconds}     wait; a cancel ends the job here, unless "deaf" is true in the script
+    {"wait_for": path}     wait until the file is there, as in a sleep
     {"write": name}        make the command's output folder and a file in it
     {"log": text}          write to stderr
     {"print": text}        write a line to stdout that is no event
@@ -97,6 +98,9 @@ class FakeWorker:
                 self.send({"job": command["job"], **event})
             case {"sleep": seconds}:
                 self.sleep(seconds, command["job"])
+            case {"wait_for": path}:
+                while not Path(path).exists():
+                    self.sleep(0.02, command["job"])
             case {"write": name}:
                 folder = Path(command["output"])
                 folder.mkdir(exist_ok=True)

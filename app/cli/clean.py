@@ -20,7 +20,8 @@ def clean(
     kinds: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KIND]...", help="staging, unproved, caches, engines, previews, logs; without one, all."
+            metavar="[KIND]...",
+            help="staging, checkpoints, unproved, caches, engines, previews, logs; without one, all.",
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,

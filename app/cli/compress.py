@@ -378,6 +378,8 @@ def _say_plan(output: Output, planned: Planned) -> None:
             f"Device memory   {memory_text(int(needs.device_bytes.low))} to {memory_text(int(needs.device_bytes.high))}"
         )
     output.say(f"Disk needed     {bytes_text(needs.disk_bytes)}")
+    if needs.checkpoint_bytes:
+        output.say(f"Checkpoints     up to {bytes_text(needs.checkpoint_bytes)} more, where there is room")
     output.say(f"Time            {duration_text(needs.seconds.low)} to {duration_text(needs.seconds.high)}")
     if needs.basis:
         output.say(f"                {needs.basis}")

@@ -13,6 +13,7 @@ from app.cli.output import DONE, FAILED, Output
 from app.cli.session import serve
 from app.engine import Engine
 from core.errors import BitpressError
+from core.jobs.checkpoint import resume_point
 from core.jobs.line import Standing
 from core.jobs.protocol import AnyEvent, Finished, FinishReason
 from core.jobs.queue_store import QueueStore
@@ -135,6 +136,25 @@ def retry(run: Number, as_json: Json = False) -> int:
     return serve(output, command)
 
 
+@commands.command("resume")
+def resume(run: Number, as_json: Json = False) -> int:
+    """Put a run that broke into the queue again, as the same run: it goes on from its last finished layer."""
+    output = Output(as_json)
+
+    async def command(engine: Engine) -> int:
+        kept = await asyncio.to_thread(engine.store.get, run)
+        point = await asyncio.to_thread(resume_point, kept)
+        again = await asyncio.to_thread(QueueStore(engine.store).resume, run)
+        words = "" if point is None else point.words
+        output.result({"run": again.id, "queued": True, "output": again.output, "goes_on": words})
+        output.say(
+            f"Run {run} is queued and goes on {words}. An open window takes it up; `bitpress queue run` does it here."
+        )
+        return DONE
+
+    return serve(output, command)
+
+
 @commands.command("move")
 def move(
     run: Number,
@@ -152,11 +172,14 @@ def move(
 @commands.command("after")
 def after(
     run: Number,
-    other: Annotated[int, typer.Argument(metavar="OTHER", help="The run that has to complete first.")],
+    other: Annotated[
+        int | None, typer.Argument(metavar="OTHER", help="The run that has to complete first; left out, none has to.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Let a queued run begin only when another has completed; if that one breaks, it waits for `release`."""
-    return _change(as_json, run, f"waits for run {other}", lambda queue: queue.follow(run, other))
+    done = "waits for no other run" if other is None else f"waits for run {other}"
+    return _change(as_json, run, done, lambda queue: queue.follow(run, other))
 
 
 @commands.command("at")

@@ -29,6 +29,7 @@ from core.measure.sweep_values import SweepResult
 from core.measure.task_files import TaskFile, built_in_tasks, find_tasks
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
+from core.system_errors import system_problem
 from ui.pages.benchmark_row import BenchmarkRow
 from ui.pages.benchmarks import BenchmarksPage
 
@@ -277,6 +278,8 @@ def write_picture(path: Path, picture: bytes) -> None:
     try:
         write_whole(path, picture, make_folder=False)
     except OSError as error:
+        if (refused := system_problem(error)) is not None:
+            raise BitpressError.of(refused) from error
         raise BitpressError(
             "not-writable", f"The chart could not be written: {error.strerror or error}.", "Choose another folder."
         ) from error

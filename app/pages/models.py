@@ -16,7 +16,6 @@ from core.models.local_model import LocalModel, Origin, Weights
 from core.models.survey_store import kept_survey
 from core.plan.fit import Fit, fits
 from core.plan.read_machine import read_machine
-from core.settings import save_settings
 from ui.pages.models import ModelsPage
 from ui.tone import Tone
 
@@ -60,12 +59,10 @@ class ModelsBinding:
 
     def _add(self, path: Path) -> None:
         folder = path.parent if path.is_file() else path
-        engine = self._shell.engine
-        if folder not in engine.settings.watched_folders:
-            engine.settings = engine.settings.model_copy(
-                update={"watched_folders": (*engine.settings.watched_folders, folder)}
-            )
-            save_settings(engine.settings, engine.home.settings_file)
+        settings = self._shell.engine.settings
+        if folder not in settings.watched_folders:
+            watched = (*settings.watched_folders, folder)
+            self._shell.change_settings(settings.model_copy(update={"watched_folders": watched}))
         self._shell.refresh_models()
 
     def _import(self, model: LocalModel | None) -> None:

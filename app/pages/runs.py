@@ -11,13 +11,17 @@ from app.again import asked_again
 from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
 from app.pages.recover import ask_recovery
+from app.queue_wishes import fulfil
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from core.care.log_files import end_of_log
-from core.jobs.journal import replay
+from core.jobs.checkpoint import resume_point
+from core.jobs.journal import kept_snapshot
 from core.jobs.protocol import AnyEvent, FinishReason
+from core.jobs.queue_store import QueueStore
 from core.jobs.run import Run, RunKind
-from core.jobs.snapshot import JobSnapshot, Phase
+from core.jobs.snapshot import BROKEN, JobSnapshot, Phase
+from core.jobs.wish import QueueWish
 from core.jobs.work import LOG_FILE
 from core.methods.recipe import Recipe
 from core.plan.read_machine import read_machine
@@ -40,6 +44,8 @@ class RunsBinding:
         page.selected.connect(self._open)
         page.cancel_requested.connect(lambda run: shell.tasks.start(f"cancel-{run}", self._cancel(run)))
         page.retry_requested.connect(lambda run: shell.tasks.start("retry", self._again(run)))
+        page.resume_requested.connect(lambda run: shell.tasks.start(f"resume-{run}", self._resume(run)))
+        page.queue_asked.connect(lambda asked: shell.tasks.start(f"queue-{asked}", self._fulfil(asked)))
         page.rerun_requested.connect(self._with_changes)
         page.show_folder_requested.connect(self._show_folder)
         page.copy_command_requested.connect(lambda run: shell.tasks.replace("copy", self._copy(run, script=False)))
@@ -49,7 +55,7 @@ class RunsBinding:
         page.compare_requested.connect(self._compare)
         page.measure_requested.connect(self._measure)
         page.recover_requested.connect(lambda run: shell.tasks.start("recover", self._recover(run)))
-        shell.on_runs.append(page.show_runs)
+        shell.on_runs.append(self._runs_changed)
         shell.on_event.append(self._heard)
         shell.on_sample.append(self._sampled)
         shell.going["runs"] = self._receive
@@ -62,6 +68,28 @@ class RunsBinding:
         machine = await asyncio.to_thread(read_machine, self._shell.engine.home.root)
         if machine.no_gpu_reason:
             self._page.show_no_gpu(machine.no_gpu_reason)
+
+    def _runs_changed(self, runs: tuple[Run, ...]) -> None:
+        self._page.show_runs(runs)
+        run = self._shell.run(self._selected) if self._selected is not None else None
+        if run is not None and run.reason in BROKEN:
+            self._shell.tasks.replace("resumable", self._see_where_it_goes_on(run))
+
+    async def _see_where_it_goes_on(self, run: Run) -> None:
+        point = await asyncio.to_thread(resume_point, run)
+        self._page.show_resumable(run.id, None if point is None else point.words)
+
+    async def _resume(self, run_id: int) -> None:
+        run = await self._shell.engine.queue.resume(run_id)
+        self._page.show_resumable(run_id, None)
+        await self._show_started(run)
+
+    async def _fulfil(self, asked: QueueWish) -> None:
+        try:
+            await asyncio.to_thread(fulfil, QueueStore(self._shell.engine.store), asked)
+        finally:
+            # Of what began in the meantime, too, the page shows how it stands.
+            await self._shell.read_runs()
 
     def _receive(self, thing: object) -> None:
         if isinstance(thing, int):
@@ -84,11 +112,13 @@ class RunsBinding:
         live = self._shell.engine.queue.snapshot(run_id)
         run = self._shell.run(run_id)
         if live is None and run is not None and run.phase is not Phase.QUEUED:
-            live = await asyncio.to_thread(replay, str(run_id), run.title, folder)
+            live = await asyncio.to_thread(kept_snapshot, run, folder)
         if live is not None:
             self._page.show_snapshot(run_id, live)
         self._page.show_samples(run_id, samples)
         self._show_prediction(run)
+        if run is not None and run.reason in BROKEN:
+            await self._see_where_it_goes_on(run)
 
     def _show_prediction(self, run: Run | None) -> None:
         """What preflight expected of the memory, beside what is read."""

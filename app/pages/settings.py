@@ -6,7 +6,7 @@ import asyncio
 
 from app.doctor import checks_of
 from app.shell import Shell
-from core.settings import Settings, save_settings
+from core.settings import Settings
 from ui.pages.settings import SettingsPage
 
 
@@ -17,6 +17,7 @@ class SettingsBinding:
         self._shell = shell
         page.set_value(shell.engine.settings)
         page.changed.connect(self._changed)
+        shell.on_settings.append(page.set_value)
         self._page = page
         page.check_requested.connect(lambda: shell.tasks.replace("doctor", self._check()))
 
@@ -32,9 +33,8 @@ class SettingsBinding:
     def _changed(self, settings: Settings) -> None:
         from app.window import use_theme
 
-        engine = self._shell.engine
-        before, engine.settings = engine.settings, settings
-        save_settings(settings, engine.home.settings_file)
+        before = self._shell.engine.settings
+        self._shell.change_settings(settings)
         if settings.theme != before.theme:
             use_theme(settings.theme)
         if (settings.watched_folders, settings.hub_cache) != (before.watched_folders, before.hub_cache):

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from core.care.activity import STUCK_SECONDS, Activity, moving_words, seen, spoke, stuck_words
-from core.care.disk_watch import Room, needed_bytes, read_rooms, warning, with_missing
+from core.care.disk_watch import Room, fullest, read_rooms, warning, with_missing
 from core.errors import Problem
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.work import Work, WorkContext
@@ -147,6 +147,4 @@ async def _measured(event: AnyEvent, context: WorkContext) -> AnyEvent:
     if not isinstance(event, Finished) or event.problem is None or event.problem.code != "disk-full":
         return event
     rooms = await asyncio.to_thread(read_rooms, context.run, context.home.root)
-    needed = needed_bytes(context.run)
-    room = next((room for room in rooms if room.needed == needed), rooms[0] if rooms else None)
-    return event.model_copy(update={"problem": with_missing(event.problem, room)})
+    return event.model_copy(update={"problem": with_missing(event.problem, fullest(rooms))})

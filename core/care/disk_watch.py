@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def read_rooms(run: Run, home: Path) -> tuple[Room, ...]:
     return tuple(rooms)
 
 
+def fullest(rooms: Sequence[Room]) -> Room | None:
+    """The room that a full disk is about: where something is known to be missing, else where least is left.
+
+    Folders on one disk tell the same, and then the run's own counts.
+    """
+    lacking = [room for room in rooms if room.missing]
+    tight = [room for room in rooms if room.free < LEAST_FREE]
+    return next(iter((*lacking, *tight, *rooms)), None)
+
+
 def warning(room: Room) -> str | None:
     """One sentence where the room will not do; None where it will."""
     if room.missing:
@@ -79,7 +90,9 @@ def with_missing(problem: Problem, room: Room | None) -> Problem:
     elif room.needed is not None:
         told = f"The run writes up to {size(room.needed)}, and {said}: another program may have filled the disk."
     else:
-        told = f"{said[0].upper()}{said[1:]}."
+        told = f"{said[0].upper()}{said[1:]}"
+        lack = LEAST_FREE - room.free
+        told += f", and a run writes up to {size(LEAST_FREE)} there: {size(lack)} are missing." if lack > 0 else "."
     return problem.model_copy(update={"message": f"{problem.message} {told}"})
 
 

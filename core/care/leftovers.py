@@ -27,6 +27,7 @@ that do not see each other's processes."""
 OLD_LOG_DAYS = 90.0
 
 _STAGING = re.compile(r"^\.(?P<name>.+)\.partial-(?P<run>\d+)$")
+_CHECKPOINT = re.compile(r"^\.(?P<name>.+)\.checkpoint-(?P<run>\d+)$")
 _UNPROVED = re.compile(r"\.unproved(-\d+)?$")
 
 
@@ -34,6 +35,7 @@ class Kind(StrEnum):
     """The kinds of leftovers, by the names that the command line takes."""
 
     STAGING = "staging"
+    CHECKPOINTS = "checkpoints"
     UNPROVED = "unproved"
     CACHES = "caches"
     ENGINES = "engines"
@@ -43,6 +45,7 @@ class Kind(StrEnum):
 
 WORDS = {
     Kind.STAGING: "half written, by a job or process that is gone",
+    Kind.CHECKPOINTS: "what interrupted jobs would go on from; without it they start again",
     Kind.UNPROVED: "compressed models that did not pass their proof",
     Kind.CACHES: "made again when it is needed",
     Kind.ENGINES: "an installation that was not finished, or its log",
@@ -119,6 +122,16 @@ def _staging(where: Ground) -> Iterator[Path]:
                 yield path
 
 
+def _checkpoints(where: Ground) -> Iterator[Path]:
+    """Of runs that are over, or that nobody knows any more."""
+    busy = {run.id for run in where.runs or () if not run.over}
+    for folder in where.outputs if where.runs is not None else ():
+        for path in _inside(folder):
+            found = _CHECKPOINT.match(path.name) if path.is_dir() else None
+            if found and int(found["run"]) not in busy and _rests(path, where):
+                yield path
+
+
 def _writer(path: Path, home: Home) -> int | None:
     """The process that made a half written file or a download's folder; -1, which never lives, where none is named."""
     if path.is_dir():
@@ -191,6 +204,7 @@ def _logs(where: Ground) -> Iterator[Path]:
 
 _LISTS: dict[Kind, Callable[[Ground], Iterator[Path]]] = {
     Kind.STAGING: _staging,
+    Kind.CHECKPOINTS: _checkpoints,
     Kind.UNPROVED: _unproved,
     Kind.CACHES: _caches,
     Kind.ENGINES: _engines,

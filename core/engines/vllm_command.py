@@ -10,6 +10,7 @@ from core.engines.server import command_of
 from core.errors import BitpressError
 from core.measure.results import BenchmarkSuite
 from core.models.local_model import LocalModel, Weights
+from core.models.quantized import CODEBOOK
 from core.value import Value
 
 MODULE = "vllm.entrypoints.openai.api_server"
@@ -43,8 +44,8 @@ class VllmPlan(Value):
 def vllm_plan(model: LocalModel, suite: BenchmarkSuite, *, port: int, cpu: bool, threads: int | None) -> VllmPlan:
     """What the suite needs of a server.
 
-    Raises BitpressError `not-servable` for a model that is no folder of safetensors or needs its own code, and
-    `too-long` where the lengths do not fit into its context.
+    Raises BitpressError `not-servable` for a model that is no folder of safetensors, needs its own code or is in our
+    format, and `too-long` where the lengths do not fit into its context.
     """
     if model.weights is not Weights.SAFETENSORS or not model.usable:
         blocked = next((remark.message for remark in model.remarks if remark.level == "blocks"), "")
@@ -52,6 +53,12 @@ def vllm_plan(model: LocalModel, suite: BenchmarkSuite, *, port: int, cpu: bool,
             "not-servable",
             f"{model.name} cannot be served: {blocked or 'it is not a folder of safetensors.'}",
             "Import a GGUF file first, or choose another model.",
+        )
+    if model.quantization is not None and model.quantization.startswith(CODEBOOK):
+        raise BitpressError(
+            "not-servable",
+            f"{model.name} holds its weights as tables or binary codes, which vLLM does not know.",
+            "Measure it in transformers, or export it (`bitpress export`): to plain safetensors, or W4A16 at 4 bits.",
         )
     length = suite.prompt_tokens + suite.output_tokens
     if model.context_length is not None and length > model.context_length:

@@ -17,8 +17,9 @@ import psutil
 from core.care.log_files import LOG_VARIABLE, end_of_log
 from core.errors import BitpressError, Problem
 from core.jobs.launch import PARENT_VARIABLE, WorkerLaunch, default_launch
+from core.jobs.memory_group import Fence, Keeper, fence
 from core.jobs.memory_watch import MemoryWatch, kernel_kills, killed_since
-from core.jobs.out_of_memory import ended_by_kernel, over_limit, with_peak
+from core.jobs.out_of_memory import ended_at_limit, ended_by_kernel, over_limit, with_peak
 from core.jobs.protocol import (
     PROTOCOL_VERSION,
     AnyEvent,
@@ -32,6 +33,7 @@ from core.jobs.protocol import (
     decode_event,
     encode,
 )
+from core.system_errors import DISK_FULL, NoRoomError, system_problem
 from core.value import Value
 
 __all__ = ["WorkerClient", "WorkerLaunch", "default_launch"]
@@ -42,6 +44,10 @@ TERM_SECONDS = 0.25
 """Between SIGTERM and SIGKILL: cancel's 1.5 s and this stay under the 2 s that a person waits."""
 DRAIN_SECONDS = 0.5
 """How long the last lines of a dead worker may take to arrive."""
+NEAR_LIMIT = 0.5
+"""Of the limit: between two readings a worker may have taken the rest, and one that held less died of another lack."""
+LEAST_LOG = 1_000_000
+"""Bytes that a short job's log takes; said where the disk has no room for it."""
 LOG_LINES = 40
 """Lines of the log that go into the details of a problem."""
 
@@ -77,6 +83,7 @@ class WorkerClient:
         self._memory: MemoryWatch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._kills_before: Mapping[Path, int] = {}
+        self._fence = Fence()
         self._signalled = False
 
     @classmethod
@@ -85,19 +92,24 @@ class WorkerClient:
         try:
             stream = await asyncio.to_thread(_open_log, log)
         except OSError as error:
+            if error.errno in DISK_FULL and (full := system_problem(NoRoomError(log, LEAST_LOG))) is not None:
+                raise BitpressError.of(full) from error
             raise BitpressError(
                 "not-writable",
                 f"The log {log} cannot be written: {error.strerror}.",
                 "Check the permissions and the free space of the application's folder.",
             ) from error
         client = cls(log, stream)
+        client._fence = await asyncio.to_thread(fence, launch.memory_limit)
         loop = asyncio.get_running_loop()
         try:
             transport, _ = await loop.subprocess_exec(
                 lambda: client._lines,
+                *client._fence.prefix,
                 *launch.command,
                 env={
                     **launch.environment,
+                    **dict(client._fence.environment),
                     LOG_VARIABLE: os.path.abspath(log),  # noqa: PTH100
                     PARENT_VARIABLE: str(os.getpid()),
                 },
@@ -106,6 +118,7 @@ class WorkerClient:
             )
         except OSError as error:
             stream.close()
+            client._fence.remove()
             raise BitpressError(
                 "worker-not-started",
                 f"The worker could not be started: {error.strerror}: {launch.command[0]}.",
@@ -113,6 +126,9 @@ class WorkerClient:
             ) from error
         client._transport = transport
         client._pid = transport.get_pid()
+        if client._fence.group is not None and not client._fence.enclose(client._pid):
+            client._fence.remove()
+            client._fence = Fence(limit=launch.memory_limit)
         if launch.nice and hasattr(os, "setpriority"):
             # Before the child has made any thread, so that all of them inherit it.
             with contextlib.suppress(OSError):
@@ -196,6 +212,7 @@ class WorkerClient:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._lines.lost.wait(), DRAIN_SECONDS)
         self._stream.close()
+        self._fence.remove()
 
     # From the process -----------------------------------------------------------------------------------------
 
@@ -225,7 +242,11 @@ class WorkerClient:
             )
             self._signal(signal.SIGKILL)
         elif self._hello is None:
-            self._hello = hello
+            # A scope is entered between the start and this.
+            self._kills_before = kernel_kills(hello.pid)
+            self._hello = hello = hello.model_copy(update={"memory_limit": self._fence.words})
+            if self._fence.words:
+                self._note(f"memory limit: {self._fence.words}")
             for inbox in self._inboxes.values():
                 inbox.events.put_nowait(hello)
 
@@ -281,6 +302,9 @@ class WorkerClient:
     def _death(self, status: int | None) -> Problem:
         """The kernel's counter tells its kills from those of anybody else; our own come with a problem already."""
         if status == -signal.SIGKILL and not self._signalled and killed_since(self._kills_before):
+            limit = self._fence.limit
+            if self._fence.keeper is not Keeper.WATCH and limit and self._peak > limit * NEAR_LIMIT:
+                return ended_at_limit(limit)
             return ended_by_kernel(self._peak, psutil.virtual_memory().total)
         return death(status)
 

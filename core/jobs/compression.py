@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.errors import Problem
+from core.jobs.checkpoint import ResumePoint, checkpoint_beside, point_at, remove_checkpoint
+from core.jobs.kept_artifact import keep_artifact, take_up_artifact
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
+    Checkpoints,
     Compress,
     Finished,
     FinishReason,
@@ -23,12 +27,12 @@ from core.jobs.protocol import (
 from core.jobs.recovery import Step, recover_staged
 from core.jobs.retry import Tries, compress_with_less
 from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
+from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
 from core.methods.recovery import Recovered
-from core.models.artifact import Manifest, publish, write_manifest
+from core.models.artifact import Manifest, settle, write_manifest
 from core.plan.estimates import Estimates
 from core.plan.reductions import Effort
 from core.value import Json, Received
@@ -47,6 +51,8 @@ class Compression:
     method: Method
     recipe: Recipe
     answers: Path | None = None
+    sensitivities: Path | None = None
+    """The folder in which the sensitivity of weights is kept."""
     original_sha256: str | None = None
     device: str = "auto"
     app_version: str = ""
@@ -54,6 +60,8 @@ class Compression:
     """Whether it may be tried again with less where memory runs out."""
     estimates: Estimates | None = None
     """What it was expected to need; said where there is less."""
+    checkpoint_seconds: float | None = None
+    """Least time between two checkpoints; None keeps none."""
 
 
 class Pressed(Received):
@@ -67,6 +75,7 @@ class Pressed(Received):
     device_peak_bytes: int = 0
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
+    dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     recovery: Recovered | None = None
 
@@ -82,73 +91,126 @@ def compression(wanted: Compression) -> Work:
 
     A passed proof publishes the artifact at `output`. A failed one keeps it at `output` + `.unproved` and fails the run
     with `proof-failed`; a proof that breaks down keeps it as well and fails with its own problem. Anything else leaves
-    nothing behind. Fails with `output-exists` before anything starts.
+    nothing behind but a checkpoint, where the job died and can be resumed; success and cancelling remove that too.
+    Fails with `output-exists` before anything starts.
+
+    A run that is resumed goes on where its checkpoint is: at a layer, of which `resumed` in the result says ({layer,
+    layers, step, steps, seconds}), or at the proof of what was saved whole ({proof: true}).
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
-        finished: AnyEvent | None = None
-        async with staged(context, wanted.output) as staging:
-            async for event in _press_and_prove(context, wanted, staging):
-                if isinstance(event, Finished):
-                    finished = event
-                else:
-                    yield event
+        finished: Finished | None = None
+        try:
+            async with staged(context, wanted.output) as staging:
+                async for event in _press_and_prove(context, wanted, staging):
+                    if isinstance(event, Finished):
+                        finished = event
+                    else:
+                        yield event
+        finally:
+            point = await asyncio.to_thread(_let_go, context, wanted, finished)
         if finished is not None:
-            yield finished
+            yield finished if point is None else _resumable(finished, context, point)
 
     return work
 
 
-async def _press_and_prove(context: WorkContext, wanted: Compression, staging: Path) -> AsyncIterator[AnyEvent]:
-    started = time.monotonic()
-    stages: dict[str, float] = {}
-    result: Json = None
-    tries = Tries(Effort(recipe=wanted.recipe), allowed=wanted.retry_smaller, needs=wanted.estimates)
+@dataclass(slots=True)
+class _Course:
+    """How far a run has come: what the workers said and when. `over` once an end was told."""
 
+    tries: Tries
+    started: float = field(default_factory=time.monotonic)
+    stages: dict[str, float] = field(default_factory=dict)
+    result: Json = None
+    pressed_at: float = 0.0
+    recovered_at: float = 0.0
+    over: bool = False
+
+    @property
+    def pressed(self) -> Pressed:
+        return Pressed.model_validate(self.result)
+
+    def hear(self, event: AnyEvent, prefix: str = "") -> None:
+        """Remember how long a stage took."""
+        if isinstance(event, StageFinished):
+            self.stages[prefix + event.stage] = event.seconds
+
+
+async def _press_and_prove(context: WorkContext, wanted: Compression, staging: Path) -> AsyncIterator[AnyEvent]:
+    tries = Tries(Effort(recipe=wanted.recipe), allowed=wanted.retry_smaller, needs=wanted.estimates)
+    course = _Course(tries)
+    for step in (_press, _recover, _prove):
+        async for event in step(context, wanted, staging, course):
+            course.over = course.over or isinstance(event, Finished)
+            yield event
+        if course.over:
+            return
+        wanted = replace(wanted, recipe=tries.effort.recipe)
+
+
+async def _press(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
     def command(effort: Effort) -> Compress:
         return compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
 
-    async for event in compress_with_less(context, tries, command, staging, context.folder / TOKENS_FILE):
-        if isinstance(event, Accepted) and not event.more:
-            stages.clear()
-        if isinstance(event, StageFinished):
-            stages[event.stage] = event.seconds
-        if not isinstance(event, Finished):
-            yield event
-        elif event.reason is not FinishReason.COMPLETED:
-            yield event
-            return
-        else:
-            result = event.result
-    wanted = replace(wanted, recipe=tries.effort.recipe)
-    pressed = Pressed.model_validate(result)
-    pressed_at = time.monotonic()
-
-    step = recovery_step(wanted)
-    if step is not None:
-        async for event in recover_staged(context, step, staging, wanted.output):
-            if isinstance(event, StageFinished):
-                stages[event.stage] = event.seconds
-            yield event
-            if isinstance(event, Finished):
+    kept = checkpoint_beside(wanted.output, context.run.id)
+    asked = compress_command(context, wanted, staging)
+    if wanted.checkpoint_seconds is not None:
+        course.result = await asyncio.to_thread(take_up_artifact, kept, staging, asked)
+    if course.result is None:
+        # A worker that was killed may have left it behind.
+        await asyncio.to_thread(shutil.rmtree, staging, True)
+        async for event in compress_with_less(context, course.tries, command, staging, context.folder / TOKENS_FILE):
+            if isinstance(event, Accepted) and not event.more:
+                course.stages.clear()
+            course.hear(event)
+            if not isinstance(event, Finished):
+                yield event
+            elif event.reason is not FinishReason.COMPLETED:
+                yield event
                 return
+            else:
+                course.result = event.result
+        if wanted.checkpoint_seconds is not None and not course.tries.reductions:
+            await asyncio.to_thread(keep_artifact, kept, staging, asked, course.result)
+    course.pressed_at = time.monotonic()
+
+
+async def _recover(
+    context: WorkContext, wanted: Compression, staging: Path, course: _Course
+) -> AsyncIterator[AnyEvent]:
+    step = recovery_step(wanted)
+    # What was taken up may have been recovered already.
+    if step is not None and course.pressed.recovery is None:
+        async for event in recover_staged(context, step, staging, wanted.output):
+            course.hear(event)
+            yield event
         if step.result is not None:
             told = {name: step.result[name] for name in ("recovery", "tensors_sha256", "bytes")}
-            result = {**result, **told, "recover_seconds": time.monotonic() - pressed_at}
-            pressed = Pressed.model_validate(result)
-    recovered_at = time.monotonic()
+            course.result = {**course.result, **told, "recover_seconds": time.monotonic() - course.pressed_at}
+            if wanted.checkpoint_seconds is not None and not course.tries.reductions:
+                kept, asked = (
+                    checkpoint_beside(wanted.output, context.run.id),
+                    compress_command(context, wanted, staging),
+                )
+                await asyncio.to_thread(keep_artifact, kept, staging, asked, course.result)
+    course.recovered_at = time.monotonic()
 
+
+async def _prove(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
+    pressed = course.pressed
     async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
-        if isinstance(event, StageFinished):
-            stages[PROOF_PREFIX + event.stage] = event.seconds
+        course.hear(event, PROOF_PREFIX)
         if not isinstance(event, Finished):
             yield as_part(event, PROOF_PREFIX)
         elif event.reason is FinishReason.CANCELLED:
             yield event
             return
         elif event.problem is not None:
-            manifest = _manifest(context, wanted, pressed, None)
-            yield _unproved(event, event.problem, await asyncio.to_thread(_keep, staging, wanted, manifest))
+            place = await to_its_end(_settle, staging, wanted, _manifest(context, wanted, pressed, None))
+            finished = _unproved(event, event.problem, place)
+            await publish_as(context, staging, place, finished)
+            yield finished
             return
         else:
             proof = ProofResult.model_validate(event.result)
@@ -156,28 +218,55 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
 
     context.check()
     disk = await asyncio.to_thread(_folder_bytes, staging)
-    place = await asyncio.to_thread(_keep, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
+    place = await to_its_end(_settle, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
     finished = completed(
         context,
         {
-            **result,
+            **course.result,
             "output": str(place),
-            "seconds": time.monotonic() - started,
-            "compress_seconds": pressed_at - started,
-            "proof_seconds": proved_at - recovered_at,
-            "stages": stages,
+            "seconds": time.monotonic() - course.started,
+            "compress_seconds": course.pressed_at - course.started,
+            "proof_seconds": proved_at - course.recovered_at,
+            "stages": course.stages,
             "bytes": pressed.bytes,
             "disk_bytes": disk,
             "original_bytes": wanted.original_bytes,
             "proof": proof.model_dump(mode="json"),
             **_peaks(pressed, proof),
-            **_with_less(tries),
+            **_with_less(course.tries),
         },
     )
     if not proof.passed:
         problem = proof_problem(proof, place)
         finished = finished.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
+    await publish_as(context, staging, place, finished)
     yield finished
+
+
+def _let_go(context: WorkContext, wanted: Compression, finished: Finished | None) -> ResumePoint | None:
+    """Remove the checkpoint of a run that is over, unless it died and would go on from there: then say where."""
+    died = not context.cancelled.is_set() and (
+        finished is None
+        or (
+            finished.reason is FinishReason.FAILED
+            and finished.problem is not None
+            and finished.problem.code != "checkpoint-unfit"
+        )
+    )
+    point = point_at(wanted.output, context.run.id) if died else None
+    if point is None:
+        remove_checkpoint(wanted.output, context.run.id)
+    return point
+
+
+def _resumable(event: Finished, context: WorkContext, point: ResumePoint) -> Finished:
+    """The end of a run that can be resumed, with how."""
+    if event.problem is None or context.run.order is None:
+        return event
+    how = f"`bitpress queue resume {context.run.id}` goes on {point.words}."
+    return event.model_copy(
+        update={"problem": event.problem.model_copy(update={"hint": f"{event.problem.hint} {how}"})}
+    )
 
 
 def recovery_step(wanted: Compression) -> Step | None:
@@ -239,11 +328,23 @@ def compress_command(
         modifiers=wanted.method.modifiers(wanted.recipe.parameters),
         calibration=wanted.recipe.calibration if wanted.method.calibrates(wanted.recipe.parameters) else None,
         answers=None if wanted.answers is None else str(wanted.answers),
+        sensitivities=None if wanted.sensitivities is None else str(wanted.sensitivities),
         tokens_file=str(context.folder / TOKENS_FILE),
         seed=wanted.recipe.seed,
         device=wanted.device,
         sequential_targets=targets,
         stream=wanted.method.streams(wanted.recipe.parameters),
+        checkpoints=_checkpoints(context, wanted),
+    )
+
+
+def _checkpoints(context: WorkContext, wanted: Compression) -> Checkpoints | None:
+    if wanted.checkpoint_seconds is None or wanted.recipe.calibration is None:
+        return None
+    return Checkpoints(
+        folder=str(checkpoint_beside(wanted.output, context.run.id)),
+        seconds=wanted.checkpoint_seconds,
+        reserve=wanted.estimates.disk_bytes if wanted.estimates else wanted.original_bytes,
     )
 
 
@@ -255,6 +356,7 @@ def prove_command(context: WorkContext, wanted: Compression, staging: Path, pres
         artifact=str(staging),
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
+        dropped_blocks=pressed.dropped_blocks,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,
@@ -276,18 +378,18 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         created=datetime.now(UTC),
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
+        dropped_blocks=pressed.dropped_blocks,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
         recovered=pressed.recovery if pressed.recovery is not None and pressed.recovery.helped else None,
     )
 
 
-def _keep(staging: Path, wanted: Compression, manifest: Manifest) -> Path:
-    """Write the manifest and publish; where the artifact lies now."""
+def _settle(staging: Path, wanted: Compression, manifest: Manifest) -> Path:
+    """Write the manifest and bring all to the disk; where the artifact is to lie."""
     write_manifest(staging, manifest)
-    place = wanted.output if manifest.proved else unproved_beside(wanted.output)
-    publish(staging, place)
-    return place
+    settle(staging)
+    return wanted.output if manifest.proved else unproved_beside(wanted.output)
 
 
 def unproved_beside(output: Path) -> Path:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
-from core.jobs.protocol import AnyEvent, Finished, decode_event, encode
-from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, apply
+from core.jobs.protocol import AnyEvent, Finished, Hello, decode_event, encode
+from core.jobs.run import Run
+from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, Phase, apply
 from core.regular_file import read_regular
 
 EVENTS_FILE = "events.jsonl"
@@ -60,10 +62,29 @@ def read_events(folder: Path) -> tuple[AnyEvent, ...]:
     return tuple(event for event in map(decode_event, lines) if event is not None)
 
 
+def kept_snapshot(run: Run, folder: Path) -> JobSnapshot:
+    """The snapshot of a kept run. Where the store says that it is over, it is: its process may have died, or the disk
+    been full, before the last event was written.
+    """
+    snapshot = replay(str(run.id), run.title, folder)
+    if run.phase is not Phase.FINISHED or run.reason is None or snapshot.phase is Phase.FINISHED:
+        return snapshot
+    ended = run.finished.timestamp() if run.finished is not None else 0.0
+    last = Finished(job=snapshot.job, time=ended, reason=run.reason, problem=run.problem, result=run.result)
+    with suppress(IllegalTransitionError):
+        snapshot = apply(snapshot, last)
+    return snapshot
+
+
 def replay(job: str, title: str, folder: Path) -> JobSnapshot:
-    """The snapshot that a run's kept events lead to; events that cannot come are left out."""
+    """The snapshot that a run's kept events lead to; events that cannot come are left out.
+
+    A worker's first word after the end is that of a run that was resumed: it counts from there.
+    """
     snapshot = JobSnapshot(job=job, title=title)
     for event in read_events(folder):
+        if snapshot.phase is Phase.FINISHED and isinstance(event, Hello):
+            snapshot = JobSnapshot(job=job, title=title)
         try:
             snapshot = apply(snapshot, event)
         except IllegalTransitionError:

@@ -77,8 +77,8 @@ def _children(pid: int) -> tuple[int, ...]:
 def kernel_kills(pid: int, proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> Mapping[Path, int]:
     """How often the kernel has ended a process for lack of memory, by the file that says so; empty where none does.
 
-    The counter of the process's own control group, of either version, tells of nobody else; the machine's is read
-    where there is no such file.
+    The counter of the process's own control group, of either version, tells of nobody else, and in version 2 that of
+    the group above of few; the machine's is read where there is no such file.
     """
     try:
         lines = (proc / str(pid) / "cgroup").read_text(encoding="ascii", errors="replace").splitlines()
@@ -88,6 +88,10 @@ def kernel_kills(pid: int, proc: Path = Path("/proc"), groups: Path = Path("/sys
         _, controllers, place = line.split(":", 2)
         if controllers == "":
             file = groups / place.lstrip("/") / "memory.events"
+            # A group that was made for the process alone goes with it; the one above counts for it too, and stays.
+            above = file.parent.parent / file.name
+            if file.parent != groups and (count := _counted(above)) is not None:
+                return {above: count} | ({} if (own := _counted(file)) is None else {file: own})
         elif "memory" in controllers.split(","):
             file = groups / "memory" / place.lstrip("/") / "memory.oom_control"
         else:

@@ -42,11 +42,13 @@ class CompressOrder(Value):
     output: Path
     recipe: Recipe
     answers: Path | None = None
+    sensitivities: Path | None = None
     original_sha256: str | None = None
     device: str = "auto"
     app_version: str = ""
     retry_smaller: bool = False
     estimates: Estimates | None = None
+    checkpoint_seconds: float | None = 60.0
 
 
 class RehearseOrder(Value):
@@ -168,11 +170,13 @@ def _work(order: Order) -> Work:
                     method=find(order.recipe.method),
                     recipe=order.recipe,
                     answers=order.answers,
+                    sensitivities=order.sensitivities,
                     original_sha256=order.original_sha256,
                     device=order.device,
                     app_version=order.app_version,
                     retry_smaller=order.retry_smaller,
                     estimates=order.estimates,
+                    checkpoint_seconds=order.checkpoint_seconds,
                 )
             )
         case RehearseOrder():

@@ -73,6 +73,18 @@ def over_limit(held: int, limit: int) -> Problem:
     )
 
 
+def ended_at_limit(limit: int) -> Problem:
+    """The worker was ended by the system at the limit that we had it keep."""
+    return Problem(
+        code=OUT_OF_MEMORY,
+        message=(
+            f"The job ran out of memory: its worker held {memory(limit)} and wanted more than the limit of "
+            f"{memory(limit)} that leaves room for the rest of this machine. The system ended it."
+        ),
+        hint=f"{_LESS} The limit can be raised in Settings or by `--memory-limit`.",
+    )
+
+
 def ended_by_kernel(peak: int, total: int) -> Problem:
     """The worker was ended by the system, which says so."""
     return Problem(

@@ -82,12 +82,25 @@ class AnswerPrompts(Value):
     device: str = "auto"
 
 
+class Checkpoints(Value):
+    """Where a compression keeps how far it is, and how often. Bytes and seconds."""
+
+    folder: str
+    seconds: float = 60.0
+    """Least time between two; 0 is after every layer."""
+    share: float = 0.05
+    """Most of the time that may go into what is written anew each time."""
+    reserve: int = 0
+    """What must stay free on the disk for the artifact itself."""
+
+
 class Compress(Value):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
-    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules` and
-    `threads` (of torch).
+    `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
+    `threads` (of torch) and, where it went on from a checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the
+    first layer that was done here, counted from 1, and the time that the finished ones took).
     """
 
     type: Literal["compress"] = "compress"
@@ -98,6 +111,8 @@ class Compress(Value):
     calibration: CalibrationSpec | None = None
     answers: str | None = None
     """Folder of the model's self-made chat (made or extended when the calibration source is self-chat)."""
+    sensitivities: str | None = None
+    """Folder where the sensitivity of weights is kept, for methods that measure it by gradients."""
     tokens_file: str | None = None
     """Where the calibration samples go as {"input_ids": [[...], ...]}, so that the run can be reproduced exactly."""
     memory: str | None = None
@@ -111,6 +126,8 @@ class Compress(Value):
     """Classes of the modules that are calibrated one after the other; empty are whole decoder layers."""
     stream: bool = False
     """Go from file to file, a shard at a time, where that gives the same tensors; the result's `streamed` says."""
+    checkpoints: Checkpoints | None = None
+    """Take up what an earlier try of the same job left there, and leave something there for a later one."""
 
 
 class Prove(Value):
@@ -122,6 +139,8 @@ class Prove(Value):
     artifact: str
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
+    dropped_blocks: tuple[int, ...] = ()
+    """The decoder blocks that were taken out, by the numbers that they had."""
     expected: Expected = Expected()
     """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0
@@ -351,6 +370,8 @@ class Hello(Event):
     app: str
     pid: int
     libraries: dict[str, str] = {}
+    memory_limit: str = ""
+    """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
 
 
 class Stage(Received):
@@ -394,7 +415,7 @@ class Progress(Event):
     detail: str = ""
 
 
-LAYER_ERRORS = frozenset({"quantization_error", "pruning_error"})
+LAYER_ERRORS = frozenset({"quantization_error", "pruning_error", "narrowing_error"})
 """Metrics that say how far a module's output moved, one for each module that was changed."""
 
 

@@ -15,14 +15,16 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
+from core.jobs.checkpoint import ResumePoint, point_at, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
-from core.jobs.journal import Journal, close_journal
+from core.jobs.ending import forget_ending, kept_ending
+from core.jobs.journal import Journal, close_journal, replay
 from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.queue_store import Beat, Claim, QueueStore
 from core.jobs.run import NewRun, Run
 from core.jobs.snapshot import BROKEN, IllegalTransitionError, JobSnapshot, Phase, apply, cancelling
-from core.jobs.store import RunStore
+from core.jobs.store import Ended, RunStore
 from core.jobs.work import Work, WorkCancelledError, WorkContext
 from core.models.artifact import staging_beside
 from core.paths import Home
@@ -86,17 +88,33 @@ class JobQueue:
     # For whoever uses it --------------------------------------------------------------------------------------
 
     async def recover(self) -> tuple[Run, ...]:
-        """Close the runs that a dead process left open, and remove what it had half written. Call it once, first."""
+        """Close the runs that a dead process left open, and remove what it had half written. Call it once, first.
+
+        One that had made its artifact and only not told the store is done, and the rest interrupted.
+        """
         # Tidied up before it is marked: who dies in between leaves it to the next start.
+        ends: dict[int, Finished] = {}
+        goes_on: dict[int, str] = {}
         for run in await asyncio.to_thread(self._store.orphans):
-            if run.output is not None:
+            if (end := await asyncio.to_thread(kept_ending, run, self._home.run_folder(run.id))) is not None:
+                ends[run.id] = end
+                continue
+            if run.output is None:
+                continue
+            point = await asyncio.to_thread(point_at, Path(run.output), run.id) if run.order is not None else None
+            if point is not None:
+                goes_on[run.id] = point.words
+            if point is None or point.layer is not None:
                 await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
-        interrupted = await asyncio.to_thread(self._store.interrupted)
-        for run in interrupted:
+        kept = {run: await asyncio.to_thread(self._ended, run, end) for run, end in ends.items()}
+        closed = await asyncio.to_thread(self._store.interrupted, kept, goes_on)
+        for run in closed:
+            folder = self._home.run_folder(run.id)
             ended = Finished(job=str(run.id), time=time.time(), reason=FinishReason.INTERRUPTED, problem=run.problem)
             with suppress(OSError):
-                await asyncio.to_thread(close_journal, self._home.run_folder(run.id), ended)
-        return interrupted
+                await asyncio.to_thread(close_journal, folder, ends.get(run.id, ended))
+            await asyncio.to_thread(forget_ending, folder)
+        return closed
 
     def carry_on(self) -> None:
         """From now on also do what others left queued and what is put into the store, as long as this queue lives."""
@@ -123,6 +141,26 @@ class JobQueue:
             raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
         run = await asyncio.to_thread(self._store.create, new)
         job = _Job(run, work, JobSnapshot(job=str(run.id), title=run.title))
+        self._jobs[run.id] = job
+        self._waiting[run.id] = job
+        self._tell(job, None)
+        self._start()
+        return run
+
+    async def resumable(self, run_id: int) -> ResumePoint | None:
+        """Where a run that broke would go on; None where it can only start again. Raises `unknown-run`."""
+        return await asyncio.to_thread(lambda: resume_point(self._store.get(run_id)))
+
+    async def resume(self, run_id: int) -> Run:
+        """Put a run that broke back into the queue, last in line: the same run goes on from its checkpoint.
+
+        Raises BitpressError `unknown-run`, `not-over`, `nothing-to-resume` where it can only start again, and
+        `cannot-repeat` for an order of another version.
+        """
+        if self._closed:
+            raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
+        run = await asyncio.to_thread(self._line.resume, run_id, owned=True)
+        job = _Job(run, None, JobSnapshot(job=str(run.id), title=run.title))
         self._jobs[run.id] = job
         self._waiting[run.id] = job
         self._tell(job, None)
@@ -210,6 +248,10 @@ class JobQueue:
                 self._server.cancel()
                 with suppress(asyncio.CancelledError):
                     await self._server
+
+    def _ended(self, run: int, end: Finished) -> Ended:
+        libraries = dict(replay(end.job, "", self._home.run_folder(run)).libraries)
+        return Ended(end.reason, end.problem, end.result, libraries, datetime.fromtimestamp(end.time, UTC))
 
     # The one that works ---------------------------------------------------------------------------------------
 
@@ -309,6 +351,7 @@ class JobQueue:
         saving: asyncio.Task[None] | None = None
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(forget_ending, folder)
             job.journal = Journal(folder)
             if job.snapshot.phase is Phase.QUEUED:
                 job.snapshot = replace(job.snapshot, phase=Phase.STARTING)
@@ -317,10 +360,13 @@ class JobQueue:
             saving = asyncio.create_task(_flush_always(job.journal))
             finished = await self._work(job, folder)
         except asyncio.CancelledError:
-            await self._finish(job, _ended(job, FinishReason.CANCELLED))
+            # Not where it came too late: what was made has its name.
+            end = await asyncio.to_thread(kept_ending, job.run, folder)
+            await self._finish(job, end or _ended(job, FinishReason.CANCELLED))
             raise
         except Exception as error:
-            finished = _ended(job, FinishReason.FAILED, problem_of(error))
+            end = await asyncio.to_thread(kept_ending, job.run, folder)
+            finished = end or _ended(job, FinishReason.FAILED, problem_of(error))
         finally:
             if saving is not None:
                 saving.cancel()
@@ -334,7 +380,8 @@ class JobQueue:
             if self._sampler is not None:
                 self._sampler.set_worker(None if client is None else client.pid)
 
-        context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled)
+        flush = Journal(folder).flush if job.journal is None else job.journal.flush
+        context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled, flush)
         finished: Finished | None = None
         try:
             work = attended(job.work or work_of(job.run), self._sampler)
@@ -378,6 +425,7 @@ class JobQueue:
         try:
             await asyncio.to_thread(self._store.save, job.run)
             if job.journal is not None:
+                await asyncio.to_thread(forget_ending, self._home.run_folder(job.run.id))
                 job.journal.add(finished)
                 await asyncio.to_thread(job.journal.flush)
         except (BitpressError, OSError) as error:

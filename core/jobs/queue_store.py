@@ -10,7 +10,9 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BitpressError
+from core.jobs.checkpoint import resume_point
 from core.jobs.line import Place, Standing, goes_round, standing
+from core.jobs.order import work_of
 from core.jobs.owner import lives
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run
@@ -156,21 +158,21 @@ class QueueStore:
             stranded = standing(run, {**places, run: _freed(places[run])}, datetime.now(UTC)) is Standing.STRANDED
         self._change(run, held=False, not_before=None, **({"follows": None} if stranded else {}))
 
-    def at(self, run: int, moment: datetime) -> None:
-        """Let a queued run not begin before a moment."""
+    def at(self, run: int, moment: datetime | None) -> None:
+        """Let a queued run not begin before a moment; None takes that away."""
         self._change(run, not_before=moment)
 
-    def follow(self, run: int, other: int) -> None:
-        """Let a queued run begin only when another one has completed.
+    def follow(self, run: int, other: int | None) -> None:
+        """Let a queued run begin only when another one has completed; None takes that away.
 
         Raises BitpressError `not-queued`, `unknown-run`, `goes-round`.
         """
         with self._store.transaction() as connection:
             _queued(connection, run)
             places = _places(connection)
-            if other not in places and not _exists(connection, other):
+            if other is not None and other not in places and not _exists(connection, other):
                 raise unknown_run(other)
-            if goes_round(run, other, places):
+            if other is not None and goes_round(run, other, places):
                 raise BitpressError(
                     "goes-round",
                     f"Run {other} waits for run {run} itself.",
@@ -223,6 +225,52 @@ class QueueStore:
                 return True
             _update(connection, run, cancel_asked=True)
             return False
+
+    def resume(self, run: int, *, owned: bool = False) -> Run:
+        """Put a run that broke and has a checkpoint back into the queue, last in line: it keeps its number and folder.
+
+        It is owned by this process, or by nobody: then the next queue that carries on takes it. Raises BitpressError
+        `unknown-run`, `not-over`, `nothing-to-resume` and what `work_of` raises.
+        """
+        from sqlalchemy import func, select
+
+        from core.jobs.schema import runs
+
+        kept = self._store.get(run)
+        if kept.phase is not Phase.FINISHED:
+            raise BitpressError("not-over", f"Run {run} is not over yet.", "Wait for its end, or cancel it first.")
+        if resume_point(kept) is None:
+            raise BitpressError(
+                "nothing-to-resume",
+                f"Nothing is kept that run {run} could go on from.",
+                f"`bitpress queue retry {run}` starts it again.",
+            )
+        work_of(kept)
+        owner = self._store.owner
+        with self._store.transaction() as connection:
+            position = 1 + (connection.execute(select(func.max(runs.c.position))).scalar() or 0)
+            # Whoever resumed it in the meantime was first.
+            again = runs.update().where(runs.c.id == run, runs.c.phase == Phase.FINISHED.value)
+            changed = connection.execute(
+                again.values(
+                    phase=Phase.QUEUED.value,
+                    reason=None,
+                    problem=None,
+                    result=None,
+                    finished=None,
+                    position=position,
+                    held=False,
+                    not_before=None,
+                    follows=None,
+                    cancel_asked=False,
+                    attended=False,
+                    owner_pid=owner.pid if owned else 0,
+                    owner_started=owner.started if owned else 0.0,
+                )
+            )
+            if changed.rowcount == 0:
+                raise BitpressError("not-over", f"Run {run} is not over any more.", "Look at the queue again.")
+        return self._store.get(run)
 
     def _candidates(self, connection: Connection, mine: Collection[int], adopt: bool) -> list[Any]:
         return [

@@ -202,6 +202,9 @@ def kl_bound(expected: Expected, whole: float) -> float:
     fewest = min(expected.weight_bits, default=16)
     if expected.zeros:
         fewest = min(fewest, PRUNED_AS)
+    if expected.smaller:
+        # One block of three, or a part of the only one, is more than is ever taken out of a whole model.
+        fewest = 0
     return max(whole, next(bound for bits, bound in KL_BOUNDS if fewest >= bits))
 
 
@@ -251,4 +254,9 @@ def _compress_command(context: WorkContext, wanted: Rehearsal, staging: Path, cu
 def _prove_command(context: WorkContext, wanted: Rehearsal, staging: Path, cut: _Cut, pressed: Pressed) -> Prove:
     asked = prove_command(context, _on_the_cut(wanted, staging, cut), staging / _ARTIFACT, pressed)
     bound = kl_bound(asked.expected, asked.kl_bound)
-    return asked.model_copy(update={"kl_bound": bound, "tokens": TOKENS, "memory": str(staging / _MEMORY)})
+    update: dict[str, Json] = {"kl_bound": bound, "tokens": TOKENS, "memory": str(staging / _MEMORY)}
+    if asked.expected.smaller.blocks:
+        # The cut has too few blocks for more: see core.worker.cut_layers.of_few_blocks.
+        smaller = asked.expected.smaller.model_copy(update={"blocks": len(pressed.dropped_blocks)})
+        update["expected"] = asked.expected.model_copy(update={"smaller": smaller})
+    return asked.model_copy(update=update)

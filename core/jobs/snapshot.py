@@ -100,6 +100,8 @@ class JobSnapshot:
     metrics: tuple[Metric, ...] = ()
     warnings: tuple[Warned, ...] = ()
     libraries: tuple[tuple[str, str], ...] = ()
+    memory_limit: str = ""
+    """Of the run's workers, in words, and who keeps it."""
     pid: int | None = None
     problem: Problem | None = None
     result: Json = None
@@ -126,6 +128,7 @@ def apply(snapshot: JobSnapshot, event: AnyEvent) -> JobSnapshot:
                 phase=Phase.STARTING if snapshot.phase is Phase.QUEUED else snapshot.phase,
                 pid=event.pid,
                 libraries=tuple(sorted((dict(snapshot.libraries) | event.libraries).items())),
+                memory_limit=event.memory_limit or snapshot.memory_limit,
                 started=snapshot.started or event.time,
             )
         case Accepted():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import BitpressError, Problem
@@ -16,6 +18,7 @@ from core.jobs.owner import Owner, holds, lives, this_process
 from core.jobs.protocol import FinishReason
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import Phase
+from core.system_errors import missing_words
 from core.value import Json
 
 if TYPE_CHECKING:
@@ -23,9 +26,22 @@ if TYPE_CHECKING:
 
 REVISIONS = ("0001", "0002")
 """Every migration's name, oldest first; known here so that an up-to-date store opens without importing Alembic."""
+ROOM = 4_300_000
+"""Bytes that the store may take before it gives any back: SQLite's log of changes grows to 1,000 pages of 4 KiB."""
 BUSY_SECONDS = 10.0
 """How long one process waits while another one writes."""
 MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What the store keeps of a run's end."""
+
+    reason: FinishReason
+    problem: Problem | None
+    result: Json
+    versions: dict[str, str]
+    finished: datetime
 
 
 class RunStore:
@@ -145,23 +161,21 @@ class RunStore:
             found = _orphans(connection)
         return tuple(self.get(run.id) for run in found)
 
-    def interrupted(self) -> tuple[Run, ...]:
-        """Mark the orphans as finished, interrupted, and return them; another window's are left."""
+    def interrupted(
+        self, ended: Mapping[int, Ended] = MappingProxyType({}), goes_on: Mapping[int, str] = MappingProxyType({})
+    ) -> tuple[Run, ...]:
+        """Mark the orphans as finished, and return them; another window's are left.
+
+        They were interrupted, except those in `ended`, which had come to their end before their process died.
+        `goes_on` says of those with a checkpoint where they would go on.
+        """
         from core.jobs.schema import leases, runs
 
         with self.transaction() as connection:
             marked = _orphans(connection)
             for run in marked:
-                connection.execute(
-                    runs.update()
-                    .where(runs.c.id == run.id)
-                    .values(
-                        phase=Phase.FINISHED.value,
-                        reason=FinishReason.INTERRUPTED.value,
-                        problem=interruption(run).model_dump(mode="json"),
-                        finished=datetime.now(UTC),
-                    )
-                )
+                end = _end_of(run, ended.get(run.id), goes_on.get(run.id))
+                connection.execute(runs.update().where(runs.c.id == run.id).values(**end))
             for lease in connection.execute(leases.select()).all():
                 if not lease_holds(lease):
                     connection.execute(leases.delete().where(leases.c.name == lease.name))
@@ -218,10 +232,30 @@ def unknown_run(identity: int) -> BitpressError:
     return BitpressError("unknown-run", f"There is no run {identity}.", "`bitpress runs` lists the runs that are kept.")
 
 
-def interruption(run: Run) -> Problem:
-    """Why a run whose process is gone is over."""
+def _end_of(run: Run, ended: Ended | None, goes_on: str | None) -> dict[str, Any]:
+    if ended is None:
+        problem = interruption(run, goes_on)
+        ended = Ended(FinishReason.INTERRUPTED, problem, None, dict(run.versions), datetime.now(UTC))
+    return {
+        "phase": Phase.FINISHED.value,
+        "reason": ended.reason.value,
+        "problem": None if ended.problem is None else ended.problem.model_dump(mode="json"),
+        "result": ended.result,
+        "versions": ended.versions,
+        "finished": ended.finished,
+    }
+
+
+def interruption(run: Run, goes_on: str | None = None) -> Problem:
+    """Why a run whose process is gone is over, and where it would go on where something is kept."""
     happened = "it could start" if run.phase is Phase.QUEUED else "it was done"
     again = f"Start it again here, or with `bitpress queue retry {run.id}`" if run.order else "Start it anew"
+    if goes_on is not None:
+        return Problem(
+            code="interrupted",
+            message=f"Bitpress or the machine went down before {happened}.",
+            hint=f"Resume it here, or with `bitpress queue resume {run.id}`: it goes on {goes_on}. {again}.",
+        )
     return Problem(
         code="interrupted",
         message=f"Bitpress or the machine went down before {happened}.",
@@ -354,7 +388,9 @@ def _speaking_plainly(path: Path) -> Iterator[None]:
             ) from error
         if "full" in said or ("I/O error" in said and not _has_room(path)):
             raise BitpressError(
-                "disk-full", f"The disk is full: {path} could not be written.", "Free some space, then try again."
+                "disk-full",
+                f"The disk is full: {path} could not be written.{missing_words(path.parent, ROOM)}",
+                "Free some space, then try again; `bitpress clean` shows what can go. What was kept before is whole.",
             ) from error
         if "I/O error" in said:
             raise BitpressError(

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+from core.durable import write_whole
 from core.errors import BitpressError
 from core.jobs.protocol import Accepted, AnyEvent, Evaluate, Finished, FinishReason, RunTasks
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker
@@ -129,7 +130,7 @@ def _results(folder: Path, tasks: Sequence[TaskFile], models: Sequence[str]) -> 
             items_file=items_file,
         )
         found.append(compare(empty, answers[0], answers[1:]))
-        (folder / items_file).write_text(_item_lines(task.name, answers), encoding="utf-8")
+        write_whole(folder / items_file, _item_lines(task.name, answers).encode())
     for number in range(len(models)):
         shutil.rmtree(_answers_folder(folder, number), ignore_errors=True)
     shutil.rmtree(folder / FOLDER / "prepared" / "cache", ignore_errors=True)

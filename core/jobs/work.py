@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from core.errors import BitpressError
 from core.jobs.client import WorkerClient, WorkerLaunch
+from core.jobs.ending import publish_with
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -27,11 +29,14 @@ from core.jobs.protocol import (
 )
 from core.jobs.run import Run
 from core.measure.results import BenchmarkSuite, EvaluationSuite
-from core.models.artifact import publish, staging_beside
+from core.models.artifact import settle, staging_beside
 from core.paths import Home
 from core.value import Json
 
 LOG_FILE = "worker.log"
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 class WorkCancelledError(Exception):
@@ -48,6 +53,8 @@ class WorkContext:
     home: Home
     register: Callable[[WorkerClient | None], None]
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    flush: Callable[[], None] = lambda: None
+    """Brings the run's events so far to its folder, from any thread. Raises OSError."""
 
     @property
     def job(self) -> str:
@@ -157,9 +164,10 @@ def import_gguf(source: Path, output: Path) -> Work:
                 finished = event
                 if event.reason is FinishReason.COMPLETED:
                     context.check()
-                    await asyncio.to_thread(publish, staging, output)
+                    await to_its_end(settle, staging)
                     found = {"output": str(output), "seconds": time.monotonic() - started}
                     finished = completed(context, {**(event.result or {}), **found})
+                    await publish_as(context, staging, output, finished)
         if finished is not None:
             yield finished
 
@@ -184,6 +192,31 @@ async def staged(context: WorkContext, output: Path) -> AsyncIterator[Path]:
         yield staging
     finally:
         await asyncio.to_thread(_clear, staging, made)
+
+
+async def publish_as(context: WorkContext, staging: Path, place: Path, finished: Finished) -> None:
+    """Give a settled folder its name; a process killed at any moment of it leaves a run that has this end, or none.
+
+    Raises BitpressError `output-exists` and OSError.
+    """
+
+    def publish() -> None:
+        with suppress(OSError):
+            context.flush()
+        publish_with(context.folder, staging, place, finished)
+
+    await to_its_end(publish)
+
+
+async def to_its_end(act: Callable[Given, Found], *arguments: Given.args, **named: Given.kwargs) -> Found:
+    """Do it on a thread. A cancel in between is raised only when it is done: a thread goes on without its task, and
+    what it writes would be removed under its hands."""
+    doing = asyncio.ensure_future(asyncio.to_thread(act, *arguments, **named))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
 
 
 def completed(context: WorkContext, result: Json) -> Finished:

@@ -14,11 +14,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from core.durable import naming
 from core.errors import BitpressError
 from core.paths import Home
+from core.system_errors import DISK_FULL
 from core.value import Value
 
 ORIGIN = "ORIGIN.json"
+ROOM = 3_000_000
+"""Bytes of the largest text: as it is downloaded, and its documents beside it."""
 """Beside the documents of a fetched text: where they come from."""
 
 _HEADING = re.compile(r"^ = (?!= )(.+) = $")
@@ -132,10 +136,11 @@ def fetch(name: str, home: Home, *, download: Download = from_hub, again: bool =
     home.texts.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home.texts))
     try:
-        file = _downloaded(text, staging / "download", download)
-        record = _write(text, file, staging / "documents")
-        _take_the_place(staging / "documents", home.texts / name, staging / "older")
-        return record
+        with naming(home.texts, ROOM):
+            file = _downloaded(text, staging / "download", download)
+            record = _write(text, file, staging / "documents")
+            _take_the_place(staging / "documents", home.texts / name, staging / "older")
+            return record
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -167,6 +172,8 @@ def _downloaded(text: FetchableText, folder: Path, download: Download) -> Path:
         folder.mkdir()
         return download(text, folder)
     except OSError as error:  # The Hub's errors are of this kind as well, offline mode among them.
+        if error.errno in DISK_FULL:
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BitpressError(
             "text-not-fetched",

@@ -35,6 +35,7 @@ def described(method: Method) -> dict[str, Json]:
         "needs_calibration": method.needs_calibration,
         "standing": str(method.standing),
         "sources": [{"title": source.title, "url": source.url} for source in method.sources],
+        "published": list(method.published),
         "requirements": list(method.requirements),
         "bits_per_weight": bits_on_disk(method, general),
         "runs_in": list(where_it_runs(method.scheme, parts=parts)),

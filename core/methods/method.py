@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from core.methods.scheme import Rule, TensorScheme
 from core.methods.schemes import FP8_KV_CACHE
+from core.methods.smaller import Smaller
 from core.models.survey import Survey
 from core.plan.finding import Finding
 from core.value import Json, Value
@@ -86,14 +87,17 @@ class Expected(Value):
     """`2:4`: of every four weights in a row two are zero."""
     dropped_experts: float = 0.0
     """Share of each layer's experts that must be gone, 0 to 1; what goes is rounded down to whole experts."""
+    smaller: Smaller = Smaller()
+    """Blocks, channels and heads that must be gone."""
 
     turned: bool = False
     """Whether weights were turned into another basis, so that no module holds the original's."""
 
     @property
     def comparable(self) -> bool:
-        """Whether each module's weights are the original's, up to rounding and smoothing."""
-        return bool(self.weight_bits) and self.zeros is None and not self.dropped_experts and not self.turned
+        """Whether each module of the original's size has its weights, up to rounding and smoothing."""
+        changed = self.zeros is not None or self.dropped_experts or self.turned
+        return bool(self.weight_bits) and not changed
 
     @property
     def unstated(self) -> bool:
@@ -114,6 +118,10 @@ def _no_zeros(parameters: Parameters) -> tuple[float, str] | None:
 
 def _no_experts(parameters: Parameters) -> float:
     return 0.0
+
+
+def _whole(parameters: Parameters) -> Smaller:
+    return Smaller()
 
 
 def kv_cache(parameters: Parameters) -> TensorScheme | None:
@@ -138,7 +146,7 @@ class Method:
     """None where weights stay 16 bits, or where layers differ."""
     activation_bits: int | None
     needs_calibration: bool
-    """Whether it always needs data; see `calibrates`."""
+    """Whether it needs data as it is offered; see `calibrates`."""
     standing: Standing
     sources: tuple[Source, ...]
     parameters: tuple[Parameter, ...]
@@ -150,6 +158,8 @@ class Method:
     checks: Callable[[Survey, Parameters], tuple[Finding, ...]] = _no_checks
     """What in this model stands in the way of this method alone: a group size that does not divide, ..."""
 
+    published: tuple[str, ...] = ()
+    """Sentences with the figures of its paper, each naming whose they are; none of them is ours."""
     requirements: tuple[str, ...] = ()
     """Plain sentences: what it needs of the model, the data and the machine; empty where it takes any model alone."""
     kl_bound: float = 1.0
@@ -160,6 +170,8 @@ class Method:
     """Share of zeros and mask that pruning must leave, where the method prunes."""
     dropped_experts: Callable[[Parameters], float] = _no_experts
     """Share of each layer's experts that is taken out, 0 to 1; what goes is rounded down to whole experts."""
+    smaller: Callable[[Parameters], Smaller] = _whole
+    """Blocks, channels and heads that are taken out, so that a smaller dense model is left."""
     turns_weights: bool = False
     """Whether weights are turned into another basis, so that none is the original's any more."""
     unties_head: bool = False
@@ -168,7 +180,7 @@ class Method:
     def calibrates(self, parameters: Parameters) -> bool:
         """Whether it needs data with these parameters: a KV cache, static activations and the importance matrix do."""
         return (
-            self.needs_calibration
+            (self.needs_calibration and parameters.get("sensitivity") != "none")
             or kv_cache(parameters) is not None
             or parameters.get("algorithm") == "gptq"
             or any(rule.scheme.needs_data for rule in self.rules(parameters))
@@ -188,6 +200,7 @@ class Method:
             zeros=share,
             mask=mask,
             dropped_experts=self.dropped_experts(parameters),
+            smaller=self.smaller(parameters),
             turned=self.turns_weights,
         )
 

@@ -9,13 +9,17 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
     {
         "AWQModifier": "llmcompressor.modifiers.transform.awq",
         "AutoRoundModifier": "llmcompressor.modifiers.autoround",
+        "DropBlocksModifier": "core.worker.structured.drop_blocks",
         "GPTQModifier": "llmcompressor.modifiers.gptq",
+        "GPTQTModifier": "core.worker.gptqt.modifier",
+        "NarrowModifier": "core.worker.structured.narrow",
         "QuIPModifier": "llmcompressor.modifiers.transform.quip",
         "QuantizationModifier": "llmcompressor.modifiers.quantization",
         "REAPPruningModifier": "llmcompressor.modifiers.pruning.reap",
         "SmoothQuantModifier": "llmcompressor.modifiers.transform.smoothquant",
         "SparseGPTModifier": "llmcompressor.modifiers.pruning.sparsegpt",
         "SpinQuantModifier": "llmcompressor.modifiers.transform.spinquant",
+        "SqueezeLLMModifier": "core.worker.codebook.squeezellm",
         "WandaPruningModifier": "llmcompressor.modifiers.pruning.wanda",
     }
 )
@@ -23,3 +27,9 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
 
 PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
 """Those that set weights to zero and keep every tensor as large as it was."""
+
+DROPPING = "DropBlocksModifier"
+"""The one that takes whole decoder blocks out."""
+
+STRUCTURED = frozenset({"DropBlocksModifier", "NarrowModifier"})
+"""Those that take whole blocks, channels or heads out of a model."""

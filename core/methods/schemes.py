@@ -72,6 +72,18 @@ def mxfp(bits: int, *, activations: bool, observer: str | None = None) -> Scheme
     return Scheme(name=f"MXFP{bits}" + ("" if activations else "A16"), weights=weights, activations=inputs)
 
 
+def binary(bits: int) -> Scheme:
+    """Weights as sums of `bits` coefficients of their row, each taken plus or minus, and the row's offset."""
+    weights = TensorScheme(num_bits=bits, type="binary", strategy=Strategy.CHANNEL, symmetric=False)
+    return Scheme(name=f"W{bits}A16_BINARY", weights=weights)
+
+
+def table(bits: int, kept: float) -> Scheme:
+    """Weights as indices into a table of each row's own, and the share `kept` of them as they are."""
+    weights = TensorScheme(num_bits=bits, type="table", strategy=Strategy.CHANNEL, kept=kept or None)
+    return Scheme(name=f"W{bits}A16_TABLE", weights=weights)
+
+
 def named(name: str, group_size: int | str, observer: str = "memoryless_minmax") -> Scheme:
     """The scheme of this name, one of NAMES; `group_size` counts where it is free: for integers without 8-bit partners.
 

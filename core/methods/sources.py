@@ -13,10 +13,18 @@ AWQ = Source(
     "https://arxiv.org/abs/2306.00978",
 )
 DEEPSEEK = Source("DeepSeek-V3 Technical Report, DeepSeek-AI 2024", "https://arxiv.org/abs/2412.19437")
+FLAP = Source(
+    "Fluctuation-based Adaptive Structured Pruning for Large Language Models, An et al. 2024",
+    "https://arxiv.org/abs/2312.11983",
+)
 FP8_FORMATS = Source("FP8 Formats for Deep Learning, Micikevicius et al. 2022", "https://arxiv.org/abs/2209.05433")
 GPTQ = Source(
     "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers, Frantar et al. 2023",
     "https://arxiv.org/abs/2210.17323",
+)
+GPTQT = Source(
+    "GPTQT: Quantize Large Language Models Twice to Push the Efficiency, Guo, Lang and Ren 2024",
+    "https://arxiv.org/abs/2407.02891",
 )
 INTEGERS = Source(
     "Integer Quantization for Deep Learning Inference: Principles and Empirical Evaluation, Wu et al. 2020",
@@ -34,6 +42,10 @@ MICROSCALING_FP4 = Source(
     "Bridging the Gap Between Promise and Performance for Microscaling FP4 Quantization, Egiazarian et al. 2025",
     "https://arxiv.org/abs/2509.23202",
 )
+MINITRON = Source(
+    "Compact Language Models via Pruning and Knowledge Distillation, Muralidharan et al. 2024",
+    "https://arxiv.org/abs/2407.14679",
+)
 NVFP4 = Source("Pretraining Large Language Models with NVFP4, NVIDIA 2025", "https://arxiv.org/abs/2509.25149")
 REAP = Source(
     "REAP the Experts: Why Pruning Prevails for One-Shot MoE Compression, Lasby et al. 2025",
@@ -42,6 +54,10 @@ REAP = Source(
 SCHEMES = Source(
     "llm-compressor: Compression Schemes",
     "https://docs.vllm.ai/projects/llm-compressor/en/latest/guides/compression_schemes/",
+)
+SHORTGPT = Source(
+    "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect, Men et al. 2024",
+    "https://arxiv.org/abs/2403.03853",
 )
 SMOOTHQUANT = Source(
     "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models, Xiao et al. 2023",
@@ -54,6 +70,7 @@ SPARSEGPT = Source(
 SPINQUANT = Source(
     "SpinQuant: LLM Quantization with Learned Rotations, Liu et al. 2025", "https://arxiv.org/abs/2405.16406"
 )
+SQUEEZELLM = Source("SqueezeLLM: Dense-and-Sparse Quantization, Kim et al. 2024", "https://arxiv.org/abs/2306.07629")
 WANDA = Source(
     "A Simple and Effective Pruning Approach for Large Language Models, Sun et al. 2024",
     "https://arxiv.org/abs/2306.11695",
@@ -61,4 +78,8 @@ WANDA = Source(
 ZEROQUANT = Source(
     "ZeroQuant: Efficient and Affordable Post-Training Quantization for Large-Scale Transformers, Yao et al. 2022",
     "https://arxiv.org/abs/2206.01861",
+)
+ZIPLM = Source(
+    "ZipLM: Inference-Aware Structured Pruning of Language Models, Kurtic et al. 2023",
+    "https://arxiv.org/abs/2302.04089",
 )

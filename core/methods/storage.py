@@ -1,4 +1,6 @@
-"""The tensors that a layer becomes on disk, as compressed-tensors 0.19 lays them out; checked against saved files."""
+"""The tensors that a layer becomes on disk, as compressed-tensors 0.19 or our own `bitpress_codebook` lays them out;
+checked against saved files.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +37,8 @@ def stored_linear(name: str, rows: int, columns: int, scheme: Scheme, dtype: str
     that can hold the scheme (compressors/format.py).
     """
     weights = scheme.weights
+    if weights.codebook:
+        return _codebook(name, rows, columns, weights, dtype)
     found = _weight(name, rows, columns, scheme)
     scale = _STORED_SCALES.get(weights.scale_dtype or "", dtype)
     found.append(StoredTensor(name=f"{name}.weight_scale", dtype=scale, shape=_scales(rows, columns, weights)))
@@ -59,6 +63,30 @@ def bits_per_weight(scheme: Scheme, rows: int = 4096, columns: int = 4096) -> fl
     """Bits that a weight takes on disk with its share of the scales, for a layer of this size."""
     stored = stored_linear("", rows, columns, scheme)
     return sum(tensor.bytes for tensor in stored) * 8 / (rows * columns)
+
+
+def kept_count(rows: int, columns: int, share: float | None) -> int:
+    """Weights of a matrix that are stored as they are, beside their index."""
+    return round((share or 0.0) * rows * columns)
+
+
+def _codebook(name: str, rows: int, columns: int, weights: TensorScheme, dtype: str) -> tuple[StoredTensor, ...]:
+    """Indices, a table for each row (or its coefficients and offset), and kept weights (CSR): bitpress_codebook/layout.
+
+    The package is not imported here, as it needs torch beside it; a test holds both against each other.
+    """
+    bits = weights.num_bits
+    found = [StoredTensor(name=f"{name}.weight", dtype="I32", shape=(rows, ceil(columns * bits / 32)))]
+    if weights.type == "table":
+        found.append(StoredTensor(name=f"{name}.table", dtype="F16", shape=(rows, 1 << bits)))
+    else:
+        found.append(StoredTensor(name=f"{name}.coefficients", dtype="F16", shape=(rows, bits)))
+        found.append(StoredTensor(name=f"{name}.offset", dtype="F16", shape=(rows, 1)))
+    if kept := kept_count(rows, columns, weights.kept):
+        found.append(StoredTensor(name=f"{name}.kept_starts", dtype="I32", shape=(rows + 1,)))
+        found.append(StoredTensor(name=f"{name}.kept_columns", dtype="I32", shape=(kept,)))
+        found.append(StoredTensor(name=f"{name}.kept_values", dtype=dtype, shape=(kept,)))
+    return tuple(found)
 
 
 def _packs(scheme: Scheme) -> bool:

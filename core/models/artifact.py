@@ -42,6 +42,7 @@ class Manifest(Received):
     created: datetime
     expected_modules: tuple[str, ...] = ()
     pruned_modules: tuple[str, ...] = ()
+    dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
     recovered: Recovered | None = None
@@ -68,6 +69,14 @@ def staging_beside(final: Path, run: int | str) -> Path:
     return final.parent / f".{final.name}.partial-{run}"
 
 
+def settle(folder: Path) -> None:
+    """Bring a folder and all that is in it to the disk. Raises OSError."""
+    for below, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(below, name))
+        sync(Path(below))
+
+
 def publish(staging: Path, final: Path) -> None:
     """Give a finished folder its name, all at once: what appears under `final` is complete and on the disk.
 
@@ -75,10 +84,7 @@ def publish(staging: Path, final: Path) -> None:
     """
     if os.path.lexists(final):
         raise _taken(final)
-    for folder, _, names in os.walk(staging):
-        for name in names:
-            sync(Path(folder, name))
-        sync(Path(folder))
+    settle(staging)
     try:
         os.rename(staging, final)  # noqa: PTH104
     except OSError as error:

@@ -22,6 +22,11 @@ PLAIN_LABELS: Mapping[str, str] = {
 }
 """Label of a dtype where no quantization_config explains it."""
 
+CODEBOOK = "bitpress-codebook"
+"""The `quant_method` of our own format: tables or binary codes, read by the package `bitpress_codebook`."""
+
+_CODEBOOK_PARTS = ("table", "coefficients", "offset", "kept_starts", "kept_columns", "kept_values")
+
 _MX = {"nvfp4-pack-quantized": "NVFP4", "mxfp4-pack-quantized": "MXFP4", "mxfp8-quantized": "MXFP8"}
 
 _AUXILIARY = re.compile(
@@ -51,6 +56,8 @@ def precision_label(config: Mapping[str, Json]) -> str:
         return "FP8"
     if method == "mxfp4":
         return "MXFP4"
+    if method == CODEBOOK:
+        return _codebook_label(config)
     if method == "bitsandbytes":
         kind = config.get("bnb_4bit_quant_type")
         return "INT8" if config.get("load_in_8bit") is True else shown(str(kind or "nf4"), 8).upper()
@@ -93,9 +100,42 @@ def _unpacked(tensor: TensorEntry, found: Mapping[str, TensorEntry], config: Map
         if name.endswith("_scales"):
             return 0
         return tensor.elements * 2 if name.endswith("_blocks") else tensor.elements
+    if method == CODEBOOK:
+        return _codebook_elements(tensor, config)
     if method == "bitsandbytes":
         return tensor.elements * 2 if tensor.dtype == "U8" else tensor.elements
     return None
+
+
+def _codebook_label(config: Mapping[str, Json]) -> str:
+    """`3-bit table`, `2-bit binary`; several joined by +."""
+    labels: list[str] = []
+    for facts in _codebook_modules(config).values():
+        bits, kind = (facts.get("bits"), facts.get("kind")) if isinstance(facts, dict) else (None, None)
+        label = f"{bits}-bit {kind}"
+        if type(bits) is int and 0 < bits < 9 and kind in ("table", "binary") and label not in labels:
+            labels.append(label)
+    return " + ".join(sorted(labels))
+
+
+def _codebook_modules(config: Mapping[str, Json]) -> Mapping[str, Json]:
+    modules = config.get("modules")
+    return modules if isinstance(modules, dict) else {}
+
+
+def _codebook_elements(tensor: TensorEntry, config: Mapping[str, Json]) -> int:
+    """Of packed indices as many as their words hold: a few more where a row does not end with a word."""
+    module, _, part = tensor.name.rpartition(".")
+    facts = _codebook_modules(config).get(module)
+    if not isinstance(facts, dict):
+        return tensor.elements
+    if part in _CODEBOOK_PARTS:
+        return 0
+    bits = facts.get("bits")
+    if part != "weight" or type(bits) is not int or not 0 < bits < 9 or len(tensor.shape) != 2:
+        return tensor.elements
+    rows, words = tensor.shape
+    return rows * (words * 32 // bits)
 
 
 def _stored_shape(tensor: TensorEntry) -> int | None:

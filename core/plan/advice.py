@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.methods.method import Method, Parameters, Standing
+from core.methods.modifier_modules import STRUCTURED
 from core.plan.hardware import SUPPORT, Capability, Runs, on_processor, runs_natively, support
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal
@@ -118,8 +119,13 @@ _SCHEME_REASONS: Mapping[str, str] = {
     "W3A16": "A baseline: it shows how far weights can be rounded, and is no advice.",
     "W2A16": "A baseline: it shows how far weights can be rounded, and is no advice.",
     "SPARSE": "Zeros alone save no byte and no time; it is for research.",
-    "PRUNED": "It removes the experts that matter least by its measure; what they knew is gone.",
+    "PRUNED": "It removes the parts that matter least by its measure; what they knew is gone.",
     "KV_FP8": "It halves the KV cache and nothing else: the weights stay as large as they are.",
+    "W4A16_BINARY": "Levels of each row's own in four bits; only this application and transformers run it.",
+    "W3A16_BINARY": "Levels of each row's own in three bits; only this application and transformers run it.",
+    "W2A16_BINARY": "Levels of each row's own in two bits; only this application and transformers run it.",
+    "W4A16_TABLE": "Values of each row's own in four bits; only this application and transformers run it.",
+    "W3A16_TABLE": "Values of each row's own in three bits; only this application and transformers run it.",
     "MIXED": "Each kind of layer gets a scheme of its own, between those of its parts.",
     "W4AFP8": "It stores a byte a weight: no smaller than 8 bits.",
 }
@@ -178,7 +184,7 @@ def algorithm_of(method: Method) -> Algorithm:
     names = {modifier.name for modifier in method.modifiers(method.defaults(None))}
     if names & {"SpinQuantModifier", "QuIPModifier"}:
         return Algorithm.ROTATED
-    if names & {"SparseGPTModifier", "WandaPruningModifier", "REAPPruningModifier"}:
+    if names & {"SparseGPTModifier", "WandaPruningModifier", "REAPPruningModifier"} | STRUCTURED:
         return Algorithm.PRUNED
     if "SmoothQuantModifier" in names:
         return Algorithm.SMOOTHED_GPTQ if "GPTQModifier" in names else Algorithm.SMOOTHED
@@ -186,6 +192,7 @@ def algorithm_of(method: Method) -> Algorithm:
         ("AutoRoundModifier", Algorithm.AUTOROUND),
         ("AWQModifier", Algorithm.AWQ),
         ("GPTQModifier", Algorithm.GPTQ),
+        ("GPTQTModifier", Algorithm.GPTQ),
     ):
         if name in names:
             return algorithm

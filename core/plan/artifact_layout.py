@@ -12,6 +12,7 @@ from math import ceil, prod
 
 from core.methods.method import Method, Parameters, kv_cache
 from core.methods.scheme import Rule
+from core.methods.smaller import WHOLE, Smaller, shrunk
 from core.methods.storage import stored_linear
 from core.methods.targets import assigned
 from core.models.experts import expert_linears
@@ -41,6 +42,8 @@ class Change:
     """Whether an output layer that shares the embedding's weights gets its own: rotations differ for the two."""
     dropped_experts: float = 0.0
     """Share of every layer's experts that is taken away."""
+    smaller: Smaller = WHOLE
+    """Blocks, channels and heads that are taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,13 @@ def change_of(method: Method, parameters: Parameters) -> Change:
         kv_cache=kv_cache(parameters) is not None,
         untied=method.unties_head,
         dropped_experts=method.dropped_experts(parameters),
+        smaller=method.smaller(parameters),
     )
 
 
 def artifact_layout(survey: Survey, change: Change, dtype: str = "BF16") -> tuple[Stored, ...]:
     """Every tensor of the artifact. `dtype` is the model's, for surveys that do not tell it tensor by tensor."""
+    survey = shrunk(survey, change.smaller) if change.smaller else survey
     modules = taken_apart(survey, change)
     plain = survey.model_copy(update={"modules": tuple(module for module, _ in modules)})
     schemes = {module.name: scheme for module, scheme in assigned(plain, change.rules, change.ignore)}

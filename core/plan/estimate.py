@@ -8,6 +8,7 @@ from statistics import median
 
 from core.jobs.run import Run
 from core.methods.catalogue import find
+from core.methods.method import ModifierSpec
 from core.methods.recipe import Recipe
 from core.models.local_model import LocalModel
 from core.models.survey import Survey
@@ -20,11 +21,17 @@ from core.plan.memory import device_memory, host_least, host_memory, host_memory
 from core.plan.recovery_check import with_recovery
 from core.plan.seconds import expected_seconds
 from core.plan.sizes import Shape, artifact_bytes, element_dtype, run_bytes, shape_of
-from core.plan.work import ANSWER_TOKENS, gpu_speed, processor_speed
+from core.plan.work import ANSWER_TOKENS, expected_data, gpu_speed, processor_speed
 from core.value import Range
 
 _STAGED_EXTRAS = 32_000_000
 """Tokenizer, configuration and slack beside the weights, in bytes."""
+
+_CHECKPOINT_SLACK = 1.1
+"""Norms, scales and zero points beside the weights of a layer, and the words about it all."""
+
+_NO_LAYERS = frozenset({"QuIPModifier", "REAPPruningModifier", "SpinQuantModifier"})
+"""Modifiers after whose layers nothing can be kept."""
 
 _ANSWER_BYTES = 10
 """Of text for each token of a self-made answer, its prompt and JSON included."""
@@ -43,6 +50,7 @@ def estimate(
         device_bytes=device_memory(job) if on_gpu else Range(value=0, low=0, high=0),
         host_bytes=host_memory_beside_gpu(job) if on_gpu else _learned_host(job, history),
         disk_bytes=_disk(job),
+        checkpoint_bytes=checkpoint_bytes(job),
         seconds=seconds,
         run_bytes=run_bytes(job.artifact, job.shape),
         host_least_bytes=0 if on_gpu else host_least(job),
@@ -83,6 +91,25 @@ def _disk(job: Job) -> int:
     calibration = job.recipe.calibration
     answers = 0 if calibration is None else calibration.samples * ANSWER_TOKENS * _ANSWER_BYTES
     return job.artifact + job.artifact // 100 + _STAGED_EXTRAS + answers
+
+
+def checkpoint_bytes(job: Job) -> int:
+    """The layers as they are before they are packed, and twice what passes between two layers, the old and the new.
+
+    Masks and positions, which stay, are stored once for each length of a sample: here for the longest.
+    """
+    if job.recipe.calibration is None or job.streams or not any(_calibrates(one) for one in job.modifiers):
+        return 0
+    data, shape = expected_data(job.recipe.calibration), job.shape
+    element = job.weights / max(shape.elements, 1)
+    layers = sum(rows * columns for rows, columns in shape.linears) or shape.elements
+    passing = min(data.tokens, data.samples * data.longest) * shape.hidden
+    lasting = data.longest * (data.longest + 4 * shape.hidden)
+    return round(element * (layers + 2 * passing + lasting) * _CHECKPOINT_SLACK)
+
+
+def _calibrates(modifier: ModifierSpec) -> bool:
+    return modifier.name not in _NO_LAYERS
 
 
 def _learned_host(job: Job, history: Sequence[Run]) -> Range:

@@ -13,6 +13,8 @@ class Estimates(Value):
     host_bytes: Range
     disk_bytes: int
     """Largest amount that the output's disk must hold at once, staging included."""
+    checkpoint_bytes: int = 0
+    """What checkpoints take beside that at the most, on the same disk; 0 where there are none."""
     seconds: Range
     run_bytes: int
     """Weights plus a KV cache of 8,192 tokens, for running the artifact in an engine with kernels."""

@@ -59,6 +59,8 @@ class Support:
     sources: tuple[str, ...] = (VLLM_TABLE, CHOOSING_SCHEME)
     quantized: bool = True
     """Whether transformers has something to decompress."""
+    loader: bool = False
+    """Whether transformers needs the package `bitpress_codebook`, which lies in the artifact."""
     generations: Mapping[str, Runs] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +85,24 @@ _HUMMING = (
 _NO_WNA16_KERNEL = (
     "vLLM 0.32.0 on a processor has kernels for packed integer weights of 4 bits only, as its error says (tried by us)."
 )
+
+
+def _codebook(bits: int, kind: str) -> Support:
+    """Our own format: it is in no engine."""
+    return Support(
+        title=f"{bits}-bit weights as {kind}",
+        gpus="-------",
+        why_not="vLLM reads neither tables nor binary codes; what read tables there was taken out (issue 8220)",
+        processor=Runs.NO,
+        on_processor="Not in vLLM on processors.",
+        remarks=(
+            "It can be exported: to plain 16-bit safetensors, which load anywhere"
+            + (", and to W4A16, which vLLM serves." if bits == 4 else "."),
+        ),
+        sources=("https://github.com/vllm-project/vllm/pull/8220",),
+        loader=True,
+    )
+
 
 SUPPORT: Mapping[str, Support] = {
     "BF16": Support(
@@ -185,13 +205,15 @@ SUPPORT: Mapping[str, Support] = {
         quantized=False,
     ),
     "PRUNED": Support(
-        title="fewer experts in 16 bits",
+        title="fewer experts, blocks or channels in 16 bits",
         gpus="nnnnnnn",
         processor=Runs.NATIVE,
         on_processor="On processors it runs as any 16-bit model.",
         remarks=(_BF16_ON_75,),
         quantized=False,
     ),
+    **{f"W{bits}A16_TABLE": _codebook(bits, "tables of each row's own") for bits in (2, 3, 4)},
+    **{f"W{bits}A16_BINARY": _codebook(bits, "binary codes of each row's own") for bits in (2, 3, 4)},
     "MIXED": Support(
         title="layers of several schemes",
         gpus="uuuuuuu",
@@ -292,13 +314,23 @@ def where_it_runs(scheme: str, machine: Machine | None = None, parts: Sequence[s
         *_on_gpus(found),
         found.on_processor,
         *found.remarks,
-        "transformers and this application anywhere, "
-        + (
-            "where the weights are decompressed first: for checking quality, not for speed."
-            if found.quantized
-            else "as any 16-bit model."
-        ),
+        _in_transformers(found),
     )
+
+
+def _in_transformers(found: Support) -> str:
+    if found.loader:
+        return (
+            "This application anywhere, and transformers with the small loader that lies in the artifact "
+            "(bitpress_codebook): weights are looked up as they are needed, or made plain once. Without the loader it "
+            "does not open."
+        )
+    if found.quantized:
+        return (
+            "transformers and this application anywhere, where the weights are decompressed first: for checking "
+            "quality, not for speed."
+        )
+    return "transformers and this application anywhere, as any 16-bit model."
 
 
 def _here(scheme: str, machine: Machine | None) -> tuple[str, ...]:

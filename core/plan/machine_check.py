@@ -58,6 +58,14 @@ def room_findings(estimates: Estimates, machine: Machine, less: Fitted) -> Itera
             message=f"The output's disk has {size(machine.disk_free)} free, hardly more than the "
             f"{size(estimates.disk_bytes)} that the job needs.",
         )
+    if estimates.disk_bytes <= machine.disk_free < estimates.disk_bytes + estimates.checkpoint_bytes:
+        yield Finding(
+            code="no-room-for-checkpoints",
+            severity=Severity.NOTES,
+            message=f"The output's disk has {size(machine.disk_free)} free: enough for the job, and not for "
+            f"checkpoints of up to {size(estimates.checkpoint_bytes)} beside it. Without room it keeps none, and "
+            "begins with the first layer again if it is interrupted.",
+        )
     need = estimates.host_bytes
     least = estimates.host_least_bytes or need.low
     if least > machine.memory_available:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from core.methods.method import ModifierSpec
 from core.plan.job import Job
-from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, expected_data
+from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, SKIPPED_LONGEST, expected_data
 from core.value import Range
 
 _COMPRESS_START = 540e6
@@ -37,13 +37,16 @@ _PROOF_FLOATS = 128 * 4 * 5
 _CHANGING = frozenset(
     {
         "GPTQModifier",
+        "GPTQTModifier",
         "SmoothQuantModifier",
         "AWQModifier",
         "AutoRoundModifier",
         "SparseGPTModifier",
         "WandaPruningModifier",
         "REAPPruningModifier",
+        "NarrowModifier",
         "SpinQuantModifier",
+        "SqueezeLLMModifier",
         "QuIPModifier",
     }
 )
@@ -53,6 +56,9 @@ _LAYERS_ON_GPU = {"QuantizationModifier": 1.0, "AutoRoundModifier": 4.0}
 """Decoder layers' worth of weights that a modifier has on the GPU at once; two for the others, a copy and its like."""
 
 _ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
+
+_SEARCHED = 130e6
+"""Sorted weights with their sums, and errors, that GPTQT's search holds for some rows at a time."""
 
 _SPREAD = 1.25
 """Either way around the value: allocators give memory back to the system late, and differently each time."""
@@ -112,6 +118,9 @@ def _rewritten(job: Job) -> float:
         # Embedding and output layer as well, apart from each other, and the largest of them in 64 bits.
         table = shape.vocabulary * shape.hidden
         return job.weights + table * (element + 8)
+    if any(modifier.name == "GPTQTModifier" for modifier in job.modifiers):
+        # Its codes lie beside the weights until all layers are done.
+        return packed + shape.linear_elements * element
     return max(packed, shape.linear_elements * element) if changed else packed
 
 
@@ -152,11 +161,15 @@ def _gathered(job: Job, modifier: ModifierSpec) -> float:
     shape, data = job.shape, expected_data(job.recipe.calibration)
     layers = max(shape.layers, 1)
     linears = shape.linears or shape.compressed
-    if modifier.name in ("GPTQModifier", "SparseGPTModifier"):
+    if modifier.name in ("GPTQModifier", "GPTQTModifier", "SparseGPTModifier"):
         # A Hessian in 32 bits for every Linear of a layer, and the inverse of one with its factors.
         hessians = sum(columns**2 for _, columns in linears) * 4 / layers
         largest = max((columns for _, columns in linears), default=0) ** 2 * 4
-        return hessians + 3 * largest
+        return hessians + 3 * largest + (_SEARCHED if modifier.name == "GPTQTModifier" else 0)
+    if modifier.name == "NarrowModifier":
+        return _narrowing(job, modifier)
+    if modifier.name == "DropBlocksModifier":
+        return _skipping(job, modifier)
     if modifier.name == "AWQModifier":
         # Inputs of a layer's two halves and the outputs that each candidate is held against, over all samples.
         widest = max((rows for rows, _ in linears), default=0)
@@ -170,3 +183,18 @@ def _gathered(job: Job, modifier: ModifierSpec) -> float:
         graph = int(modifier.arguments.get("batch_size") or 8) * data.longest * (8 * shape.hidden + 4 * widest) * 4
         return padded + weights + graph
     return 0.0
+
+
+def _narrowing(job: Job, modifier: ModifierSpec) -> float:
+    """X^T X in 32 bits of the inputs that are narrowed in one block, and of the widest its inverse and copies."""
+    wide = sorted({columns for _, columns in job.shape.linears if columns != job.shape.hidden}, reverse=True)
+    widest = (wide or [job.shape.hidden])[0]
+    heads = job.shape.hidden**2 * 4 if modifier.arguments.get("kv_heads") else 0
+    return 5 * widest**2 * 4 + heads
+
+
+def _skipping(job: Job, modifier: ModifierSpec) -> float:
+    """Hidden states of every block's absence, the masks of the texts, and logits of one text, twice in 32 bits."""
+    tokens = int(modifier.arguments.get("tokens") or 0)
+    states = (job.shape.layers + 3) * tokens * job.shape.hidden * 2
+    return states + job.shape.vocabulary * (2 * SKIPPED_LONGEST * 2 + 3 * 128 * 4)

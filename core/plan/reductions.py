@@ -20,7 +20,7 @@ SHORTEST = 64
 
 _BATCH = "batch_size"
 
-_ONE_BY_ONE = frozenset({"GPTQModifier", "QuantizationModifier"})
+_ONE_BY_ONE = frozenset({"GPTQModifier", "GPTQTModifier", "QuantizationModifier"})
 """Modifiers that look at one Linear alone: the others relate layers to each other, and need them in one piece."""
 
 

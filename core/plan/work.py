@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from core.calibration.spec import CalibrationSpec
+from core.methods.gptqt import CODEBOOKS
 from core.methods.method import Method, Parameters
 from core.plan.sizes import Shape
 from core.value import Json
@@ -24,6 +25,9 @@ ANSWER_TOKENS = 170
 ANSWER_BATCH = 32
 
 _PROOF_TOKENS = 200
+
+SKIPPED_LONGEST = 256
+"""Tokens of one text on which blocks are skipped: core.worker.structured.skipping's LONGEST."""
 
 
 Arguments = Mapping[str, Json]
@@ -190,6 +194,16 @@ def _gptq(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float
     )
 
 
+def _gptqt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """GPTQ's arithmetic, and the error of every set of levels at every scale for every row, from sorted weights."""
+    grid = int(arguments["grid_bits"])
+    tried = int(arguments["shrink_steps"]) * CODEBOOKS[grid, int(arguments["bits"])]
+    errors = tried * sum(rows for rows, _ in shape.compressed)
+    # A product of matrices over the sums of each half step of the grid, and the least of what it gives.
+    search = errors * (8 * (1 << grid) / speed.hessian + 0.4 / speed.rounding)
+    return _gptq(arguments, shape, data, speed) + search + 25 * shape.compressed_elements / speed.rounding
+
+
 def _sparsegpt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
     """GPTQ's arithmetic, and a mask chosen block by block; 2:4 chooses it for every four columns."""
     factor = 1.9 if arguments.get("mask_structure") == "2:4" else 1.1
@@ -225,10 +239,42 @@ def _experts_dropped(arguments: Arguments, shape: Shape, data: Data, speed: Spee
     return _two_passes(shape, data, speed)
 
 
+def _blocks_dropped(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """Every candidate's hidden states walk down from where it was skipped, half of the blocks on average, to logits.
+
+    Once for each block that goes; by influence it is one pass.
+    """
+    tokens = min(int(arguments.get("tokens") or 0), data.tokens or 0)
+    texts = max(tokens / min(max(data.longest, 1), SKIPPED_LONGEST), 1)
+    whole = 2 * (shape.linear_elements + shape.vocabulary * shape.hidden) * tokens / speed.forward
+    once = whole + texts * shape.layers * speed.per_call
+    if arguments.get("importance") == "influence":
+        return once
+    blocks, candidates = int(arguments.get("blocks") or 1), shape.layers
+    walks = 2 * shape.linear_elements * tokens * candidates / 2 / speed.forward
+    heads = (2 * shape.hidden + _SOFTMAX) * shape.vocabulary * tokens * candidates / speed.forward
+    calls = texts * candidates * (shape.layers / 2 + 1) * speed.per_call
+    return once + blocks * (walks + heads + calls)
+
+
+def _narrowed(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """X^T X of the layers that read channels, an inverse of it, and an update of the weights in a few steps."""
+    wide = [(rows, columns) for rows, columns in shape.linears if columns != shape.hidden]
+    if arguments.get("kv_heads"):
+        wide += [(shape.hidden, shape.hidden)] * shape.layers
+    grams = sum(2 * columns**2 * data.tokens for _, columns in wide)
+    solved = sum(4 * columns**3 + 2 * rows * columns**2 for rows, columns in wide)
+    return _two_passes(shape, data, speed) + (grams + solved) / speed.hessian
+
+
 def _rotation(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
     """Every weight is multiplied with a matrix as wide as the model, in 64 bits."""
     width = int(arguments.get("transform_block_size") or shape.hidden)
     return 2 * 2 * shape.elements * width / (speed.hessian / 3)
+
+
+_SOFTMAX = 200
+"""Floating point operations that a logit costs when its divergence is taken, by the speed of forward passes."""
 
 
 def _looks_at_data(arguments: Arguments) -> bool:
@@ -243,11 +289,14 @@ _COSTS: Mapping[str, Callable[[Arguments, Shape, Data, Speed], float]] = {
     "QuantizationModifier": _rounding,
     "SmoothQuantModifier": _smoothing,
     "GPTQModifier": _gptq,
+    "GPTQTModifier": _gptqt,
     "AWQModifier": _awq,
     "AutoRoundModifier": _autoround,
     "SparseGPTModifier": _sparsegpt,
     "WandaPruningModifier": _wanda,
     "REAPPruningModifier": _experts_dropped,
+    "DropBlocksModifier": _blocks_dropped,
+    "NarrowModifier": _narrowed,
     "SpinQuantModifier": _rotation,
     "QuIPModifier": _rotation,
 }

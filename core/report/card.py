@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from core.models.quantized import CODEBOOK
 from core.report import card_evaluation
 from core.report.card_text import text as _text
 from core.report.chapters.recovery import recovery_line
 from core.report.data import ReportData, RunReport
+from core.report.reproduce_script import script_title
 from core.report.summary import NOT_SERVING
 from core.report.wording import (
     counted,
@@ -53,8 +55,28 @@ def _front_matter(data: ReportData) -> str:
     if HUB_NAME.fullmatch(data.original.name):
         kept["base_model"] = data.original.name
         kept["base_model_relation"] = "quantized"
-    kept["tags"] = ["llmcompressor", "compressed-tensors", *dict.fromkeys(run.method.id for run in data.runs)]
+    kept["tags"] = ["llmcompressor", *_formats(data), *dict.fromkeys(run.method.id for run in data.runs)]
     return f"---\n{yaml.safe_dump(kept, sort_keys=False, allow_unicode=False)}---"
+
+
+_OPEN = """\
+# First, in this folder: pip install ./loader
+import bitpress_codebook  # transformers now knows the format
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("path/of/this/folder", dtype="auto")
+"""
+
+
+def _ours(run: RunReport) -> bool:
+    """Whether the artifact is in our own format, which needs the loader that lies beside it."""
+    model = run.compressed.model
+    return model is not None and (model.quantization or "").startswith(CODEBOOK)
+
+
+def _formats(data: ReportData) -> list[str]:
+    """The formats of the artifacts as the hub's tags name them."""
+    return list(dict.fromkeys(CODEBOOK if _ours(run) else "compressed-tensors" for run in data.runs))
 
 
 def _run(data: ReportData, run: RunReport) -> Iterator[str]:
@@ -84,9 +106,10 @@ def _run(data: ReportData, run: RunReport) -> Iterator[str]:
     yield ""
     yield from _making(run)
     for label, language, text in (
+        ("Open it", "python", _OPEN if _ours(run) else ""),
         ("Serve it", "sh", run.serve_command),
         ("Make it again", "sh", run.command_line),
-        ("Make it again without Bitpress", "python", run.python_script),
+        (script_title(run.python_script), "python", run.python_script),
     ):
         if text:
             yield f"### {label}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from core.durable import write_whole
 from core.errors import BitpressError
 from core.report.data import ReportData
+from core.system_errors import system_problem
 
 
 def _pdf(data: ReportData) -> bytes:
@@ -74,13 +75,15 @@ def writer(path: Path) -> Callable[[ReportData], bytes]:
 def export(data: ReportData, path: Path) -> None:
     """Write the report, replacing a file of that name only once the new one is whole.
 
-    Raises BitpressError `unknown-format` for another suffix than those of FORMATS, and `not-writable` where the file
-    cannot be written.
+    Raises BitpressError `unknown-format` for another suffix than those of FORMATS, and `disk-full` or `not-writable`
+    where the file cannot be written.
     """
-    content = writer(path)(data)
+    write = writer(path)
     try:
-        write_whole(path, content)
+        write_whole(path, write(data))
     except OSError as error:
+        if (full := system_problem(error)) is not None and full.code == "disk-full":
+            raise BitpressError.of(full) from error
         raise BitpressError(
             "not-writable",
             f"The report could not be written to {path}: {error.strerror or error}.",

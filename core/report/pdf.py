@@ -11,6 +11,7 @@ import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from core.durable import naming
 from core.report.charts import canvas
 from core.report.data import ReportData
 from core.report.document import document
@@ -29,8 +30,12 @@ def pdf(data: ReportData, *, system_fonts: bool = True) -> bytes:
     said["colours"] = [canvas.ORIGINAL, *canvas.SERIES]
     with tempfile.TemporaryDirectory(prefix="bitpress-report-") as name, as_file(files("resources") / "report") as kept:
         root = Path(name)
-        (root / "report.json").write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
-        (root / "report.typ").write_bytes((kept / "report.typ").read_bytes())
+        for path, content in (
+            (root / "report.json", json.dumps(said, ensure_ascii=False).encode()),
+            (root / "report.typ", (kept / "report.typ").read_bytes()),
+        ):
+            with naming(path, len(content)):
+                path.write_bytes(content)
         fonts = typst.Fonts(include_system_fonts=system_fonts, font_paths=[str(kept / "fonts")])
         compiler = typst.Compiler(input=str(root / "report.typ"), root=str(root), font_paths=fonts)
         moment = int(data.created.timestamp())

@@ -26,6 +26,7 @@ from core.methods.modifier_modules import MODIFIER_MODULES
 from core.methods.recipe import Recipe
 from core.methods.recipe_command import recipe_words
 from core.methods.recovery import RecoverySpec, recovery_words
+from core.plan.hardware import SUPPORT
 from core.plan.history import recipe_of
 from core.report.reproduce_script import TOKENS, VALUES, script
 from core.value import Json
@@ -73,14 +74,27 @@ def _recover_command(run: Run) -> str:
 
 
 def serve_command(run: Run) -> str:
-    """The command that serves the artifact with an OpenAI-compatible interface; empty where there is no artifact."""
-    place = output_of(run) if run.kind in (RunKind.COMPRESS, RunKind.RECOVER) else None
+    """The command that serves the artifact with an OpenAI-compatible interface; empty where there is no
+    artifact, or one in our own format.
+    """
+    place = output_of(run) if run.kind in (RunKind.COMPRESS, RunKind.RECOVER) and not _ours(run) else None
     return shlex.join(["vllm", "serve", _argument(place)]) if place else ""
+
+
+def _ours(run: Run) -> bool:
+    """Whether the artifact is in a format that no engine knows."""
+    recipe = recipe_of(run)
+    try:
+        scheme = SUPPORT.get(find(recipe.method).scheme) if recipe is not None else None
+    except BitpressError:
+        return False
+    return scheme is not None and scheme.loader
 
 
 def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) -> str:
     """A script that repeats the run with llmcompressor and transformers alone; empty for runs without a known recipe,
     and for those that were followed by a recovery, which neither of them can do.
+    With a modifier of our own it needs Bitpress too, and says so.
 
     Recipe, seed, threads, environment, versions and paths stand in it as data. With `embed` the calibration tokens do
     too, where they are not too many, so that the text is all that is needed; else the script reads them from
@@ -125,7 +139,7 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
     literals = "\n".join(f"{name} = {_literal(value)}" for name, value in values.items())
     embedded = f"\nEMBEDDED_TOKENS = {_embedded(folder if embed else None)}\n" if data else ""
     awq = any(each.name == "AWQModifier" for each in modifiers)
-    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets))
+    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets), own=_own(modifiers))
     # The values hold paths, which may look like anything: they go in last, and nothing is replaced inside them.
     before, _, after = text.partition(VALUES)
     return before + literals + after.replace(TOKENS, embedded, 1)
@@ -175,6 +189,11 @@ def _modifiers(recipe: Recipe) -> tuple[ModifierSpec, ...] | None:
     except (BitpressError, KeyError):
         return None
     return found if all(each.name in MODIFIER_MODULES for each in found) else None
+
+
+def _own(modifiers: Sequence[ModifierSpec]) -> bool:
+    """Whether one of them is not llmcompressor's."""
+    return any(MODIFIER_MODULES[each.name].startswith("core.") for each in modifiers)
 
 
 def _argument(path: str) -> str:

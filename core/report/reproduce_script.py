@@ -9,16 +9,36 @@ from __future__ import annotations
 VALUES = "# <values>"
 TOKENS = "# <tokens>"
 
+_ALONE = "Repeats one compression with llmcompressor, transformers and torch alone."
+NEEDS_BITPRESS = """Repeats one compression with Bitpress, llmcompressor, transformers and torch.
 
-def script(*, data: bool, awq: bool, streamed: bool, targets: bool = False) -> str:
+The method and the format of its result are Bitpress's own, and llmcompressor alone cannot make them: run this with the
+Python of an environment in which Bitpress is installed. It uses the classes that Bitpress's worker uses."""
+"""Stands in scripts that do not work without Bitpress."""
+
+_TOLD = """# The modifier is Bitpress's own, made for llmcompressor.
+    """
+_SAVE = "    model.save_pretrained(str(output), save_compressed=True)\n"
+_SAVE_OWN = """    output.mkdir(parents=True)
+    from core.worker.save_codebook import save_codebook_model
+
+    save_codebook_model(model, output)
+"""
+
+
+def script(*, data: bool, awq: bool, streamed: bool, targets: bool = False, own: bool = False) -> str:
     """The script's text. `data`: it calibrates; `awq`: AWQ is in it; `streamed`: the run went from file to file;
-    `targets`: less than a decoder layer was calibrated at one time.
+    `targets`: less than a decoder layer was calibrated at one time; `own`: the modifier and the format are Bitpress's.
     """
     middle = _STREAMED if streamed else (_DATA if data else "") + (_AWQ if awq else "") + _ONESHOT
     middle = middle.replace("        # <targets>\n", '        "sequential_targets": TARGETS,\n' if targets else "")
     middle = middle.replace("    # <awq>\n", "    let_awq_run_without_gpu()\n" if awq else "")
     middle = middle.replace("# <data>", "calibration()" if data else "{}")
-    return _HEAD + middle + _TAIL
+    head = _HEAD
+    if own:
+        head = head.replace(_ALONE, NEEDS_BITPRESS)
+        middle = middle.replace(_SAVE, _SAVE_OWN).replace("oneshot(model", _TOLD + "oneshot(model")
+    return head + middle + _TAIL
 
 
 _HEAD = '''\
@@ -227,3 +247,8 @@ def main():
 if __name__ == "__main__":
     sys.exit(main())
 """
+
+
+def script_title(text: str) -> str:
+    """What a script is called where it is shown."""
+    return "Make it again in Python, with Bitpress" if NEEDS_BITPRESS in text else "Make it again without Bitpress"

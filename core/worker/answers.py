@@ -16,6 +16,7 @@ from typing import Any
 
 from core.calibration.builtin import Prompt, prompts
 from core.calibration.kept_answers import FILE, MAX_TOKENS, Answer, in_order, kept_answers, split
+from core.durable import naming
 from core.errors import BitpressError
 from core.jobs.protocol import AnswerPrompts, Stage
 from core.value import Json
@@ -220,8 +221,9 @@ def _draws(seed: int, identity: str, count: int) -> Any:
 
 
 def _keep(path: Path, kept: Answer) -> None:
-    with path.open("ab") as file:
-        file.write(json.dumps(kept.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n")
+    line = json.dumps(kept.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n"
+    with naming(path, len(line)), path.open("ab") as file:
+        file.write(line)
 
 
 def _mend(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from core.methods.method import ModifierSpec
+from core.methods.modifier_modules import DROPPING
 from core.value import Json
 
 MOST_KINDS = 8
@@ -105,6 +106,36 @@ def renumbered(
         return value
 
     return tuple(spec.model_copy(update={"arguments": walk(spec.arguments)}) for spec in modifiers)
+
+
+_SPARE = 3
+"""Blocks of a cut out of which one is to be taken, the first and the last of them being kept."""
+
+
+def with_spare_blocks(wanted: Sequence[int], layers: int, modifiers: Sequence[ModifierSpec]) -> tuple[int, ...]:
+    """The layers of the cut, and beside them the first ones where the recipe takes whole blocks out."""
+    if not any(spec.name == DROPPING for spec in modifiers):
+        return tuple(wanted)
+    return tuple(sorted({*wanted, *range(min(_SPARE, layers))}))
+
+
+def of_few_blocks(modifiers: Sequence[ModifierSpec]) -> tuple[ModifierSpec, ...]:
+    """The recipe for so few blocks: one of them goes where several would."""
+    return tuple(
+        spec.model_copy(
+            update={
+                "arguments": {
+                    **spec.arguments,
+                    "blocks": 1,
+                    "keep_first": min(spec.arguments.get("keep_first", 1), 1),
+                    "keep_last": min(spec.arguments.get("keep_last", 1), 1),
+                }
+            }
+        )
+        if spec.name == DROPPING
+        else spec
+        for spec in modifiers
+    )
 
 
 def _settings(module: Any) -> tuple[tuple[str, Hashable], ...]:

@@ -17,7 +17,15 @@ from core.models.safetensors_header import merged, read_headers
 from core.value import Json
 from core.worker.answers import takes
 from core.worker.cut_config import cut_config
-from core.worker.cut_layers import decoder_list, first_of_each, renumbered, structures, treatments
+from core.worker.cut_layers import (
+    decoder_list,
+    first_of_each,
+    of_few_blocks,
+    renumbered,
+    structures,
+    treatments,
+    with_spare_blocks,
+)
 from core.worker.cut_weights import kept_tensors, layer_prefix, write_weights
 from core.worker.reporter import Reporter
 from core.worker.survey import on_meta, plain_config
@@ -64,9 +72,10 @@ def _cut(source: Path, output: Path, command: CutModel, report: Reporter) -> dic
         kinds = structures(layers)
         prefix = layer_prefix(tensors, name, len(layers), set(layers[0].state_dict()))
         treated = treatments(command.modifiers, name, layers)
-        kept = _written_config(source, output, raw, kinds=kinds, wanted=first_of_each(zip(kinds, treated, strict=True)))
+        wanted = with_spare_blocks(first_of_each(zip(kinds, treated, strict=True)), len(layers), command.modifiers)
+        kept = _written_config(source, output, raw, kinds=kinds, wanted=wanted)
         chosen = kept_tensors(tensors, prefix, kept)
-        modifiers = renumbered(command.modifiers, name, layers, kept)
+        modifiers = of_few_blocks(renumbered(command.modifiers, name, layers, kept))
         count = len(layers)
     except BitpressError as error:
         if error.problem.code != "cannot-cut" or sum(entry.bytes for entry in tensors.values()) > WHOLE_BYTES:

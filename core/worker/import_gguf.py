@@ -17,6 +17,7 @@ from core.errors import BitpressError
 from core.jobs.protocol import ImportGguf, Stage
 from core.models.gguf_file import GgufFacts, inspect_gguf, read_gguf
 from core.models.inspect import inspect
+from core.system_errors import missing_words
 from core.value import Json
 from core.worker.gguf_config import scaled_positions, unread_settings
 from core.worker.reporter import Reporter
@@ -79,11 +80,10 @@ def _read(source: Path, output: Path) -> GgufFacts:
         )
         raise BitpressError(blocking.code, blocking.message, hint)
     needed = (model.parameters or 0) * 2 + SPARE_BYTES
-    free = shutil.disk_usage(next(parent for parent in output.absolute().parents if parent.exists())).free
-    if free < needed:
+    if lack := missing_words(output.absolute().parent, needed):
         raise BitpressError(
             "disk-full",
-            f"The imported model needs {needed:,} bytes, but there are only {free:,} free at {output.parent}.",
+            f"There is no room for the imported model at {output.parent}.{lack}",
             "Free some space or choose another folder.",
         )
     return read_gguf(source)

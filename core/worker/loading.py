@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import BitpressError
 from core.measure.results import Conditions
+from core.worker.codebook_models import know_format, make_plain, note
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ DECOMPRESSED = (
 
 @dataclass(slots=True)
 class Loaded:
-    """A model in memory, in evaluation mode. `compressed` says that its weights are decompressed to run."""
+    """A model in memory, in evaluation mode. `compressed` says that it was loaded from compressed weights."""
 
     path: str
     model: Any
@@ -65,9 +66,11 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def load(path: str, device: str = "auto") -> Loaded:
+def load(path: str, device: str = "auto", *, plain: bool = False) -> Loaded:
     """Load safetensors weights only, without remote code and without the network.
 
+    Weights that are tables are looked up for every step; `plain` makes matrices of them once where the memory is there,
+    for who wants many numbers and measures neither speed nor memory.
     Raises BitpressError `cannot-load` with what transformers said.
     """
     import torch
@@ -77,6 +80,7 @@ def load(path: str, device: str = "auto") -> Loaded:
     started = time.perf_counter()
     if not Path(path, "config.json").is_file():
         raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
+    tables = know_format(Path(path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
@@ -96,6 +100,11 @@ def load(path: str, device: str = "auto") -> Loaded:
     model.eval()
     compressed = getattr(model.config, "quantization_config", None) is not None
     dtype = str(model.dtype).removeprefix("torch.")
+    notes: tuple[str, ...] = ()
+    if tables:
+        notes = (note(plain=make_plain(model, target) if plain else False),)
+    elif compressed:
+        notes = (DECOMPRESSED.format(dtype=dtype),)
     return Loaded(
         path=path,
         model=model,
@@ -109,7 +118,7 @@ def load(path: str, device: str = "auto") -> Loaded:
             device=device_name(target),
             dtype=dtype,
             threads=torch.get_num_threads() if target.type == "cpu" else None,
-            notes=(DECOMPRESSED.format(dtype=dtype),) if compressed else (),
+            notes=notes,
         ),
     )
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import BitpressError
 from core.measure.results import ProofCheck
+from core.worker.codebook_parts import PARTS, CodebookSchemes, codebook_facts
 from core.worker.reporter import Reporter
 from core.worker.tensor_files import TensorFiles
 
@@ -44,6 +45,9 @@ _CHUNK = 1 << 23
 """Elements worked on at a time in float32."""
 
 _QUANTIZED = ("weight_packed", "weight")
+_VALUES = ("weight_scale", "table", "offset")
+"""What each compressed module has one of, beside its weights."""
+
 _LAYER = re.compile(r"^(?:.*?\.)?\d+\.")
 _EXPERT = re.compile(r"^(?P<stem>.*\.experts)\.(?P<index>\d+)\.(?P<part>gate|up|down)_proj$")
 _ROW_MULTIPLE = 512
@@ -75,15 +79,19 @@ class ModuleError:
         return bool(self.relative <= self.limit and GAIN[0] <= self.gain <= GAIN[1])
 
 
-def check_module_errors(original: Path, artifact: Path, report: Reporter, stage: str) -> ProofCheck:
+def check_module_errors(
+    original: Path, artifact: Path, report: Reporter, stage: str, dropped: Sequence[int] = ()
+) -> ProofCheck:
     """Whether every compressed module holds the original's weights, as far as its bits allow.
+
+    `dropped` are decoder blocks of the original that the artifact has not; modules of another size are left out.
 
     For methods that leave weights where they were, up to smoothing: not after pruning or rotation.
     Raises BitpressError `broken-weights` for files that cannot be opened.
     """
     total = len(compressed_modules(artifact))
     found: list[ModuleError] = []
-    for error in module_errors(original, artifact):
+    for error in module_errors(original, artifact, dropped):
         found.append(error)
         report.progress(stage, len(found), total, error.name)
     bad = sorted((error for error in found if not error.passed), key=lambda error: -error.relative)
@@ -101,18 +109,21 @@ def check_module_errors(original: Path, artifact: Path, report: Reporter, stage:
 
 
 def compressed_modules(artifact: Path) -> tuple[str, ...]:
-    """Stored names of the modules that have a weight scale, in order. Raises BitpressError `broken-weights`."""
+    """Stored names of the modules that have a weight scale, a table or an offset, in order.
+
+    Raises BitpressError `broken-weights`.
+    """
     with TensorFiles(artifact) as files:
         return _compressed(files)
 
 
-def module_errors(original: Path, artifact: Path) -> Iterator[ModuleError]:
+def module_errors(original: Path, artifact: Path, dropped: Sequence[int] = ()) -> Iterator[ModuleError]:
     """The error of every module whose original is found, layer by layer; in memory are one module and its original.
 
     Raises BitpressError `broken-weights`, `no-weights`, or `no-config` where the artifact names no quantization.
     """
-    with TensorFiles(original) as before, TensorFiles(artifact) as after:
-        schemes = _Schemes(artifact)
+    with TensorFiles(original, dropped) as before, TensorFiles(artifact) as after:
+        schemes = _schemes_of(artifact)
         layers: dict[str, list[str]] = {}
         for name in _compressed(after):
             found = _LAYER.match(name)
@@ -124,7 +135,9 @@ def module_errors(original: Path, artifact: Path) -> Iterator[ModuleError]:
 class _Layer:
     """The modules of one decoder layer with the norms that were changed in it."""
 
-    def __init__(self, before: TensorFiles, after: TensorFiles, schemes: _Schemes, prefix: str) -> None:
+    def __init__(
+        self, before: TensorFiles, after: TensorFiles, schemes: _Schemes | CodebookSchemes, prefix: str
+    ) -> None:
         self._before = before
         self._after = after
         self._schemes = schemes
@@ -171,8 +184,8 @@ class _Layer:
         """The error against the original with its columns multiplied; None where the two cannot be compared."""
         import torch
 
-        old, new = self._original(name), self._decompressed(name)
-        if old is None or new is None:
+        old, new = self._pair(name)
+        if old is None or new is None or old.shape != new.shape:
             return None
         if columns is not None:
             columns = columns[-old.shape[1] :]
@@ -195,8 +208,10 @@ class _Layer:
         """The module with the row factors that explain it best, behind any of the norms; None where nothing does."""
         best: tuple[ModuleError, Any] | None = None
         for norm, columns in [("", None), *self._norms.items()]:
-            old, new = self._original(name), self._decompressed(name)
-            if old is None or new is None or (columns is not None and columns.numel() != old.shape[1]):
+            old, new = self._pair(name)
+            if old is None or new is None or old.shape != new.shape:
+                continue
+            if columns is not None and columns.numel() != old.shape[1]:
                 continue
             old = old.float() if columns is None else old.float() * columns
             new = new.float()
@@ -225,13 +240,17 @@ class _Layer:
         half = expert.shape[0] // 2
         return expert[:half] if match["part"] == "gate" else expert[half:]
 
-    def _decompressed(self, name: str) -> Tensor | None:
+    def _pair(self, name: str) -> tuple[Tensor | None, Tensor | None]:
+        """The module's weights in the original and, decompressed, in the artifact."""
+        old = self._original(name)
+        if old is None:
+            return None, None
         parts = {
             local: self._after.read(f"{name}.{local}")
             for local in self._after.locals(name)
-            if local.startswith("weight")
+            if local.startswith("weight") or local in PARTS
         }
-        return self._schemes.decompressed(name, parts)
+        return old, self._schemes.decompressed(name, parts, old.shape[1])
 
 
 class _Schemes:
@@ -261,7 +280,7 @@ class _Schemes:
                     return group
         return self._groups[0]
 
-    def decompressed(self, name: str, parts: Mapping[str, Tensor]) -> Tensor:
+    def decompressed(self, name: str, parts: Mapping[str, Tensor], _columns: int) -> Tensor:
         from compressed_tensors.compressors import BaseCompressor
         from compressed_tensors.compressors.format import infer_module_format
         from torch.nn import Linear
@@ -281,13 +300,18 @@ class _Schemes:
         return float((_rounded(rows, args, whole) - rows).norm() / rows.norm().clamp_min(1e-15))
 
 
+def _schemes_of(artifact: Path) -> _Schemes | CodebookSchemes:
+    modules = codebook_facts(artifact)
+    return CodebookSchemes(modules) if modules is not None else _Schemes(artifact)
+
+
 def _parent(name: str) -> str:
     return name.rpartition(".")[0]
 
 
 def _compressed(files: TensorFiles) -> tuple[str, ...]:
-    scaled = (name.removesuffix(".weight_scale") for name in files.names if name.endswith(".weight_scale"))
-    return tuple(name for name in scaled if any(f"{name}.{local}" in files for local in _QUANTIZED))
+    valued = (name.rpartition(".")[0] for name in files.names if name.rpartition(".")[2] in _VALUES)
+    return tuple(name for name in valued if any(f"{name}.{local}" in files for local in _QUANTIZED))
 
 
 def _changed_norms(before: TensorFiles, after: TensorFiles, prefix: str) -> Iterator[tuple[str, Tensor]]:

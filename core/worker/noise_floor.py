@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -186,8 +186,9 @@ def kept_floors(folder: Path, key: str) -> NoiseFloors | None:
 
 
 def keep_floors(folder: Path, key: str, floors: NoiseFloors) -> None:
-    """Beside and renamed, so that a kept file is a whole one."""
-    write_whole(folder / f"{key}.json", floors.model_dump_json().encode())
+    """Beside and renamed, so that a kept file is a whole one. A full disk costs the place in the cache, no more."""
+    with suppress(OSError):
+        write_whole(folder / f"{key}.json", floors.model_dump_json().encode())
 
 
 def floors_key(reference: str, seed: int) -> str:

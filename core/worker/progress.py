@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from core.value import Json
 from core.worker import log_lines
 from core.worker.foreign_bars import bars_heard
 from core.worker.output_energy import OutputEnergy
@@ -44,11 +45,20 @@ _SHARES = {
     "AWQModifier": Shares(collect=0.05, work=0.9),
     "AutoRoundModifier": Shares(collect=0.05, work=0.95),
     "GPTQModifier": Shares(collect=0.2, work=0.65),
+    "GPTQTModifier": Shares(collect=0.15, work=0.75),
+    "SqueezeLLMModifier": Shares(collect=0.1, work=0.8),
     "SparseGPTModifier": Shares(collect=0.2, work=0.65),
 }
 """As measured on a processor; for those that are not here the work is nothing beside the two passes."""
 
-_ERRORS = {"GPTQModifier": "quantization_error", "SparseGPTModifier": "pruning_error"}
+_OWN_ERROR = "quantization_error"
+"""What the error of a module is called that a modifier of ours tells by `module_done`."""
+
+_ERRORS = {
+    "GPTQModifier": "quantization_error",
+    "GPTQTModifier": "quantization_error",
+    "SparseGPTModifier": "pruning_error",
+}
 """What the error is called that these log for each module, in the same terms."""
 
 
@@ -82,19 +92,44 @@ class CompressionProgress:
         self._seconds: float | None = None
         self._energy = OutputEnergy()
         self._saving: tuple[str, float] | None = None
+        self.figures: list[Json] = []
+        """What was reported of modules, as arguments of `Reporter.metric`."""
+        self.taken_up: dict[int, int] = {}
+        """Layers that were finished before this process, by the modifier's place in the recipe."""
+
+    def figure(self, name: str, value: float, **more: Json) -> None:
+        """Report a figure of a module, and remember it."""
+        self.figures.append({"name": name, "value": value, **more})
+        self._report.metric(name, value, **more)
 
     def reporting(self, cls: type[Any], index: int) -> type[Any]:
-        """A subclass of a modifier that reports its lifecycle; llmcompressor compares and saves names, so it stays."""
-        heard = self._event
+        """A subclass of a modifier that reports its lifecycle; llmcompressor compares and saves names, so it stays.
+
+        Modifiers of ours may have a `module_done`, which says more than a log, and `works`, which counts what there is.
+        """
+        heard, done = self._event, self._module_done
 
         def update_event(modifier: Any, state: Any, event: Any, **arguments: Any) -> None:
             heard(index, modifier, state, event, arguments.get("modules"), before=True)
             cls.update_event(modifier, state, event, **arguments)
             heard(index, modifier, state, event, arguments.get("modules"), before=False)
 
-        return type(
-            cls.__name__, (cls,), {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__}
-        )
+        def module_done(_modifier: Any, name: str, relative: float, seconds: float) -> None:
+            done(name, relative, seconds)
+
+        members: dict[str, Any] = {"update_event": update_event, "__module__": cls.__module__, "__doc__": cls.__doc__}
+        if hasattr(cls, "module_done"):
+            members["module_done"] = module_done
+        if hasattr(cls, "told"):
+            # One of our own, which also says how far it is outside of any pass over the data.
+            def told(_modifier: Any, done: float, total: float | None, detail: str) -> None:
+                self._report.progress(modifier_stage(index), done, total, detail)
+
+            def measured(_modifier: Any, name: str, value: float, layer: str, relative: float | None = None) -> None:
+                self.figure(name, value, layer=layer, relative=relative)
+
+            members |= {"told": told, "measured": measured}
+        return type(cls.__name__, (cls,), members)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -127,7 +162,7 @@ class CompressionProgress:
             self._enter(index, modifier, state.model)
         elif kind == "calibration_start" and getattr(modifier, "requires_calibration_data", False):
             # After the modifier's own start, when the schemes are on the modules and tracing is over.
-            self._watch(state.model)
+            self._watch(modifier, state.model)
         elif kind == "sequential_epoch_end" and before:
             self._energy.settle(modules or ())
             self._begin_work(modifier, modules or ())
@@ -150,11 +185,11 @@ class CompressionProgress:
         self._kind = type(modifier).__name__
         layers = decoder_layers(model)
         self._names, self._layers = tuple(layers), tuple(layers.values())
-        self._done = set()
+        self._done = set(self._layers[: self.taken_up.get(index, 0)])
         self._layer = None
-        self._step(0)
+        self._step(len(self._done))
 
-    def _watch(self, model: Any) -> None:
+    def _watch(self, modifier: Any, model: Any) -> None:
         """Hear every batch that passes a decoder layer, and how much the modules give whose errors will be logged."""
 
         def passes(_layer: Any, _inputs: Any) -> None:
@@ -167,6 +202,8 @@ class CompressionProgress:
             self._hooks.callback(layer.register_forward_pre_hook(passes).remove)
         if self._kind == "GPTQModifier":
             self._energy.watch((name, module) for name, module in model.named_modules() if _has_weight_scheme(module))
+        elif self._kind == "GPTQTModifier":
+            self._energy.watch((name, module) for module, name in modifier.compressed.items())
         elif self._kind == "SparseGPTModifier":
             linear = (pair for pair in model.named_modules() if type(pair[1]).__name__ == "Linear")
             self._energy.watch(linear)
@@ -178,12 +215,25 @@ class CompressionProgress:
         match self._kind:
             case "GPTQModifier":
                 self._works_total = sum(map(_has_weight_scheme, modules))
+            case "GPTQTModifier":
+                self._works_total = sum(module in modifier.compressed for module in modules)
             case "SparseGPTModifier":
                 self._works_total = sum(type(module).__name__ == "Linear" for module in modules)
             case "AutoRoundModifier":
                 self._works_total = float(modifier.iters)
+            case _ if hasattr(modifier, "works"):
+                self._works_total = float(modifier.works(modules))
             case _:
                 self._works_total = 0.0
+
+    def _module_done(self, name: str, relative: float, seconds: float) -> None:
+        """A modifier of ours is done with a module; `relative` is its error, 0 to 1."""
+        self._report.check()
+        self.figure(_OWN_ERROR, relative, layer=name, relative=relative, seconds=seconds)
+        self._worked(self._works + 1)
+        if self._layer is None and self._works_total:
+            # Without data all layers are one piece of work.
+            self._step(len(self._layers) * min(self._works / self._works_total, 1.0))
 
     def _worked(self, done: float) -> None:
         """Part of the work on the current layer is done."""
@@ -240,7 +290,7 @@ class CompressionProgress:
         elif name := log_lines.sparsifying(text):
             self._named = [name]
         elif found := log_lines.searched(text):
-            self._report.metric("smoothing_error", found.after, layer=found.name)
+            self.figure("smoothing_error", found.after, layer=found.name)
         elif text.startswith("Hessian inversion failed"):
             self._report.warn("gptq-fallback", text)
         elif text.startswith("Failed to invert hessian"):
@@ -256,7 +306,7 @@ class CompressionProgress:
         elif self._kind in _ERRORS:
             # Modules quantized together leave their contexts last in, first out.
             name = self._named.pop()
-            self._report.metric(
+            self.figure(
                 _ERRORS[self._kind],
                 value,
                 layer=name,
@@ -273,8 +323,8 @@ class CompressionProgress:
         if found is None or found.before is None or found.after is None or self._layer is None:
             return
         name = self._names[self._layer]
-        self._report.metric("rounding_loss_before", found.before, layer=name)
-        self._report.metric("rounding_loss", found.after, layer=name)
+        self.figure("rounding_loss_before", found.before, layer=name)
+        self.figure("rounding_loss", found.after, layer=name)
 
 
 def decoder_layers(model: Any) -> dict[str, Any]:

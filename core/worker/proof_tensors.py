@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from core.errors import BitpressError
 from core.measure.results import ProofCheck
 from core.methods.method import Expected
+from core.models.quantized import CODEBOOK
 from core.value import Json
 from core.worker.reporter import Reporter
 
@@ -77,9 +78,7 @@ def check_config(config: dict[str, Json], expected: Expected) -> ProofCheck:
         needed = bool(expected.unstated or expected.weight_bits or expected.kv_cache_bits)
         what = "has no quantization_config" if needed else "has no quantization_config, and needs none"
         return ProofCheck(name=name, passed=not needed, detail=f"config.json {what}.")
-    groups = (quantization.get("config_groups") or {}).values()
-    weights = [group.get("weights") for group in groups if isinstance(group, dict)]
-    bits = sorted({int(scheme["num_bits"]) for scheme in weights if isinstance(scheme, dict)})
+    bits = _codebook_bits(quantization) if quantization.get("quant_method") == CODEBOOK else _group_bits(quantization)
     if missing := [each for each in expected.weight_bits if each not in bits]:
         return ProofCheck(
             name=name,
@@ -91,15 +90,25 @@ def check_config(config: dict[str, Json], expected: Expected) -> ProofCheck:
     return ProofCheck(name=name, passed=True, detail=found)
 
 
+def _group_bits(quantization: dict[str, Json]) -> list[int]:
+    groups = (quantization.get("config_groups") or {}).values()
+    weights = [group.get("weights") for group in groups if isinstance(group, dict)]
+    return sorted({int(scheme["num_bits"]) for scheme in weights if isinstance(scheme, dict)})
+
+
+def _codebook_bits(quantization: dict[str, Json]) -> list[int]:
+    return sorted({int(facts["bits"]) for facts in (quantization.get("modules") or {}).values()})
+
+
 def check_modules(tensors: Sequence[StoredTensor], modules: Sequence[str]) -> ProofCheck:
-    """Whether each of the modules holds quantized weights and a scale, and none is left as it was.
+    """Whether each of the modules holds quantized weights and a scale (or a table), and none is left as it was.
 
     Without a list it is enough that some module is quantized.
     """
     name = "quantized modules"
     dtypes = {tensor.name: tensor.dtype for tensor in tensors}
     scaled = {tensor.removesuffix(".weight_scale") for tensor in dtypes if tensor.endswith(".weight_scale")}
-    quantized = {module for module in scaled if _quantized(dtypes, module)}
+    quantized = {module for module in scaled if _quantized(dtypes, module)} | codebook_modules(dtypes)
     if not modules:
         count = len(quantized)
         return ProofCheck(name=name, passed=count > 0, detail=f"{count} modules hold quantized weights.")
@@ -109,7 +118,8 @@ def check_modules(tensors: Sequence[StoredTensor], modules: Sequence[str]) -> Pr
         return ProofCheck(
             name=name, passed=False, detail=f"{len(left)} of {len(modules)} modules are not quantized: {listed}"
         )
-    return ProofCheck(name=name, passed=True, detail=f"All {len(modules)} modules hold quantized weights and scales.")
+    said = "their values" if codebook_modules(dtypes) else "scales"
+    return ProofCheck(name=name, passed=True, detail=f"All {len(modules)} modules hold quantized weights and {said}.")
 
 
 def check_finite(tensors: Sequence[StoredTensor], report: Reporter, stage: str) -> ProofCheck:
@@ -124,6 +134,18 @@ def check_finite(tensors: Sequence[StoredTensor], report: Reporter, stage: str) 
         listed = ", ".join(broken[:_SHOWN]) + (" …" if len(broken) > _SHOWN else "")
         return ProofCheck(name=name, passed=False, detail=f"{len(broken)} tensors are broken: {listed}")
     return ProofCheck(name=name, passed=True, detail=f"All {len(tensors)} tensors are finite.")
+
+
+def codebook_modules(dtypes: Mapping[str, str]) -> set[str]:
+    """Modules stored as indices with a table, or with coefficients and an offset, by the dtypes of all tensors."""
+    found = set()
+    for tensor, dtype in dtypes.items():
+        module, _, part = tensor.rpartition(".")
+        values = "table" if f"{module}.table" in dtypes else "coefficients"
+        whole = values == "table" or f"{module}.offset" in dtypes
+        if part == "weight" and dtype == "I32" and whole and dtypes.get(f"{module}.{values}") == "F16":
+            found.add(module)
+    return found
 
 
 def _listed(bits: Sequence[int]) -> str:

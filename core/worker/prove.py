@@ -16,9 +16,11 @@ from core.value import Json
 from core.worker import memory_record
 from core.worker.answers import end_tokens
 from core.worker.calibrate import chat_ids, render_chat
+from core.worker.codebook_models import know_format, make_plain
 from core.worker.module_error import check_module_errors
 from core.worker.proof_cache import CacheWatch
 from core.worker.proof_experts import check_experts
+from core.worker.proof_smaller import check_smaller
 from core.worker.proof_tensors import (
     StoredTensor,
     check_config,
@@ -161,8 +163,22 @@ def _check_tensors(
     if expected.dropped_experts:
         original = read_config(Path(command.original)) if command.original else None
         yield check_experts(config, tensors, original, expected.dropped_experts)
-    if command.original and expected.comparable:
-        yield check_module_errors(Path(command.original), Path(command.artifact), report, "check")
+    known = len(command.dropped_blocks) == expected.smaller.blocks
+    if expected.smaller:
+        place = Path(command.original) if command.original else None
+        yield from check_smaller(
+            tensors,
+            Path(command.artifact),
+            place,
+            smaller=expected.smaller,
+            dropped=command.dropped_blocks,
+            report=report,
+            stage="check",
+        )
+    if command.original and known and expected.comparable:
+        yield check_module_errors(
+            Path(command.original), Path(command.artifact), report, "check", dropped=command.dropped_blocks
+        )
     yield check_finite(tensors, report, "check")
 
 
@@ -173,6 +189,7 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
     from core.worker.loading import pick_device
 
     target = pick_device(command.device)
+    tables = know_format(artifact)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(artifact), local_files_only=True, trust_remote_code=False)
         model, info = AutoModelForCausalLM.from_pretrained(
@@ -188,6 +205,9 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
         # Whatever goes wrong here is the finding: transformers raises many kinds.
         proof.add("reopens in transformers", False, _first_line(error))
         return None
+    if tables:
+        # The same numbers to the bit, sooner: two hundred tokens are looked up otherwise one step after another.
+        make_plain(model, target)
     wrong = {
         kind: sorted(str(key) for key in info.get(f"{kind}_keys") or ())
         for kind in ("missing", "unexpected", "mismatched")

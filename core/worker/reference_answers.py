@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,4 +151,6 @@ def _read(path: Path, asked: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...]
 
 
 def _write(path: Path, answers: tuple[tuple[int, ...], ...]) -> None:
-    write_whole(path, json.dumps({"answers": answers}).encode())
+    # A full disk costs the place in the cache, and nothing else.
+    with suppress(OSError):
+        write_whole(path, json.dumps({"answers": answers}).encode())

@@ -104,7 +104,7 @@ def computed_source(
 
 def load_warm(path: str, device: torch.device, original: KnownModel | None) -> Loaded:
     """A warm model, the warming counted as loading; it must have the original's vocabulary."""
-    loaded = loading.load(path, str(device))
+    loaded = loading.load(path, str(device), plain=True)
     loaded.seconds += warm_up(loaded)
     if original is not None and (
         loaded.model.config.get_text_config().vocab_size != original.vocabulary

@@ -12,6 +12,7 @@ from typing import Any
 from core.worker.expert_names import name_experts
 from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
+from core.worker.save_codebook import holds_codebooks, save_codebook_model
 
 VERBATIM = (
     "added_tokens.json",
@@ -44,7 +45,10 @@ def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> t
     _lenient_generation_config(model)
     name_experts(model)
     with writing_to(output):
-        model.save_pretrained(str(output), save_compressed=True)
+        if holds_codebooks(model):
+            save_codebook_model(model, output)
+        else:
+            model.save_pretrained(str(output), save_compressed=True)
         tokenizer.save_pretrained(str(output))
     for name in VERBATIM:
         if (original / name).is_file():

@@ -47,6 +47,7 @@ def survey(folder: Path) -> Survey:
         layers=layers,
         decoder_layer=kind,
         attentions=tuple(_attentions(model, saved)),
+        kv_heads=_kv_heads(config),
     )
 
 
@@ -130,6 +131,12 @@ def declared_ties(model: Any) -> Mapping[str, str]:
         return {}
     names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     return {tied: owner for tied, owner in keys.items() if tied in names and owner in names}
+
+
+def _kv_heads(config: Any) -> int | None:
+    text = config.get_text_config()
+    count = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", None)
+    return count if isinstance(count, int) and count > 0 else None
 
 
 def _layers(model: Any, config: Any) -> tuple[int, str]:

@@ -44,7 +44,7 @@ def run(command: RunTasks, report: Reporter) -> Json:
     loaded: Loaded | None = None
     if missing:
         with report.stage(LOAD.id):
-            loaded = loading.load(command.model, command.device)
+            loaded = loading.load(command.model, command.device, plain=True)
     load_seconds = loaded.seconds if loaded else 0.0
     right: dict[str, int] = {}
     notes: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
 
 class TensorFiles:
-    """A context over a folder's safetensors files; nothing is read before it is asked for."""
+    """A context over a folder's safetensors files; nothing is read before it is asked for.
 
-    def __init__(self, folder: Path) -> None:
+    Without the decoder blocks `dropped` the others are numbered anew, as in a model that never had those.
+    """
+
+    def __init__(self, folder: Path, dropped: Sequence[int] = ()) -> None:
         self._folder = folder
+        self._dropped = tuple(dropped)
+        self._stored: dict[str, str] = {}
         self._open = ExitStack()
         self._files: dict[str, Any] = {}
         self._locals: dict[str, list[str]] = {}
@@ -40,8 +46,11 @@ class TensorFiles:
                 raise BitpressError(
                     "broken-weights", f"{path} cannot be read: {error}", "The file is incomplete or damaged."
                 ) from error
-            for name in file.keys():  # noqa: SIM118
-                self._files[name] = file
+            for stored in file.keys():  # noqa: SIM118
+                name = _without(stored, self._dropped)
+                if name is None:
+                    continue
+                self._files[name], self._stored[name] = file, stored
                 module, _, local = name.rpartition(".")
                 self._locals.setdefault(module, []).append(local)
         return self
@@ -64,8 +73,21 @@ class TensorFiles:
         return tuple(self._locals.get(module, ()))
 
     def read(self, name: str) -> Tensor:
-        return self._files[name].get_tensor(name)
+        return self._files[name].get_tensor(self._stored[name])
 
     def read_row(self, name: str, index: int) -> Tensor:
         """One entry along the first dimension, without reading the others."""
-        return self._files[name].get_slice(name)[index]
+        return self._files[name].get_slice(self._stored[name])[index]
+
+
+def _without(name: str, dropped: Sequence[int]) -> str | None:
+    """The name where these blocks are gone; None for what was theirs."""
+    parts = name.split(".")
+    place = next((place for place, part in enumerate(parts) if part.isdecimal() and place), None)
+    if not dropped or place is None:
+        return name
+    number = int(parts[place])
+    if number in dropped:
+        return None
+    parts[place] = str(number - sum(gone < number for gone in dropped))
+    return ".".join(parts)

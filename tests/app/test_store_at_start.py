@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 
 import pytest
-from disks import read_only
+from disks import fill, read_only, small_disk
 from PySide6.QtWidgets import QApplication, QPushButton, QTableView
 from pytestqt.qtbot import QtBot
 from qasync import QEventLoop
@@ -79,4 +81,31 @@ def test_that_a_read_only_store_is_said_before_the_window_goes(home: Home, qtbot
         status, said = opened("problem.close")
     assert status == 1
     assert "cannot be written" in said
+    assert home.store_file.read_bytes() == content
+
+
+def test_that_a_store_on_a_full_disk_is_said_with_what_is_missing_before_the_window_goes(
+    home: Home, qtbot: QtBot
+) -> None:
+    with small_disk(home.root, 2**22) as mounted:
+        RunStore.open(home.store_file).close()
+        if mounted:
+            fill(home.root / "ballast")
+            status, said = opened("problem.close")
+            assert status == 1
+            assert "The disk is full" in said
+            assert "are missing" in said
+            (home.root / "ballast").unlink()
+        with RunStore.open(home.store_file) as store:
+            assert store.runs() == ()
+
+
+def test_that_a_store_of_a_later_version_is_said_before_the_window_goes(home: Home, qtbot: QtBot) -> None:
+    RunStore.open(home.store_file).close()
+    with closing(sqlite3.connect(home.store_file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    content = home.store_file.read_bytes()
+    status, said = opened("problem.close")
+    assert status == 1
+    assert "later version" in said
     assert home.store_file.read_bytes() == content

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from fake_worker import finished, launch_fake
@@ -15,9 +17,11 @@ from app.page_factories import PageFactories
 from app.window import serve
 from core.jobs.order import ImportOrder, kept_order
 from core.jobs.protocol import FinishReason
+from core.jobs.queue_store import QueueStore
 from core.jobs.run import NewRun, Run, RunKind
 from core.jobs.snapshot import Phase
 from core.jobs.store import RunStore
+from core.jobs.wish import QueueWish, Wish
 from core.paths import Home
 from ui.constants_alive import keep_constants_alive
 from ui.main_window import MainWindow
@@ -33,13 +37,14 @@ def an_import(output: Path) -> NewRun:
     return NewRun(kind=RunKind.IMPORT, title="t", models=("/m",), model_name="m", output=str(output), order=order)
 
 
-def test_that_a_window_carries_on_what_waits_and_starts_an_interrupted_run_again(
-    home: Home, tmp_path: Path, qtbot: QtBot
-) -> None:
-    with RunStore.open(home.store_file) as store:
-        dead = store.create(an_import(tmp_path / "dead"), owned=False)
-        store.save(dead.model_copy(update={"phase": Phase.RUNNING}))
-        store.create(an_import(tmp_path / "waited"), owned=False)
+async def done(store: RunStore, number: int) -> Run:
+    while len(store.runs()) < number or store.get(number).phase is not Phase.FINISHED:
+        await asyncio.sleep(0.05)
+    return store.get(number)
+
+
+def play(scenario: Callable[[RunsPage, RunStore], Coroutine[Any, Any, None]], home: Home, scripts: Path) -> None:
+    """Serve a window that shows the Runs page while the scenario is played."""
     application = QApplication.instance()
     assert isinstance(application, QApplication)
     application.setQuitOnLastWindowClosed(False)
@@ -48,27 +53,62 @@ def test_that_a_window_carries_on_what_waits_and_starts_an_interrupted_run_again
     window.show_page("runs")
     window.show()
 
-    async def done(store: RunStore, number: int) -> Run:
-        while len(store.runs()) < number or store.get(number).phase is not Phase.FINISHED:
-            await asyncio.sleep(0.05)
-        return store.get(number)
-
-    async def play() -> None:
+    async def played() -> None:
         serving = asyncio.ensure_future(serve(window, factories))
         with RunStore.open(home.store_file) as store:
-            assert (await asyncio.wait_for(done(store, 2), 30)).reason is FinishReason.COMPLETED
-            assert store.get(1).reason is FinishReason.INTERRUPTED
             page = window.findChild(RunsPage)
             assert page is not None
-            page.retry_requested.emit(1)
-            assert (await asyncio.wait_for(done(store, 3), 30)).reason is FinishReason.COMPLETED
+            await asyncio.wait_for(scenario(page, store), 30)
         window.close()
         await asyncio.wait_for(serving, 20)
 
     with (
-        patch("app.engine.default_launch", lambda **_: launch_fake(tmp_path / "scripts", SCRIPT)),
+        patch("app.engine.default_launch", lambda **_: launch_fake(scripts, SCRIPT)),
         asyncio.Runner(loop_factory=lambda: QEventLoop(application)) as runner,
     ):
-        runner.run(play())
+        runner.run(played())
+
+
+def test_that_a_window_carries_on_what_waits_and_starts_an_interrupted_run_again(
+    home: Home, tmp_path: Path, qtbot: QtBot
+) -> None:
+    with RunStore.open(home.store_file) as store:
+        dead = store.create(an_import(tmp_path / "dead"), owned=False)
+        store.save(dead.model_copy(update={"phase": Phase.RUNNING}))
+        store.create(an_import(tmp_path / "waited"), owned=False)
+
+    async def scenario(page: RunsPage, store: RunStore) -> None:
+        assert (await done(store, 2)).reason is FinishReason.COMPLETED
+        assert store.get(1).reason is FinishReason.INTERRUPTED
+        page.retry_requested.emit(1)
+        assert (await done(store, 3)).reason is FinishReason.COMPLETED
+
+    play(scenario, home, tmp_path / "scripts")
     assert (tmp_path / "dead" / "model.safetensors").is_file()
     assert (tmp_path / "waited" / "model.safetensors").is_file()
+
+
+def test_that_what_is_held_waits_in_the_window_until_it_is_released_in_the_order_that_was_chosen(
+    home: Home, tmp_path: Path, qtbot: QtBot
+) -> None:
+    with RunStore.open(home.store_file) as store:
+        for number in (1, 2):
+            run = store.create(an_import(tmp_path / str(number)), owned=False)
+            QueueStore(store).hold(run.id)
+
+    async def scenario(page: RunsPage, store: RunStore) -> None:
+        while page.current is None:
+            await asyncio.sleep(0.05)
+        page.queue_asked.emit(QueueWish(2, Wish.FIRST))
+        page.queue_asked.emit(QueueWish(1, Wish.AFTER, other=2))
+        page.queue_asked.emit(QueueWish(1, Wish.RELEASE))
+        while store.get(1).held or store.get(1).follows != 2:
+            await asyncio.sleep(0.05)
+        assert {store.get(number).phase for number in (1, 2)} == {Phase.QUEUED}
+        page.queue_asked.emit(QueueWish(2, Wish.RELEASE))
+        first, second = await done(store, 2), await done(store, 1)
+        assert first.finished is not None
+        assert second.started is not None
+        assert first.finished <= second.started
+
+    play(scenario, home, tmp_path / "scripts")

@@ -22,6 +22,7 @@ BENCHES = (
     "methods",
     "mixed",
     "recover",
+    "gptqt",
     "vllm",
 )
 ON_THE_STARTER = ("generate", "evaluate", "vllm")

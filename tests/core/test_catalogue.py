@@ -26,6 +26,7 @@ _SENTENCE = re.compile(r"[A-Z0-9].*[.]$", re.DOTALL)
 _KEYS = {
     "FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W8A8", "W8A16", "W4A16", "W4AFP8", "W3A16", "W2A16", "NVFP4", "NVFP4A16",
     "MXFP4", "MXFP4A16", "MXFP8", "MXFP8A16", "KV_FP8", "SPARSE", "PRUNED", "MIXED",
+    "W4A16_BINARY", "W3A16_BINARY", "W2A16_BINARY",
 }  # fmt: skip
 
 
@@ -93,6 +94,7 @@ def test_that_what_was_called_recommended_is_quick_or_well_proved_and_the_doubtf
     }  # fmt: skip
     assert {name for name, each in standing.items() if each is Standing.EXPERIMENTAL} == {
         "mxfp4", "gptq-w3a16", "gptq-w2a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16",
+        "gptqt-w3", "gptqt-w2", "gptqt-w4",
     }  # fmt: skip
 
 
@@ -119,7 +121,8 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
 @EACH
 def test_that_keys_and_values_in_fp8_need_data_and_reach_the_last_modifier(method: Method):
     if method.parameter("kv_cache") is None:
-        assert method.id in {"autoround-w4a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16"}
+        without = {"autoround-w4a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16"}
+        assert method.id in without | {"gptqt-w3", "gptqt-w2", "gptqt-w4"}
         return
     recipe = resolve_recipe(method.id, {"kv_cache": "fp8"}, None, None)
     assert recipe.calibration is not None

@@ -104,11 +104,29 @@ def test_that_an_interrupted_run_says_what_happened_and_offers_to_start_again(pa
     assert "went down" in words(page, "runs.problem.message")
 
 
+def test_that_a_run_with_a_checkpoint_offers_to_resume_and_to_start_again(page: RunsPage, qtbot: QtBot) -> None:
+    page.show_runs((an_interrupted_run(1), a_run(2, Phase.QUEUED)))
+    page.select(1)
+    resume = page.findChild(QPushButton, "runs.resume")
+    assert resume is not None
+    assert not resume.isVisible()
+    page.show_resumable(1, "from layer 17 of 30")
+    assert resume.text() == "Resume from layer 17 of 30"
+    with qtbot.waitSignal(page.resume_requested) as asked:
+        press(page, "runs.resume")
+    assert asked.args == [1]
+    again = page.findChild(QPushButton, "runs.again")
+    assert again is not None
+    assert again.text() == "Start again"
+    page.select(2)
+    assert not resume.isVisible()
+
+
 def test_that_queued_runs_stand_in_their_order_and_say_what_they_wait_for(page: RunsPage) -> None:
     first = a_run(1, Phase.QUEUED).model_copy(update={"position": 9, "held": True})
     second = a_run(2, Phase.QUEUED).model_copy(update={"position": 3, "follows": 7})
-    page.show_runs((first, second))
-    assert rows(page) == ["Next", 2, 1]
+    page.show_runs((first, second, a_run(7, Phase.RUNNING)))
+    assert rows(page) == ["Now", 7, "Next", 2, 1]
     assert (row(page, 1).when, row(page, 2).when) == ("held", "after 7")
 
 
@@ -311,7 +329,7 @@ def test_that_a_very_long_log_is_bounded(page: RunsPage) -> None:
 def test_that_a_queued_run_says_that_it_waits(page: RunsPage) -> None:
     page.show_runs((a_run(3, Phase.QUEUED),))
     shown = [label.text() for label in page.findChildren(QLabel) if label.isVisible()]
-    assert "Waiting for the run before it to end." in shown
+    assert "It starts in a moment." in shown
 
 
 def test_that_a_rehearsal_offers_nothing_to_compare_or_measure(page: RunsPage) -> None:

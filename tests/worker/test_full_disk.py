@@ -11,22 +11,29 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disks import small_disk
+from disks import fill, small_disk
 from fake_worker import finished, launch_fake
-from tiny_llama import write_tiny_llama
+from test_import_gguf import make_gguf
+from tiny_llama import Memory, reporter, write_tiny_llama
 
+from core.calibration.builtin import prompts
+from core.calibration.kept_answers import Answer
 from core.errors import BitpressError
 from core.jobs.client import WorkerLaunch, default_launch
 from core.jobs.compression import Compression, compression
-from core.jobs.protocol import AnyEvent, FinishReason, SurveyModel
+from core.jobs.protocol import AnyEvent, Evaluate, FinishReason, ImportGguf, SurveyModel
 from core.jobs.queue import JobQueue
 from core.jobs.run import NewRun, RunKind
 from core.jobs.snapshot import JobSnapshot
 from core.jobs.store import RunStore
 from core.jobs.work import Work, WorkContext, completed, single_command
+from core.measure.results import EvaluationResult, EvaluationSuite
 from core.methods.catalogue import find
 from core.methods.resolve_recipe import resolve_recipe
 from core.paths import Home
+from core.worker import answers, evaluate, import_gguf
+from core.worker.faults import problem_of
+from core.worker.loading import load
 
 NEEDED = 8_000_000
 """What the estimate would say of the tiny model, bytes."""
@@ -141,12 +148,69 @@ def test_that_a_home_that_fills_up_during_a_job_costs_the_log_and_not_the_store(
         assert kept.result == {"a": 1} or "run-not-kept" in told
 
 
-def fill(path: Path) -> None:
-    """Take every byte that is left."""
-    with path.open("wb", buffering=0) as file:
-        for size in (2**16, 2**12, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                continue
+def test_that_answers_on_a_full_disk_are_told_with_what_is_missing_and_go_on_when_there_is_room(
+    model: Path, tmp_path: Path
+) -> None:
+    loaded = load(str(model), "cpu")
+    asked = prompts()[:3]
+    folder = tmp_path / "answers"
+
+    def make() -> tuple[Answer, ...]:
+        return answers.answer(
+            loaded, asked, folder, samples=3, seed=0, report=reporter(Memory()), max_tokens=8, batch=1
+        )
+
+    with small_disk(folder, 2**16) as mounted:
+        if mounted:
+            fill(folder / "ballast")
+            with pytest.raises(OSError, match="answers") as caught:
+                make()
+            problem = problem_of(caught.value)
+            assert problem.code == "disk-full"
+            assert f"{folder / answers.FILE} could not be written" in problem.message
+            assert "are missing" in problem.message
+            (folder / "ballast").unlink()
+        made = make()
+    assert len(made) == 3
+    assert made == answers.answer(
+        loaded, asked, None, samples=3, seed=0, report=reporter(Memory()), max_tokens=8, batch=1
+    )
+
+
+def test_that_an_evaluation_whose_cache_has_no_room_gives_the_same_figures(model: Path, tmp_path: Path) -> None:
+    suite = EvaluationSuite(texts=("prose",), window=48, tokens=200)
+
+    def evaluated(cache: Path | None) -> EvaluationResult:
+        asked = Evaluate(
+            job="job",
+            original=str(model),
+            others=(str(model),),
+            suite=suite,
+            cache=None if cache is None else str(cache),
+            device="cpu",
+        )
+        return EvaluationResult.model_validate(evaluate.run(asked, reporter(Memory())))
+
+    without = evaluated(None)
+    disk = tmp_path / "cache"
+    with small_disk(disk, 2**16) as mounted:
+        if mounted:
+            fill(disk / "ballast")
+        found = evaluated(disk)
+        assert [one.kl for one in found.others] == [one.kl for one in without.others]
+        if mounted:
+            assert [path.name for path in disk.rglob("*") if path.is_file()] == ["ballast"]
+
+
+def test_that_an_import_without_room_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    source = make_gguf(tmp_path / "tiny.gguf")
+    with small_disk(tmp_path / "disk", 2**20) as mounted:
+        if mounted:
+            with pytest.raises(BitpressError) as caught:
+                import_gguf.run(
+                    ImportGguf(job="i", source=str(source), output=str(tmp_path / "disk" / "out")), reporter(Memory())
+                )
+            problem = caught.value.problem
+            assert problem.code == "disk-full"
+            assert "are missing" in problem.message
+        assert list((tmp_path / "disk").iterdir()) == []

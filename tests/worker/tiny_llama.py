@@ -15,15 +15,21 @@ from core.worker.reporter import Reporter
 
 
 def write_tiny_llama(
-    folder: Path, tokenizer: Path, *, seed: int = 0, noise: float = 0.0, dtype: torch.dtype = torch.float32
+    folder: Path,
+    tokenizer: Path,
+    *,
+    seed: int = 0,
+    noise: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+    layers: int = 2,
 ) -> Path:
-    """Hidden 64, 2 layers. The same seed gives the same weights; `noise` is added to them, relative to their spread."""
+    """Hidden 64. The same seed gives the same weights; `noise` is added to them, relative to their spread."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=49152,
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,

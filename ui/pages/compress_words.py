@@ -42,6 +42,7 @@ def method_facts(method: Method, machine: Machine | None) -> tuple[tuple[str, tu
     facts = (
         ("Needs", method.requirements),
         ("The result runs in", where_it_runs(method.scheme, machine, parts_of(method))),
+        ("Published figures", method.published),
         ("Sources", tuple(source.title for source in method.sources)),
     )
     return tuple((heading, sentences) for heading, sentences in facts if sentences)

@@ -47,26 +47,6 @@ def state_words(run: Run) -> tuple[str, Tone]:
     return _DONE[run.kind], Tone.DONE
 
 
-def queued_words(run: Run) -> str:
-    """The state of a queued run in the list."""
-    if run.held:
-        return "held"
-    if run.not_before is not None:
-        return f"from {run.not_before.astimezone():%H:%M}"
-    return "queued" if run.follows is None else f"after {run.follows}"
-
-
-def waiting_words(run: Run) -> str:
-    """What a queued run waits for, as a sentence."""
-    if run.held:
-        return f"Held until it is released: `bitpress queue release {run.id}`."
-    if run.not_before is not None:
-        return f"It begins on {run.not_before.astimezone():%Y-%m-%d} at {run.not_before.astimezone():%H:%M} or later."
-    if run.follows is not None:
-        return f"It begins when run {run.follows} has completed."
-    return "Waiting for the run before it to end."
-
-
 def proof_of(run: Run) -> ProofResult | None:
     """The proof in a run's result, where it has one that can be read."""
     result = run.result

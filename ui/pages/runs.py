@@ -20,23 +20,17 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
+from core.jobs.line import Standing
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
+from core.jobs.waiting import line, standings
 from core.plan.predicted import estimates_of, predicted
 from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
+from ui.models.queue_words import short_reason
 from ui.pages.recovery_chart import recovery_drawing
-from ui.pages.run_words import (
-    figures,
-    made,
-    proof_of,
-    queued_words,
-    running_fraction,
-    state_words,
-    subtitle,
-    waiting_words,
-)
+from ui.pages.run_words import figures, made, proof_of, running_fraction, state_words, subtitle
 from ui.tone import Tone
 from ui.widgets.card import Card
 from ui.widgets.empty import EmptyState
@@ -44,6 +38,7 @@ from ui.widgets.log_view import LogView
 from ui.widgets.plain import PlainLabel
 from ui.widgets.predicted_card import PredictedCard
 from ui.widgets.problem_card import ProblemCard
+from ui.widgets.queue_card import QueueCard
 from ui.widgets.recovery_card import RecoveryCard
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_header import RunHeader
@@ -60,7 +55,7 @@ _NO_GPU = "No NVIDIA GPU is drawn because this machine did not report one: the p
 
 
 class RunsPage(QWidget):
-    """The list on the left, the selected run on the right. Signals carry a run's number."""
+    """The list on the left, the selected run on the right. Signals carry a run's number, `queue_asked` a QueueWish."""
 
     selected = Signal(int)
     cancel_requested = Signal(int)
@@ -73,6 +68,8 @@ class RunsPage(QWidget):
     report_requested = Signal(int)
     compare_requested = Signal(int)
     measure_requested = Signal(int)
+    resume_requested = Signal(int)
+    queue_asked = Signal(object)
     recover_requested = Signal(int)
 
     def __init__(self, parent: QWidget | None = None, *, clock: Callable[[], float] = time.time) -> None:
@@ -83,6 +80,7 @@ class RunsPage(QWidget):
         self._clock = clock
         self._runs: dict[int, Run] = {}
         self._snapshots: dict[int, JobSnapshot] = {}
+        self._resumable: dict[int, str] = {}
         self._current: int | None = None
         self._samples: list[Sample] = []
         self._no_gpu = _NO_GPU
@@ -174,6 +172,15 @@ class RunsPage(QWidget):
             if self._memory is not None:
                 self._memory.show_prediction(low_bytes, high_bytes)
 
+    def show_resumable(self, run_id: int, words: str | None) -> None:
+        """Where a run that broke would go on, as `from layer 17 of 30`; None where it can only start again."""
+        if self._resumable.get(run_id) != words:
+            self._resumable.pop(run_id, None)
+            if words is not None:
+                self._resumable[run_id] = words
+            if run_id == self._current:
+                self._show_current()
+
     def show_no_gpu(self, reason: str) -> None:
         """One line saying why no GPU is drawn."""
         self._no_gpu = reason
@@ -212,9 +219,11 @@ class RunsPage(QWidget):
         body.setSpacing(12)
         self._stage_card = Card(margin=16)
         self._stages = StageList()
-        self._waiting = PlainLabel("", "quiet")
         self._stage_card.body.addWidget(self._stages)
-        self._stage_card.body.addWidget(self._waiting)
+        self._queue = QueueCard()
+        self._queue.asked.connect(self.queue_asked)
+        self._list.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self._list.addActions(self._queue.menu_actions)
         self._problem = ProblemCard("runs.problem")
         self._warnings = Card(margin=12)
         self._warnings.setObjectName("runs.warnings")
@@ -227,7 +236,7 @@ class RunsPage(QWidget):
         self._result.measure_pressed.connect(lambda: self._tell(self.measure_requested))
         # What stretches below takes all that is left. With a greatest height these would be cut where their text wraps.
         self._expected = PredictedCard()
-        for widget in (self._stage_card, self._problem, self._warnings, self._result, self._expected):
+        for widget in (self._queue, self._stage_card, self._problem, self._warnings, self._result, self._expected):
             widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
             body.addWidget(widget)
         self._add_lower_part(body)
@@ -263,6 +272,7 @@ class RunsPage(QWidget):
     def _connect_header(self) -> None:
         header = self._header
         header.cancel_pressed.connect(self._cancel)
+        header.resume_pressed.connect(lambda: self._tell(self.resume_requested))
         header.retry_pressed.connect(lambda: self._tell(self.retry_requested))
         header.rerun_pressed.connect(lambda: self._tell(self.rerun_requested))
         header.folder_pressed.connect(lambda: self._tell(self.show_folder_requested))
@@ -291,7 +301,8 @@ class RunsPage(QWidget):
         if run is None:
             return
         self._stack.setCurrentIndex(1)
-        self._header.show_run(run, subtitle(run), state_words(run))
+        self._header.show_run(run, subtitle(run), state_words(run), self._resumable.get(run.id, ""))
+        self._queue.show_run(run, self._runs, self._now())
         self._problem.show_problem(run.problem)
         finished = run.phase is Phase.FINISHED
         completed = finished and run.reason is FinishReason.COMPLETED
@@ -302,11 +313,9 @@ class RunsPage(QWidget):
         self._result.offer_recovery(completed and made(run))
         self._show_expected(run)
         snapshot = self._snapshots.get(run.id)
-        self._stages.setVisible(snapshot is not None)
-        self._waiting.setText(waiting_words(run))
-        self._waiting.setVisible(snapshot is None and run.phase is Phase.QUEUED)
-        self._stage_card.setVisible(snapshot is not None or run.phase is Phase.QUEUED)
-        if snapshot is not None:
+        begun = run.phase is not Phase.QUEUED
+        self._stage_card.setVisible(snapshot is not None and begun)
+        if snapshot is not None and begun:
             self._show_job(snapshot)
         else:
             self._show_warnings(())
@@ -319,9 +328,10 @@ class RunsPage(QWidget):
         self._expected.show_rows(predicted(run, self._samples), estimates.basis if estimates else "")
 
     def _show_job(self, snapshot: JobSnapshot) -> None:
+        if snapshot.phase is Phase.QUEUED:
+            return
         self._stage_card.show()
-        self._stages.show()
-        self._waiting.hide()
+        self._queue.hide()
         self._stages.show_snapshot(snapshot, self._clock())
         self._show_warnings(tuple(dict.fromkeys(warning.message for warning in snapshot.warnings)))
         if snapshot.phase is Phase.CANCELLING:
@@ -341,24 +351,24 @@ class RunsPage(QWidget):
         self._warning_text.setText("\n".join(lines))
 
     def _refresh_list(self) -> None:
-        now = datetime.fromtimestamp(self._clock()).astimezone()
+        now = self._now()
+        stands = standings(self._runs.values(), now)
         running = [run for run in self._runs.values() if run.phase not in {Phase.QUEUED, Phase.FINISHED}]
-        queued = [run for run in self._runs.values() if run.phase is Phase.QUEUED]
         before = [run for run in self._runs.values() if run.phase is Phase.FINISHED]
         rows: list[Heading | RunRow] = []
         for title, part in (
             ("Now", sorted(running, key=lambda run: run.id)),
-            ("Next", sorted(queued, key=lambda run: (run.position, run.id))),
+            ("Next", line(self._runs.values())),
             ("Before", sorted(before, key=lambda run: -run.id)),
         ):
             if part:
                 rows.append(Heading(title))
-                rows.extend(self._row(run, now) for run in part)
+                rows.extend(self._row(run, now, stands.get(run.id)) for run in part)
         self._list.show_rows(tuple(rows))
 
-    def _row(self, run: Run, now: datetime) -> RunRow:
-        if run.phase is Phase.QUEUED:
-            return RunRow(run.id, run.title, run.model_name, queued_words(run))
+    def _row(self, run: Run, now: datetime, stands: Standing | None) -> RunRow:
+        if stands is not None:
+            return RunRow(run.id, run.title, run.model_name, short_reason(run, stands, now))
         if run.phase is not Phase.FINISHED:
             fraction = running_fraction(self._snapshots.get(run.id))
             state = state_words(run)[0] if fraction is None else percent_text(fraction)
@@ -451,6 +461,9 @@ class RunsPage(QWidget):
     def _tell(self, signal: SignalInstance) -> None:
         if self._current is not None:
             signal.emit(self._current)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock()).astimezone()
 
     def _run(self) -> Run | None:
         return self._runs.get(self._current) if self._current is not None else None

@@ -25,6 +25,7 @@ class RunHeader(QWidget):
     script_pressed = Signal()
     folder_pressed = Signal()
     cancel_pressed = Signal()
+    resume_pressed = Signal()
     retry_pressed = Signal()
     rerun_pressed = Signal()
     report_pressed = Signal()
@@ -67,16 +68,19 @@ class RunHeader(QWidget):
         self._cancel.clicked.connect(self.cancel_pressed)
         self._report = primary_button("Open report", "runs.report")
         self._report.clicked.connect(self.report_pressed)
+        self._resume = primary_button("", "runs.resume")
+        self._resume.clicked.connect(self.resume_pressed)
         for button in (self._log, self._copy, self._folder, self._again, self._cancel, self._report):
             row.addWidget(button)
+        second.addWidget(self._resume)
 
     @property
     def log_shown(self) -> bool:
         """Whether the log takes the place of the graphs."""
         return self._log.isChecked()
 
-    def show_run(self, run: Run, words: str, state: tuple[str, Tone]) -> None:
-        """Replaces title and buttons; `words` is the recipe in one line."""
+    def show_run(self, run: Run, words: str, state: tuple[str, Tone], resumable: str = "") -> None:
+        """Replaces title and buttons; `words` is the recipe in one line, `resumable` says where the run can go on."""
         finished = run.phase is Phase.FINISHED
         completed = finished and run.reason is FinishReason.COMPLETED
         self._title.setText(run.title)
@@ -87,7 +91,9 @@ class RunHeader(QWidget):
         self._folder.setVisible(finished)
         self._again.setVisible(finished)
         interrupted = finished and run.reason is FinishReason.INTERRUPTED
-        self._again.setText("Run again" if completed else "Start again" if interrupted else "Retry")
+        self._again.setText("Run again" if completed else "Start again" if interrupted or resumable else "Retry")
+        self._resume.setVisible(finished and not completed and bool(resumable))
+        self._resume.setText(f"Resume {resumable}")
         self._cancel.setVisible(not finished)
         self._cancel.setEnabled(run.phase is not Phase.CANCELLING)
         self._cancel.setText("Cancelling…" if run.phase is Phase.CANCELLING else "Cancel")

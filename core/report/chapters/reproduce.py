@@ -17,7 +17,8 @@ def blocks(data: ReportData) -> tuple[Block, ...]:
     made: list[Block] = [
         Paragraph(
             text="The command line repeats the run with Bitpress. The script needs only the libraries named under "
-            "versions. With the same versions, data and seed the tensors come out the same on the same kind of machine."
+            "versions, or says that it needs Bitpress too. With the same versions, data and seed the tensors come out "
+            "the same on the same kind of machine."
         )
     ]
     for index, run in numbered(data):

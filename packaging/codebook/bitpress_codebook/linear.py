@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from bitpress_codebook.layout import ModuleLayout
+from bitpress_codebook.lookup import Indices, dense_from_packed, product
 from bitpress_codebook.packing import pack, unpack
-from bitpress_codebook.weight import CodebookWeight, Kept
+from bitpress_codebook.weight import CodebookWeight, Kept, binary_values
 
 
 class CodebookLinear(nn.Module):
@@ -62,24 +63,45 @@ class CodebookLinear(nn.Module):
                         mine.copy_(given)
         return made
 
+    @property
+    def kept(self) -> Kept | None:
+        """The weights that are stored exactly, where there are any."""
+        if self.kept_starts is None or self.kept_columns is None or self.kept_values is None:
+            return None
+        return Kept(self.kept_starts, self.kept_columns, self.kept_values)
+
+    @property
+    def indices(self) -> Indices:
+        """What is frozen of the matrix."""
+        return Indices(self.weight, self.layout.bits, self.layout.columns, self.kept)
+
+    def values(self) -> Tensor:
+        """The value of each index, (rows, 2**bits); differentiable in the table, or in coefficients and offset."""
+        if self.table is not None:
+            return self.table
+        if self.coefficients is None or self.offset is None:
+            raise ValueError("a codebook module has either a table or coefficients and an offset")
+        return binary_values(self.coefficients, self.offset)
+
     def codebook(self) -> CodebookWeight:
         """The weight as values, indices unpacked: (rows, columns) bytes."""
-        kept = None
-        if self.kept_starts is not None and self.kept_columns is not None and self.kept_values is not None:
-            kept = Kept(self.kept_starts, self.kept_columns, self.kept_values)
         return CodebookWeight(
             codes=unpack(self.weight, self.layout.bits, self.layout.columns),
             bits=self.layout.bits,
             table=self.table,
             coefficients=self.coefficients,
             offset=self.offset,
-            kept=kept,
+            kept=self.kept,
         )
 
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        """The matrix (rows, columns) in `dtype`, without a gradient; the same numbers that `forward` multiplies by."""
+        with torch.no_grad():
+            return dense_from_packed(self.indices, self.values(), dtype)
+
     def forward(self, inputs: Tensor) -> Tensor:
-        weight = self.codebook().dense(inputs.dtype)
         bias = None if self.bias is None else self.bias.to(inputs.dtype)
-        return nn.functional.linear(inputs, weight, bias)
+        return product(inputs, self.values(), self.indices, bias)
 
     def extra_repr(self) -> str:
         shown = self.layout

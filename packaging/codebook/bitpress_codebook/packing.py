@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_GROUPS = {2: (1, 2), 3: (3, 4), 4: (1, 1)}
+"""Bits of a code to the fewest bytes that hold whole pairs of codes, and how many pairs they hold."""
+
 _ROWS = 1 << 10
 """So many rows at a time are spread out into single bits, which takes `bits` times their number in bytes."""
 
@@ -30,14 +33,28 @@ def unpack(packed: Tensor, bits: int, columns: int) -> Tensor:
     """What `pack` packed, as uint8 (rows, columns)."""
     rows = packed.shape[0]
     codes = torch.empty((rows, columns), dtype=torch.uint8, device=packed.device)
-    bit = torch.arange(columns, device=packed.device) * bits
-    word, shift = bit // 32, bit % 32
-    following = (word + 1).clamp(max=packed.shape[1] - 1)
-    mask = (1 << bits) - 1
     for start in range(0, rows, _ROWS):
-        part = packed[start : start + _ROWS].to(torch.int64) & 0xFFFFFFFF
-        low = part[:, word] >> shift
-        # An index that straddles two words has its upper bits at the beginning of the next one.
-        high = torch.where(shift + bits > 32, part[:, following] << (32 - shift), 0)
-        codes[start : start + _ROWS] = ((low | high) & mask).to(torch.uint8)
+        pairs = unpack_pairs(packed[start : start + _ROWS], bits, columns)
+        both = torch.stack((pairs & ((1 << bits) - 1), pairs >> bits), -1).to(torch.uint8)
+        codes[start : start + _ROWS] = both.flatten(1)[:, :columns]
     return codes
+
+
+def unpack_pairs(packed: Tensor, bits: int, columns: int) -> Tensor:
+    """Two neighbouring codes at a time, c0 + c1 * 2**bits: int32 (rows, pairs), with pairs >= columns / 2.
+
+    Pairs beyond the columns hold anything. Pairs lie whole in one byte, or four of them in three bytes, so that no
+    single bit has to be looked at.
+    """
+    whole, inside = _GROUPS[bits]
+    groups = -(-columns // (2 * inside))
+    lying = packed.contiguous().view(torch.uint8)
+    lying = torch.nn.functional.pad(lying, (0, max(0, groups * whole - lying.shape[1])))[:, : groups * whole]
+    parts = lying.reshape(packed.shape[0], groups, whole).to(torch.int32)
+    joined = parts[..., 0]
+    for place in range(1, whole):
+        joined = joined | (parts[..., place] << (8 * place))
+    if inside == 1:
+        return joined
+    shifts = torch.arange(inside, dtype=torch.int32, device=packed.device) * (2 * bits)
+    return ((joined[..., None] >> shifts) & ((1 << 2 * bits) - 1)).flatten(1)

@@ -1,0 +1,121 @@
+"""What a pass of a modifier has left in the model: the modules it touched, their tensors, and how they are put back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from compressed_tensors.offload import disable_onloading, update_offload_parameter
+from llmcompressor.observers.base import Observer
+
+from core.value import Json
+from core.worker.checkpoint_tensors import DoesNotFitError
+from core.worker.checkpoint_values import KeepTensor, TakeTensor, packed, unpacked
+
+KNOWN = frozenset(
+    {
+        "AWQModifier",
+        "AutoRoundModifier",
+        "GPTQModifier",
+        "QuantizationModifier",
+        "SmoothQuantModifier",
+        "SparseGPTModifier",
+        "WandaPruningModifier",
+    }
+)
+"""The modifiers that change nothing of a layer but tensors of its modules, and that carry on what `carried` keeps."""
+
+_PENDING = ("_hessians", "_num_samples", "_row_scalars", "_smooth_activation_stats", "scales_", "_all_module_input")
+"""What modifiers collect for modules that they have not changed yet."""
+
+_COUNTED = ("_num_compressed_modules", "_rtn_fallback_module_names", "_error_metrics")
+"""What they count for the summary that they log at the end."""
+
+_CARRIED = ("_q_input",)
+"""What the next layer needs of the one before."""
+
+
+def pending(modifier: Any) -> bool:
+    """Whether it holds figures about modules that are yet to be changed: then there is nothing to begin after."""
+    return any(bool(getattr(modifier, name, None)) for name in _PENDING)
+
+
+def touched(modifier: Any, modules: Sequence[Any]) -> list[Any]:
+    """The modules of a finished subgraph, and those beyond it whose weights were smoothed together with theirs."""
+    found = dict.fromkeys(modules)
+    mappings = getattr(modifier, "resolved_mappings_", None) or getattr(modifier, "_resolved_mappings", None) or ()
+    for mapping in mappings:
+        together = (mapping.smooth_layer, *mapping.balance_layers)
+        if any(module in found for module in together):
+            found |= dict.fromkeys(together)
+    return list(found)
+
+
+def places(model: Any, modules: Iterable[Any]) -> dict[str, tuple[Any, str]]:
+    """Where the tensors of these modules are: full name to module and local name, a shared tensor once.
+
+    Observers are left out, as they are done with their module, and so are tables of embeddings that nothing rounds.
+    """
+    names = {module: name for name, module in model.named_modules()}
+    found: dict[str, tuple[Any, str]] = {}
+    with disable_onloading():
+        seen = {id(tensor) for module in model.modules() if _is_plain_table(module) for _, tensor in _own(module)}
+        for module in modules:
+            if isinstance(module, Observer) or _is_plain_table(module):
+                continue
+            for local, tensor in _own(module):
+                if id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    found[f"{names[module]}.{local}".lstrip(".")] = (module, local)
+    return found
+
+
+def tensors_at(found: Mapping[str, tuple[Any, str]]) -> dict[str, torch.Tensor]:
+    """The tensors at these places, in main memory."""
+    return {name: getattr(module, local).detach().cpu() for name, (module, local) in found.items()}
+
+
+@torch.no_grad()
+def put_back(model: Any, modules: Iterable[Any], kept: Mapping[str, torch.Tensor]) -> None:
+    """Write kept tensors into these modules. Raises DoesNotFitError where they are not exactly those modules' own."""
+    found = places(model, modules)
+    if found.keys() != kept.keys():
+        raise DoesNotFitError("its layers have other tensors than the model's")
+    for name, (module, local) in found.items():
+        there, tensor = getattr(module, local), kept[name]
+        if there.shape != tensor.shape or there.dtype != tensor.dtype:
+            raise DoesNotFitError(f"{name} has another shape than the model's")
+        update_offload_parameter(module, local, tensor)
+
+
+def carried(modifier: Any, keep: KeepTensor) -> Json:
+    """What a modifier knows beyond the model, as JSON. Raises CannotBeKeptError."""
+    names = [name for name in (*_COUNTED, *_CARRIED) if getattr(modifier, name, None) is not None]
+    return {name: packed(getattr(modifier, name), keep) for name in names}
+
+
+def carry_on(modifier: Any, kept: Json, take: TakeTensor) -> None:
+    """Give a modifier back what `carried` kept. Raises DoesNotFitError."""
+    if not isinstance(kept, dict) or not set(kept) <= {*_COUNTED, *_CARRIED}:
+        raise DoesNotFitError("it holds other figures than a modifier's")
+    for name, value in kept.items():
+        setattr(modifier, name, unpacked(value, take))
+
+
+def layers_finished(layers: Collection[Any], subgraphs: Sequence[Sequence[Any]]) -> list[int]:
+    """How many decoder layers are finished after each subgraph; `subgraphs` are lists of their modules."""
+    last = []
+    for layer in layers:
+        inside = set(layer.modules())
+        last.append(max((at for at, modules in enumerate(subgraphs) if not inside.isdisjoint(modules)), default=0))
+    return [sum(end <= at for end in last) for at in range(len(subgraphs))]
+
+
+def _own(module: Any) -> list[tuple[str, torch.Tensor]]:
+    both = (*module._parameters.items(), *module._buffers.items())
+    return [(local, tensor) for local, tensor in both if tensor is not None]
+
+
+def _is_plain_table(module: Any) -> bool:
+    return isinstance(module, torch.nn.Embedding) and getattr(module, "quantization_scheme", None) is None

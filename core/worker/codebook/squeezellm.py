@@ -1,0 +1,223 @@
+"""SqueezeLLM: each row of a matrix gets a table of 8 or 16 values, placed where its sensitive weights are.
+
+Kim et al., "SqueezeLLM: Dense-and-Sparse Quantization", ICML 2024, arXiv 2306.07629. The table is found by k-means,
+weighted by how much the loss minds a change of each weight; the few most sensitive and the largest weights are taken
+out beforehand and stored as they are. Differences from the paper's code: what is kept is counted exactly, by rank
+instead of by a threshold; k-means starts from the density and is improved by moves (`kmeans`) instead of scikit-learn's
+random starts; and kept weights replace the table's value instead of being added to that of zero.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from compressed_tensors.utils import align_module_device, match_named_modules, update_offload_parameter
+from llmcompressor.core import Event, State
+from llmcompressor.modifiers import Modifier
+from pydantic import PrivateAttr, model_validator
+from torch import Tensor
+
+from bitpress_codebook.linear import CodebookLinear
+from bitpress_codebook.weight import CodebookWeight
+from core.errors import BitpressError
+from core.worker.codebook.kept import kept_mask, kept_weights
+from core.worker.codebook.kmeans import ITERATIONS, weighted_kmeans
+from core.worker.swap_codebooks import swap_codebooks
+
+Sensitivity = Literal["fisher", "activation", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A matrix as indices and tables; `relative` is the weighted squared error over the weighted sum of squares."""
+
+    weight: CodebookWeight
+    relative: float
+
+
+def press(
+    weight: Tensor,
+    sensitivity: Tensor | None,
+    *,
+    bits: int,
+    sensitive: float = 0.0,
+    outliers: float = 0.0,
+    iterations: int = ITERATIONS,
+) -> Pressed:
+    """SqueezeLLM of one matrix (rows, columns).
+
+    `sensitivity` is (rows, columns), or (columns,) where all rows share it, or None where all weights count the same;
+    a row of nothing but zeros counts each of its weights the same. `sensitive` and `outliers` are shares of the weights
+    that are kept as they are.
+    """
+    rows, columns = weight.shape
+    if sensitivity is None:
+        counted = torch.ones((rows, columns), dtype=torch.float32, device=weight.device)
+    else:
+        counted = sensitivity.to(weight.device, torch.float32).expand(rows, columns).clone()
+    mask = kept_mask(weight, None if sensitivity is None else counted, sensitive=sensitive, outliers=outliers)
+    counted[counted.sum(1) <= 0] = 1.0
+    counted[mask] = 0.0
+    found = weighted_kmeans(weight, counted, 1 << bits, iterations=iterations)
+    whole = float((counted.double() * weight.double().square()).sum())
+    return Pressed(
+        CodebookWeight(
+            codes=found.codes, bits=bits, table=found.table.to(torch.float16), kept=kept_weights(weight, mask)
+        ),
+        float(found.error.sum()) / whole if whole else 0.0,
+    )
+
+
+class SqueezeLLMModifier(Modifier):
+    """Weights of the targets become tables and indices of `bits` bits; the shares `sensitive` and `outliers` are kept.
+
+    With `sensitivity` fisher, it must have taken a file of them when it begins (`core.worker.codebook.fisher_stage`),
+    and no data passes here. With activation, data passes and the mean square of each column's inputs counts instead.
+    The model computes with the new weights at once; modules are exchanged for CodebookLinear at the very end.
+    """
+
+    targets: list[str] = ["Linear"]
+    ignore: list[str] = []
+    bits: Literal[2, 3, 4] = 4
+    sensitivity: Sensitivity = "fisher"
+    sensitive: float = 0.0005
+    outliers: float = 0.004
+    iterations: int = ITERATIONS
+
+    _names: dict[Any, str] = PrivateAttr(default_factory=dict)
+    _squares: dict[Any, Tensor] = PrivateAttr(default_factory=dict)
+    _tokens: dict[Any, int] = PrivateAttr(default_factory=dict)
+    _made: dict[str, CodebookLinear] = PrivateAttr(default_factory=dict)
+    _open: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _path: Path | None = PrivateAttr(default=None)
+    _file: Any = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _asks_for_data(self) -> SqueezeLLMModifier:
+        self.requires_calibration_data = self.sensitivity == "activation"
+        return self
+
+    @property
+    def requires_gradients(self) -> bool:
+        """Whether a pass for the Fisher information must come first."""
+        return self.sensitivity == "fisher"
+
+    def take_sensitivities(self, path: Path) -> None:
+        """Use the sensitivities in this file (`sensitivity_file`). No field: a recipe tells nothing of this machine."""
+        self._path = path
+
+    def modules_of(self, model: Any) -> dict[str, Any]:
+        """The modules that it compresses, by name, in the model's order."""
+        return dict(match_named_modules(model, self.targets, self.ignore))
+
+    def on_initialize(self, state: State, **_: Any) -> bool:
+        self._names = {module: name for name, module in self.modules_of(state.model).items()}
+        shared = state.model.get_input_embeddings()
+        for module, name in self._names.items():
+            if shared is not None and module.weight is shared.weight:
+                raise BitpressError(
+                    "tied-head",
+                    f"{name} shares its weights with the embedding, which stays as it is.",
+                    "Leave it alone: add it to the ignored layers.",
+                )
+        if self.sensitivity == "fisher":
+            self._file = self._opened()
+        return True
+
+    def on_calibration_start(self, state: State, event: Event, **_: Any) -> None:
+        if self.sensitivity == "activation":
+            for module in self._names:
+                self.register_hook(module, self._seen, "forward")
+
+    def on_sequential_epoch_end(self, state: State, event: Event, modules: Sequence[Any] = (), **_: Any) -> None:
+        self._press([module for module in modules if module in self._names])
+
+    def on_calibration_end(self, state: State, event: Event, **_: Any) -> None:
+        self._press(list(self._names))
+        self.remove_hooks()
+        self._open.close()
+
+    def on_finalize(self, state: State, **_: Any) -> bool:
+        for name in tuple(self._made):
+            swap_codebooks(state.model, {name: self._made.pop(name).codebook()})
+        self._names = {}
+        return True
+
+    def works(self, modules: Sequence[Any]) -> int:
+        """How many of these it will work on."""
+        return sum(module in self._names for module in modules)
+
+    def module_done(self, name: str, relative: float, seconds: float) -> None:
+        """Hear that a module is done; whoever follows the progress puts itself here."""
+
+    def _seen(self, module: Any, inputs: tuple[Any, ...], _output: Any) -> None:
+        """Add the squares of what goes into the module, (columns,)."""
+        rows = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
+        squares = rows.float().square().sum(0)
+        self._squares[module] = self._squares[module] + squares if module in self._squares else squares
+        self._tokens[module] = self._tokens.get(module, 0) + len(rows)
+
+    def _press(self, modules: Sequence[Any]) -> None:
+        for module in modules:
+            name = self._names[module]
+            if name in self._made:
+                continue
+            started = time.perf_counter()
+            with torch.no_grad(), align_module_device(module):
+                weight = module.weight.detach()
+                pressed = press(
+                    weight,
+                    self._sensitivity(module, name),
+                    bits=self.bits,
+                    sensitive=self.sensitive if self.sensitivity == "fisher" else 0.0,
+                    outliers=self.outliers + (0.0 if self.sensitivity == "fisher" else self.sensitive),
+                    iterations=self.iterations,
+                )
+                made = CodebookLinear.of(pressed.weight, module.bias, weight.dtype)
+                update_offload_parameter(module, "weight", made.codebook().dense(weight.dtype))
+            self._made[name] = made.to("cpu")
+            self.module_done(name, pressed.relative, time.perf_counter() - started)
+
+    def _sensitivity(self, module: Any, name: str) -> Tensor | None:
+        if self.sensitivity == "fisher":
+            found: Tensor = self._file.get_tensor(name)
+            return found
+        if self.sensitivity == "none":
+            return None
+        if module not in self._squares:
+            # Nothing of the data came by here, as it does to experts that were never chosen.
+            return torch.ones(module.weight.shape[1])
+        return self._squares.pop(module) / self._tokens.pop(module)
+
+    def _opened(self) -> Any:
+        from safetensors import SafetensorError, safe_open
+
+        path = self._path
+        if path is None or not path.is_file():
+            raise BitpressError(
+                "no-sensitivity",
+                "The sensitivities that SqueezeLLM places its values by are not there.",
+                "Start the job again: they are measured before the weights are compressed.",
+            )
+        try:
+            file = self._open.enter_context(safe_open(path, framework="pt"))
+            missing = [name for name in self._names.values() if name not in set(file.keys())]
+        except SafetensorError as error:
+            raise BitpressError(
+                "no-sensitivity",
+                f"The sensitivities in {path} cannot be read: {error}",
+                "Remove the caches (`bitpress clean`), and start the job again.",
+            ) from error
+        if missing:
+            raise BitpressError(
+                "no-sensitivity",
+                f"{path} has no sensitivities of {missing[0]}" + (" and others." if len(missing) > 1 else "."),
+                "Remove the caches (`bitpress clean`), and start the job again.",
+            )
+        return file
