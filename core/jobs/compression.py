@@ -243,6 +243,13 @@ async def _prove(context: WorkContext, wanted: Compression, staging: Path, cours
     yield finished
 
 
+def _data(wanted: Compression) -> CalibrationSpec | None:
+    """What the method calibrates with: a recipe may name data for its recovery alone."""
+    recipe = wanted.recipe
+    calibrates = recipe.recovery is None or wanted.method.calibrates(recipe.parameters)
+    return recipe.calibration if calibrates else None
+
+
 def _let_go(context: WorkContext, wanted: Compression, finished: Finished | None) -> ResumePoint | None:
     """Remove the checkpoint of a run that is over, unless it died and would go on from there: then say where."""
     died = not context.cancelled.is_set() and (
@@ -326,7 +333,7 @@ def compress_command(
         model=str(wanted.model),
         output=str(staging),
         modifiers=wanted.method.modifiers(wanted.recipe.parameters),
-        calibration=wanted.recipe.calibration if wanted.method.calibrates(wanted.recipe.parameters) else None,
+        calibration=_data(wanted),
         answers=None if wanted.answers is None else str(wanted.answers),
         sensitivities=None if wanted.sensitivities is None else str(wanted.sensitivities),
         tokens_file=str(context.folder / TOKENS_FILE),
