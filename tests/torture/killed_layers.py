@@ -193,7 +193,7 @@ def torture(ground: Ground, kills: int, chance: random.Random) -> bool:
 
 def costs(ground: Ground, worker: WorkerProcess, method: str, whole: Whole) -> None:
     """Print what checkpoints after every layer cost beside the stock pipeline; by default they are a minute apart."""
-    kept = Checkpoints(folder=str(ground.scratch / "cost"), seconds=0)
+    kept = Checkpoints(folder=str(ground.scratch / "cost-checkpoint"), seconds=0)
     other = whole_job(ground, worker, "cost", method, kept)
     assert other.sha256 == whole.sha256, "other tensors with checkpoints than without"
     shutil.rmtree(kept.folder)
