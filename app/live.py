@@ -6,6 +6,7 @@ import asyncio
 
 from app.closing import Closing
 from app.shell import Shell
+from app.spare_memory import give_back
 from core.care.attended import STUCK
 from core.jobs.protocol import AnyEvent, Finished, Hello
 from core.jobs.run import Run, RunKind
@@ -58,6 +59,7 @@ class Live:
             title = f"{snapshot.title} {snapshot.reason or 'ended'}"
             self._closing.ended(title, _told(snapshot, run), failed=snapshot.reason in BROKEN)
             shell.refresh_runs()
+            give_back()
             if isinstance(event, Finished) and (run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT)):
                 shell.refresh_models()
             return

@@ -195,13 +195,17 @@ def _gptq(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float
 
 
 def _gptqt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
-    """GPTQ's arithmetic, and the error of every set of levels at every scale for every row, from sorted weights."""
+    """GPTQ's arithmetic, and the error of every set of levels at every scale for every row, from sorted weights.
+
+    Fitted to processor time on one core, SmolLM2-135M and 10,127 tokens: GPTQ 84 s, GPTQT to 3 bits 97 s with 4
+    intermediate bits and 134 s with 5.
+    """
     grid = int(arguments["grid_bits"])
     tried = int(arguments["shrink_steps"]) * CODEBOOKS[grid, int(arguments["bits"])]
     errors = tried * sum(rows for rows, _ in shape.compressed)
     # A product of matrices over the sums of each half step of the grid, and the least of what it gives.
-    search = errors * (8 * (1 << grid) / speed.hessian + 0.4 / speed.rounding)
-    return _gptq(arguments, shape, data, speed) + search + 25 * shape.compressed_elements / speed.rounding
+    search = errors * (8 * (1 << grid) / speed.hessian + 0.2 / speed.rounding)
+    return _gptq(arguments, shape, data, speed) + search + 15 * shape.compressed_elements / speed.rounding
 
 
 def _squeezellm(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:

@@ -25,7 +25,7 @@ from core.methods.method import ModifierSpec
 from core.methods.modifier_modules import MODIFIER_MODULES
 from core.methods.recipe import Recipe
 from core.methods.recipe_command import recipe_words
-from core.plan.hardware import SUPPORT
+from core.plan.hardware import needs_loader
 from core.plan.history import recipe_of
 from core.report.reproduce_script import TOKENS, VALUES, script
 from core.value import Json
@@ -65,10 +65,9 @@ def _ours(run: Run) -> bool:
     """Whether the artifact is in a format that no engine knows."""
     recipe = recipe_of(run)
     try:
-        scheme = SUPPORT.get(find(recipe.method).scheme) if recipe is not None else None
+        return recipe is not None and needs_loader(find(recipe.method).scheme)
     except BitpressError:
         return False
-    return scheme is not None and scheme.loader
 
 
 def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) -> str:
