@@ -367,6 +367,7 @@ def prove_command(context: WorkContext, wanted: Compression, staging: Path, pres
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
         dropped_blocks=pressed.dropped_blocks,
+        recovered=pressed.recovery is not None and pressed.recovery.helped,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,

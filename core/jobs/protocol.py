@@ -156,6 +156,8 @@ class Prove(Value):
     pruned_modules: tuple[str, ...] = ()
     dropped_blocks: tuple[int, ...] = ()
     """The decoder blocks that were taken out, by the numbers that they had."""
+    recovered: bool = False
+    """Whether what is left was trained afterwards, so that it need not hold the original's numbers."""
     expected: Expected = Expected()
     """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0

@@ -105,14 +105,8 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         known = before(loaded.model, command.modifiers)
         book = _book(command, recipe, facts, progress, report)
         with awq_without_gpu(), _kept(book) as kept:
-            oneshot(
-                model=loaded.model,
-                processor=loaded.tokenizer,
-                recipe=recipe,
-                **data,
-                **_targets(command),
-                **kept,
-            )
+            arguments = {**data, **_targets(command), **kept}
+            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **arguments)
         made_of_it = changes(loaded.model, command.modifiers, known)
         made_of_it.demand()
         if command.memory is not None:

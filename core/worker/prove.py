@@ -173,6 +173,7 @@ def _check_tensors(
             place,
             smaller=expected.smaller,
             dropped=command.dropped_blocks,
+            recovered=command.recovered,
             report=report,
             stage="check",
         )

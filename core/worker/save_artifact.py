@@ -13,6 +13,7 @@ from core.worker.expert_names import name_experts
 from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
 from core.worker.save_codebook import holds_codebooks, save_codebook_model
+from core.worker.structured.settings import write_settings
 
 VERBATIM = (
     "added_tokens.json",
@@ -54,6 +55,7 @@ def save_artifact(
         else:
             sizes = {} if shard is None else {"max_shard_size": shard}
             model.save_pretrained(str(output), save_compressed=True, **sizes)
+            write_settings(model, output)
         tokenizer.save_pretrained(str(output))
     for name in VERBATIM:
         if (original / name).is_file():

@@ -23,6 +23,7 @@ BENCHES = (
     "codebook",
     "fisher",
     "mixed",
+    "recover",
     "gptqt",
     "vllm",
 )
