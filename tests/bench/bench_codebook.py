@@ -162,7 +162,8 @@ def _told(name: str, found: dict[str, Any], made: dict[str, Path]) -> int:
     for better, worse in ORDER:
         ratio = interval[better]["value"] / interval[worse]["value"]
         held = ratio < 1 and (worse != GPTQ or sizes[better] <= sizes[worse])
-        apart = interval[better]["high"] < interval[worse]["low"]
+        first, second = interval[better], interval[worse]
+        apart = first["high"] < second["low"] or second["high"] < first["low"]
         said = "as wanted" if held else "NOT AS WANTED"
         print(
             f"{better} has {ratio:.3f} times the divergence of {worse} ({said}"
