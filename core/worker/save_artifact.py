@@ -53,13 +53,9 @@ def save_artifact(
         if holds_codebooks(model):
             save_codebook_model(model, output)
         else:
-<<<<<<< HEAD
-            model.save_pretrained(str(output), save_compressed=True)
-            write_settings(model, output)
-=======
             sizes = {} if shard is None else {"max_shard_size": shard}
             model.save_pretrained(str(output), save_compressed=True, **sizes)
->>>>>>> main
+            write_settings(model, output)
         tokenizer.save_pretrained(str(output))
     for name in VERBATIM:
         if (original / name).is_file():
