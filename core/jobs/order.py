@@ -134,6 +134,7 @@ class RecoverOrder(Value):
     kl_bound: float = 1.0
     device: str = "auto"
     app_version: str = ""
+    original_bytes: int = 0
 
 
 Order = Annotated[

@@ -208,6 +208,19 @@ def _gptqt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> floa
     return _gptq(arguments, shape, data, speed) + search + 15 * shape.compressed_elements / speed.rounding
 
 
+def _squeezellm(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """Clusters in sorted rows; before that gradients, each layer forward twice, or a pass that looks at activations."""
+    tables = 40 * shape.compressed_elements / speed.rounding
+    match arguments.get("sensitivity"):
+        case "fisher":
+            operations = 4 * 2 * (shape.linear_elements + shape.vocabulary * shape.hidden) * data.tokens
+            squares = data.samples * shape.compressed_elements / (4 * speed.rounding)
+            return tables + operations / speed.gradient + squares
+        case "activation":
+            return tables + _two_passes(shape, data, speed)
+    return tables
+
+
 def _sparsegpt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
     """GPTQ's arithmetic, and a mask chosen block by block; 2:4 chooses it for every four columns."""
     factor = 1.9 if arguments.get("mask_structure") == "2:4" else 1.1
@@ -294,6 +307,7 @@ _COSTS: Mapping[str, Callable[[Arguments, Shape, Data, Speed], float]] = {
     "SmoothQuantModifier": _smoothing,
     "GPTQModifier": _gptq,
     "GPTQTModifier": _gptqt,
+    "SqueezeLLMModifier": _squeezellm,
     "AWQModifier": _awq,
     "AutoRoundModifier": _autoround,
     "SparseGPTModifier": _sparsegpt,

@@ -56,10 +56,12 @@ def run(command: Compress, report: Reporter) -> Json:
             "output-exists", f"{output} exists already.", "Choose another folder, or move the old one away."
         ) from error
     try:
-        return _run(command, output, report)
+        result = _run(command, output, report)
     except BaseException:
         shutil.rmtree(output, ignore_errors=True)
         raise
+    fisher_stage.tidy(output)
+    return result
 
 
 def _run(command: Compress, output: Path, report: Reporter) -> Json:
@@ -97,29 +99,14 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     elif spec is not None and chats:
         made = ready_answers(prompts(), folder, chats, spec.seed)
     data, facts, samples = _calibration(mixture, made, spec, command.tokens_file, report)
-    fisher_stage.measure(
-        recipe,
-        loaded,
-        samples,
-        sha256=facts.sha256 if facts else "",
-        cache=Path(command.sensitivities) if command.sensitivities else None,
-        output=output,
-        report=report,
-    )
+    fisher_stage.measure(recipe, loaded, samples, facts, cache=command.sensitivities, output=output, report=report)
     with progress.running():
         _seed(command.seed)
         known = before(loaded.model, command.modifiers)
         book = _book(command, recipe, facts, progress, report)
         with awq_without_gpu(), _kept(book) as kept:
-            oneshot(
-                model=loaded.model,
-                processor=loaded.tokenizer,
-                recipe=recipe,
-                **data,
-                **_targets(command),
-                **kept,
-            )
-        fisher_stage.tidy(output)
+            arguments = {**data, **_targets(command), **kept}
+            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **arguments)
         made_of_it = changes(loaded.model, command.modifiers, known)
         made_of_it.demand()
         if command.memory is not None:

@@ -174,7 +174,7 @@ def _told(name: str, found: dict[str, Any], made: dict[str, Path]) -> int:
         first, second = ways.get(pair["first"]), ways.get(pair["second"])
         if first and second and {first, second} in [set(each) for each in (*ORDER, (GPTQT, GPTQ_ROW))]:
             less = pair["kl"]
-            print(f"  paired, {first} minus {second}: {less['value']:.4f} ({less['low']:.4f} to {less['high']:.4f})")
+            print(f"  paired, {second} less {first}: {less['value']:.4f} ({less['low']:.4f} to {less['high']:.4f})")
     print(flush=True)
     return missed
 

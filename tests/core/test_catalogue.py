@@ -27,7 +27,7 @@ _SENTENCE = re.compile(r"[A-Z0-9].*[.]$", re.DOTALL)
 _KEYS = {
     "FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W8A8", "W8A16", "W4A16", "W4AFP8", "W3A16", "W2A16", "NVFP4", "NVFP4A16",
     "MXFP4", "MXFP4A16", "MXFP8", "MXFP8A16", "KV_FP8", "SPARSE", "PRUNED", "MIXED",
-    "W4A16_BINARY", "W3A16_BINARY", "W2A16_BINARY",
+    "W4A16_BINARY", "W3A16_BINARY", "W2A16_BINARY", "W4A16_TABLE", "W3A16_TABLE",
 }  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
 def test_that_keys_and_values_in_fp8_need_data_and_reach_the_last_modifier(method: Method):
     if method.parameter("kv_cache") is None:
         without = {"autoround-w4a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16", "drop-blocks", "narrow-mlp"}
-        assert method.id in without | {"gptqt-w3", "gptqt-w2", "gptqt-w4"}
+        assert method.id in without | {"gptqt-w3", "gptqt-w2", "gptqt-w4", "squeezellm-w3", "squeezellm-w4"}
         return
     recipe = resolve_recipe(method.id, {"kv_cache": "fp8"}, None, None)
     assert recipe.calibration is not None
