@@ -6,6 +6,7 @@ import asyncio
 
 from app.closing import Closing
 from app.shell import Shell
+from app.spare_memory import give_back
 from core.care.attended import STUCK
 from core.jobs.protocol import AnyEvent, Finished, Hello
 from core.jobs.run import Run, RunKind
@@ -58,9 +59,9 @@ class Live:
             title = f"{snapshot.title} {snapshot.reason or 'ended'}"
             self._closing.ended(title, _told(snapshot, run), failed=snapshot.reason in BROKEN)
             shell.refresh_runs()
-            if isinstance(event, Finished) and (
-                run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER)
-            ):
+            give_back()
+            made = (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER)
+            if isinstance(event, Finished) and (run is None or run.kind in made):
                 shell.refresh_models()
             return
         if run is None or event is None or isinstance(event, Hello):

@@ -93,6 +93,6 @@ class Shell:
 
     async def read_runs(self) -> None:
         """Read the run list now, and tell everybody."""
-        self.runs = await asyncio.to_thread(self.engine.store.runs)
+        self.runs = await asyncio.to_thread(self.engine.store.renewed, self.runs)
         for listener in self.on_runs:
             listener(self.runs)

@@ -11,6 +11,7 @@ from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QApplication
 
 from app.page_factories import PageFactories
+from app.spare_memory import few_arenas
 from core.settings import load_settings
 from ui.constants_alive import keep_constants_alive
 from ui.main_window import MainWindow
@@ -34,6 +35,7 @@ def run_window() -> int:
         return 1
     from core.paths import Home
 
+    few_arenas()
     keep_constants_alive()
     application = QApplication(sys.argv[:1])
     application.setApplicationName("Bitpress")

@@ -39,6 +39,9 @@ def list_models(
 
 def inspect_model(
     model: Annotated[str, typer.Argument(help="A folder, a GGUF file, a name from `bitpress models`, or starter.")],
+    code: Annotated[
+        bool, typer.Option("--code", help="Print the Python code that came with it, which is never run.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Show what is inside one model, without loading it."""
@@ -46,6 +49,9 @@ def inspect_model(
 
     async def command(engine: Engine) -> int:
         found = engine.model(model)
+        if code:
+            _print_code(output, found)
+            return DONE
         output.result(found.model_dump(mode="json"))
         for label, value in facts(found):
             output.say(f"{label:<24} {value}")
@@ -54,6 +60,28 @@ def inspect_model(
         return DONE
 
     return serve(output, command)
+
+
+def _print_code(output: Output, model: LocalModel) -> None:
+    from core.models.own_code import code_texts, own_code
+
+    found = own_code(model.path) if model.path.is_dir() else None
+    if found is None:
+        output.result({"path": str(model.path), "code": None})
+        output.say("No Python code came with this model.")
+        return
+    texts = code_texts(found)
+    output.result({"path": str(model.path), "code": found.model_dump(mode="json") | {"sha256": found.fingerprint}})
+    output.say(f"Python code from {found.repository}: {', '.join(found.named)}. Bitpress does not run it.")
+    for other in found.elsewhere:
+        output.say(f"Code of {other} is asked for too, and is not in this folder.")
+    for name in found.missing:
+        output.say(f"{name} is asked for, and is not in this folder.")
+    for file in found.files:
+        output.say(f"\n{file.name}, {file.bytes:,} bytes, SHA-256 {file.sha256}\n")
+        output.say(texts[file.name])
+    if found.files:
+        output.say(f"SHA-256 over all names and hashes: {found.fingerprint}")
 
 
 def import_model(

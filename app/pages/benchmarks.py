@@ -105,7 +105,7 @@ class BenchmarksBinding:
             # All together, so that two of one name are noticed here and not when the run starts.
             self._tasks = await asyncio.to_thread(find_tasks, [*(task.source for task in self._tasks), path])
         except BitpressError as error:
-            self._page.show_task_problem(f"{error.problem.message} {error.problem.hint}".strip())
+            self._page.show_task_problem(error.problem)
             return
         self._page.show_tasks(self._tasks)
 

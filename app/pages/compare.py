@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from importlib.resources import files
 
 from app.measurement import start_comparison
 from app.shell import Shell
+from core.care.details import LOG_BYTES
+from core.care.log_files import end_of_log
 from core.jobs.comparison import answer_column
 from core.jobs.protocol import AnyEvent, Finished, StageStarted, Token
 from core.jobs.snapshot import JobSnapshot
+from core.jobs.work import LOG_FILE
 from core.measure.results import Comparison, Sampling
 from core.models.local_model import LocalModel
 from ui.pages.compare import ComparePage
@@ -53,7 +57,9 @@ class CompareBinding:
             if snapshot.problem is not None:
                 current = snapshot.current
                 column = int(current.stage.id.rpartition("-")[2]) if current else 0
-                self._page.show_problem(column, snapshot.problem)
+                path = self._shell.engine.home.run_folder(run.id) / LOG_FILE
+                log = await asyncio.to_thread(end_of_log, path, LOG_BYTES)
+                self._page.show_problem(column, snapshot.problem, dict(snapshot.libraries), log)
         finally:
             self._run = None
             self._page.finish()

@@ -14,8 +14,11 @@ from app.pages.sweeps import ask_sweep, show_sweeps, sweeps_of
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from app.starter import ensure_starter
+from core.care.details import LOG_BYTES
+from core.care.log_files import end_of_log
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot
+from core.jobs.work import LOG_FILE
 from core.methods.catalogue import METHODS
 from core.methods.not_offered import NOT_OFFERED
 from core.methods.recipe import Recipe
@@ -197,6 +200,13 @@ class CompressBinding:
     def _heard(self, run_id: int, snapshot: JobSnapshot, _event: object) -> None:
         if run_id == self._rehearsal:
             self._page.show_rehearsal(snapshot)
+            if snapshot.problem is not None:
+                self._shell.tasks.replace("rehearsal-log", self._origin_of_problem(run_id, snapshot))
+
+    async def _origin_of_problem(self, run_id: int, snapshot: JobSnapshot) -> None:
+        log = self._shell.engine.home.run_folder(run_id) / LOG_FILE
+        end = await asyncio.to_thread(end_of_log, log, LOG_BYTES)
+        self._page.show_rehearsal_origin(dict(snapshot.libraries), end)
 
     async def _inspected(self, choice: CompressChoice) -> None:
         model = await self._model(choice)

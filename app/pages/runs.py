@@ -14,6 +14,7 @@ from app.pages.recover import ask_recovery
 from app.queue_wishes import fulfil
 from app.rehearsal import start_rehearsal
 from app.shell import Shell
+from core.care.details import LOG_BYTES as DETAILS_BYTES
 from core.care.log_files import end_of_log
 from core.jobs.checkpoint import resume_point
 from core.jobs.journal import kept_snapshot
@@ -73,9 +74,12 @@ class RunsBinding:
         self._page.show_runs(runs)
         run = self._shell.run(self._selected) if self._selected is not None else None
         if run is not None and run.reason in BROKEN:
-            self._shell.tasks.replace("resumable", self._see_where_it_goes_on(run))
+            self._shell.tasks.replace("resumable", self._see_what_is_left(run))
 
-    async def _see_where_it_goes_on(self, run: Run) -> None:
+    async def _see_what_is_left(self, run: Run) -> None:
+        """Of a run that broke: the end of its log, for who helps, and where it would go on."""
+        log = self._shell.engine.home.run_folder(run.id) / LOG_FILE
+        self._page.show_origin(run.id, run.versions, await asyncio.to_thread(end_of_log, log, DETAILS_BYTES))
         point = await asyncio.to_thread(resume_point, run)
         self._page.show_resumable(run.id, None if point is None else point.words)
 
@@ -118,7 +122,7 @@ class RunsBinding:
         self._page.show_samples(run_id, samples)
         self._show_prediction(run)
         if run is not None and run.reason in BROKEN:
-            await self._see_where_it_goes_on(run)
+            await self._see_what_is_left(run)
 
     def _show_prediction(self, run: Run | None) -> None:
         """What preflight expected of the memory, beside what is read."""

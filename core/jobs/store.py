@@ -30,6 +30,8 @@ ROOM = 4_300_000
 """Bytes that the store may take before it gives any back: SQLite's log of changes grows to 1,000 pages of 4 KiB."""
 BUSY_SECONDS = 10.0
 """How long one process waits while another one writes."""
+CACHE_KIB = 256
+"""Pages of the file that each connection may hold; five connections of a window held ten times as much."""
 MEASUREMENTS = (RunKind.PROVE, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE)
 
 
@@ -143,6 +145,31 @@ class RunStore:
 
         return self.select(*([] if kind is None else [runs.c.kind == kind.value]), limit=limit)
 
+    def renewed(self, known: Sequence[Run]) -> tuple[Run, ...]:
+        """As `runs`, newest first; what is over and has not changed is taken from `known`, an earlier answer.
+
+        A window asks at every step of every run, and thousands of kept results must not cost more each time.
+        """
+        from sqlalchemy import func, or_, select
+
+        from core.jobs.schema import runs
+
+        kept = {run.id: run for run in known if run.phase is Phase.FINISHED and run.finished is not None}
+        if not kept:
+            return self.runs()
+        newest = max(run.finished for run in kept.values() if run.finished is not None)
+        pending = [run.id for run in known if run.id not in kept]
+        # Only what may have changed is listed: the rows of thousands of runs are some megabytes in each thread.
+        fresh = self.select(
+            or_(runs.c.phase != Phase.FINISHED.value, runs.c.finished.is_(None), runs.c.finished >= newest)
+            | (runs.c.id > known[0].id)
+            | runs.c.id.in_(pending)
+        )
+        with self.transaction("DEFERRED") as connection:
+            count = connection.execute(select(func.count()).select_from(runs)).scalar()
+        found = kept | {run.id: kept[run.id] if kept.get(run.id) == run else run for run in fresh}
+        return tuple(sorted(found.values(), key=lambda run: -run.id)) if len(found) == count else self.runs()
+
     def about(self, path: Path | str) -> tuple[Run, ...]:
         """Finished and unfinished measurements in which the model at `path` takes part, newest first."""
         from sqlalchemy import select
@@ -210,9 +237,15 @@ class RunStore:
                 yield connection
 
 
+_GIVEN = set(Run.model_fields)
+
+
 def _run(row: Any, models: Sequence[str]) -> Run:
     known = {name: row[name] for name in row if name in Run.model_fields}
-    return Run.model_validate({**known, "models": models})
+    run = Run.model_validate({**known, "models": models})
+    # pydantic keeps with each value which fields were given: two kilobytes, the same for every run of a long list.
+    object.__setattr__(run, "__pydantic_fields_set__", _GIVEN)
+    return run
 
 
 def _model_rows(run: int, models: Sequence[str]) -> list[dict[str, Json]]:
@@ -325,6 +358,7 @@ def _engine(path: Path) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
     def begun(connection: Connection) -> None:
         # Immediate for what writes: two that read first and write then would otherwise block each other.

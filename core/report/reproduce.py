@@ -22,11 +22,11 @@ from core.jobs.launch import OFFLINE
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import find
 from core.methods.method import ModifierSpec
-from core.methods.modifier_modules import MODIFIER_MODULES
+from core.methods.modifier_modules import MODIFIER_MODULES, STRUCTURED
 from core.methods.recipe import Recipe
 from core.methods.recipe_command import recipe_words
 from core.methods.recovery import RecoverySpec, recovery_words
-from core.plan.hardware import SUPPORT
+from core.plan.hardware import needs_loader
 from core.plan.history import recipe_of
 from core.report.reproduce_script import TOKENS, VALUES, script
 from core.value import Json
@@ -85,10 +85,9 @@ def _ours(run: Run) -> bool:
     """Whether the artifact is in a format that no engine knows."""
     recipe = recipe_of(run)
     try:
-        scheme = SUPPORT.get(find(recipe.method).scheme) if recipe is not None else None
+        return recipe is not None and needs_loader(find(recipe.method).scheme)
     except BitpressError:
         return False
-    return scheme is not None and scheme.loader
 
 
 def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) -> str:
@@ -139,7 +138,8 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
     literals = "\n".join(f"{name} = {_literal(value)}" for name, value in values.items())
     embedded = f"\nEMBEDDED_TOKENS = {_embedded(folder if embed else None)}\n" if data else ""
     awq = any(each.name == "AWQModifier" for each in modifiers)
-    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets), own=_own(modifiers))
+    smaller = any(each.name in STRUCTURED for each in modifiers)
+    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets), own=_own(modifiers), smaller=smaller)
     # The values hold paths, which may look like anything: they go in last, and nothing is replaced inside them.
     before, _, after = text.partition(VALUES)
     return before + literals + after.replace(TOKENS, embedded, 1)

@@ -286,3 +286,20 @@ def test_that_a_pid_that_was_given_to_another_process_owns_nothing(tmp_path: Pat
         run = store.create(new())
         query(path, "UPDATE runs SET owner_started = owner_started - 3600")
         assert [marked.id for marked in store.interrupted()] == [run.id]
+
+
+def test_that_a_list_is_renewed_without_reading_again_what_is_over(tmp_path: Path) -> None:
+    with RunStore.open(tmp_path / "runs.sqlite") as store:
+        for _ in range(3):
+            store.create(new())
+        over = finished(store.get(1))
+        store.save(over)
+        before = store.runs()
+        store.save(store.get(2).model_copy(update={"phase": Phase.RUNNING}))
+        store.create(new())
+        renewed = store.renewed(before)
+        assert renewed == store.runs()
+        assert renewed[-1] is before[-1]
+        store.save(over.model_copy(update={"phase": Phase.QUEUED, "finished": None}))
+        assert store.renewed(renewed) == store.runs()
+        assert store.renewed(()) == store.runs()

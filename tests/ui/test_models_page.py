@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QLabel, QLineEdit, QPushButton, QTableView, QWidge
 from pytestqt.qtbot import QtBot
 from window_values import ARTIFACT, FAILED_ARTIFACT, GGUF, MODELS, ORIGINAL, PICKLE, STARTER, a_model
 
+from core.models.local_model import Remark
 from ui.models.model_table import NAME, PARAMETERS, PRECISION, SIZE, TAGS_ROLE, ModelTable
 from ui.pages.models import ModelsPage
 from ui.widgets.fact_list import FactList
@@ -239,3 +240,19 @@ def test_that_columns_give_way_before_the_name_does(qtbot: QtBot) -> None:
     assert not table.isColumnHidden(NAME)
     assert any(table.isColumnHidden(column) for column in range(7))
     QGuiApplication.processEvents()
+
+
+def test_that_code_that_came_with_a_model_can_be_read(qtbot: QtBot) -> None:
+    coded = a_model("Coded", remarks=(Remark(code="own-code-unused", level="warns", message="It came with code."),))
+    page = ModelsPage()
+    qtbot.addWidget(page)
+    page.show_models((coded, ORIGINAL))
+    read = page.findChild(QPushButton, "models.own_code")
+    assert read is not None
+    page.select(ORIGINAL.path)
+    assert read.isHidden()
+    page.select(coded.path)
+    assert not read.isHidden()
+    with qtbot.waitSignal(page.code_requested) as asked:
+        read.click()
+    assert asked.args == [coded]

@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtWidgets import QCheckBox, QLabel, QSpinBox
 from pytestqt.qtbot import QtBot
 
+from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.task_files import built_in_tasks, find_tasks
 from ui.dialogs.measure import MeasureDialog
@@ -71,7 +72,7 @@ def test_that_a_file_which_was_read_is_offered_and_ticked(form: TaskForm, tmp_pa
         "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_choice: c\ndoc_to_target: a\n"
     )
     path = str(tmp_path / "mine.yaml")
-    form.show_problem("It is broken.")
+    form.show_problem(Problem(code="bad-task", message="It is broken."))
     form.add_tasks(find_tasks([path]))
     assert box(form, "mine").isChecked()
     assert box(form, "mine").text().startswith("<b>Mine</b> && yours")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 
+from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.task_files import TaskFile
 from ui.forms.suite_form import SuiteForm
@@ -77,9 +78,9 @@ class MeasureDialog(QDialog):
         self._tasks.add_tasks(tasks)
         self._grow()
 
-    def show_task_problem(self, text: str) -> None:
+    def show_task_problem(self, problem: Problem) -> None:
         """Says why a chosen file is no task."""
-        self._tasks.show_problem(text)
+        self._tasks.show_problem(problem)
         self._grow()
 
     def _grow(self) -> None:

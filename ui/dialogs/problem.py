@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontDatabase, QGuiApplication
+from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from core.errors import Problem
 from ui.widgets.buttons import primary_button, quiet_button
-from ui.widgets.plain import PlainLabel
+from ui.widgets.copy_details import CopyDetails
+from ui.widgets.plain import PlainLabel, harmless
 
 
 class ProblemDialog(QDialog):
@@ -32,7 +33,7 @@ class ProblemDialog(QDialog):
         hint.setObjectName("problem.hint")
         hint.setVisible(bool(problem.hint))
         column.addWidget(hint)
-        self._details = QPlainTextEdit(problem.details)
+        self._details = QPlainTextEdit(harmless(problem.details))
         self._details.setObjectName("problem.details")
         self._details.setAccessibleName("Details")
         self._details.setReadOnly(True)
@@ -44,8 +45,8 @@ class ProblemDialog(QDialog):
         self._unfold.setCheckable(True)
         self._unfold.setVisible(bool(problem.details))
         self._unfold.toggled.connect(self._show_details)
-        copy = quiet_button("Copy details", "problem.copy")
-        copy.clicked.connect(self._copy)
+        copy = CopyDetails("problem.copy", kind="quiet")
+        copy.set_problem(problem)
         act = quiet_button(action, "problem.action")
         act.setVisible(bool(action))
         act.clicked.connect(self._act)
@@ -68,9 +69,6 @@ class ProblemDialog(QDialog):
     def _act(self) -> None:
         self.chosen = True
         self.accept()
-
-    def _copy(self) -> None:
-        QGuiApplication.clipboard().setText(self._problem.text)
 
 
 def show_problem(parent: QWidget | None, problem: Problem, action: str = "") -> ProblemDialog:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
+from core.errors import Problem
 from core.measure.results import EvaluationSuite
 from core.measure.task_files import CHOICE, TaskFile
 from core.measure.task_statistics import power_sentence
 from ui.widgets.buttons import link_button
+from ui.widgets.copy_details import CopyDetails
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.plain import PlainLabel
 
@@ -60,7 +62,9 @@ class TaskForm(QWidget):
         self._problem = PlainLabel("", "failed")
         self._problem.setObjectName("benchmarks.measure.task_problem")
         self._problem.hide()
+        self._copy = CopyDetails("benchmarks.measure.task_problem.copy")
         column.addWidget(self._problem)
+        column.addWidget(self._copy, alignment=Qt.AlignmentFlag.AlignLeft)
         for task in tasks:
             self._add(task)
         self._settle()
@@ -68,14 +72,16 @@ class TaskForm(QWidget):
     def add_tasks(self, tasks: Sequence[TaskFile]) -> None:
         """Offers tasks that were read since, the user's own already ticked; one that stands there is left as it is."""
         self._problem.hide()
+        self._copy.set_problem(None)
         for task in tasks:
             if task.source not in self._boxes:
                 self._add(task).setChecked(not task.built_in)
         self._settle()
 
-    def show_problem(self, text: str) -> None:
+    def show_problem(self, problem: Problem) -> None:
         """Says why a file is no task."""
-        self._problem.setText(text)
+        self._problem.setText(f"{problem.message} {problem.hint}".strip())
+        self._copy.set_problem(problem)
         self._problem.show()
 
     def set_value(self, suite: EvaluationSuite) -> None:

@@ -54,6 +54,11 @@ def name_tags(model: LocalModel) -> tuple[tuple[str, Tone], ...]:
     return tuple(tags)
 
 
+def brings_code(model: LocalModel) -> bool:
+    """Whether Python code came with it, needed or not."""
+    return any(remark.code in ("remote-code", "own-code-unused") for remark in model.remarks)
+
+
 def precision_tags(model: LocalModel) -> tuple[tuple[str, Tone], ...]:
     """Tags beside the precision."""
     if model.proved is True:

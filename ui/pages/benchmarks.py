@@ -10,6 +10,7 @@ from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 from typing_extensions import override
 
+from core.errors import Problem
 from core.measure.gates import BUILT_IN, Gate
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.sensitivity_values import SensitivityResult
@@ -35,6 +36,7 @@ from ui.widgets.empty import EmptyState
 from ui.widgets.model_choice import ModelChoice
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.page import Page
+from ui.widgets.plain import harmless
 from ui.widgets.popup import PopupPanel
 
 _USUAL = 1
@@ -174,10 +176,10 @@ class BenchmarksPage(Page):
         if (dialog := self.findChild(MeasureDialog)) is not None:
             dialog.add_tasks(tasks)
 
-    def show_task_problem(self, text: str) -> None:
+    def show_task_problem(self, problem: Problem) -> None:
         """Says in Measure why a chosen file is no task."""
         if (dialog := self.findChild(MeasureDialog)) is not None:
-            dialog.show_task_problem(text)
+            dialog.show_task_problem(problem)
 
     def original(self) -> str | None:
         """The chosen original's path."""
@@ -209,7 +211,7 @@ class BenchmarksPage(Page):
         with QSignalBlocker(self._gate):
             self._gate.clear()
             for gate in self._gates:
-                self._gate.addItem(f"Gate: {gate.title.lower()}", gate.name)
+                self._gate.addItem(harmless(f"Gate: {gate.title.lower()}"), gate.name)
             self._gate.setCurrentIndex(place)
         self._replace(gate=self._gates[place])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
@@ -216,9 +216,11 @@ class ComparePage(Page):
         if column > 0:
             self._columns[column].show_difference(index, self._columns[0])
 
-    def show_problem(self, column: int, problem: Problem) -> None:
+    def show_problem(
+        self, column: int, problem: Problem, versions: Mapping[str, str] | None = None, log: str = ""
+    ) -> None:
         """Why a column has no answer."""
-        self._columns[column].show_problem(problem)
+        self._columns[column].show_problem(problem, versions or {}, log)
 
     def show_busy(self, text: str) -> None:
         """What is being waited for, e.g. a model that loads; an empty text takes it away."""

@@ -218,6 +218,10 @@ class CompressPage(Page):
         self._rehearsal.show_snapshot(None if over and self.choice() != self._rehearsed else snapshot)
         self._show_run()
 
+    def show_rehearsal_origin(self, versions: Mapping[str, str], log: str) -> None:
+        """What is copied with the problem of the rehearsal that is shown."""
+        self._rehearsal.set_origin(versions, log)
+
     def show_busy(self, text: str | None) -> None:
         """Say what is being found out; nothing can be started meanwhile."""
         self._busy = text or ""

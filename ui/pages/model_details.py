@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from core.models.local_model import LocalModel, Weights
 from ui.models.model_words import (
+    brings_code,
     facts,
     is_unfetched,
     name_tags,
@@ -36,6 +37,7 @@ class ModelDetails(Card):
     starter_requested = Signal()
     show_in_folder_requested = Signal(object)
     deployment_requested = Signal(object)
+    code_requested = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
@@ -102,6 +104,7 @@ class ModelDetails(Card):
         body.addLayout(self._tag_row)
         body.addSpacing(4)
         body.addWidget(self._remarks)
+        body.addWidget(self._code, 0, Qt.AlignmentFlag.AlignLeft)
         body.addSpacing(4)
         body.addWidget(PlainLabel("Inside", "section"))
         body.addWidget(self._facts)
@@ -131,6 +134,8 @@ class ModelDetails(Card):
         self._compare = quiet_button("Compare…", "models.compare")
         self._deploy = quiet_button("Plan deployment…", "models.deploy")
         self._folder = link_button("Show in folder", "models.show_in_folder")
+        self._code = link_button("Read the code…", "models.own_code")
+        self._code.clicked.connect(lambda: self._emit(self.code_requested))
         self._compress.clicked.connect(lambda: self._emit(self.compress_requested))
         self._import.clicked.connect(lambda: self._emit(self.import_requested))
         self._compare.clicked.connect(lambda: self._emit(self.compare_requested))
@@ -155,6 +160,7 @@ class ModelDetails(Card):
         self._compare.setEnabled(model.usable and model.weights is Weights.SAFETENSORS)
         self._deploy.setVisible(model.parameters is not None and not fetch)
         self._folder.setVisible(not fetch)
+        self._code.setVisible(brings_code(model))
         # What blocks a model stands among the remarks already.
         self._why_not.setText(why_not if model.usable and not fetch and not importable else "")
         self._why_not.setVisible(bool(self._why_not.text()))

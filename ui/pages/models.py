@@ -43,6 +43,7 @@ class ModelsPage(Page):
     starter_requested = Signal()
     show_in_folder_requested = Signal(object)
     deployment_requested = Signal(object)
+    code_requested = Signal(object)
     selection_changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -74,6 +75,7 @@ class ModelsPage(Page):
         self._details.starter_requested.connect(self.starter_requested)
         self._details.show_in_folder_requested.connect(self.show_in_folder_requested)
         self._details.deployment_requested.connect(self.deployment_requested)
+        self._details.code_requested.connect(self.code_requested)
         self._details.hide()
         self._lay_out()
         self._show_state()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -117,7 +117,9 @@ class RunsPage(QWidget):
     def show_runs(self, runs: tuple[Run, ...]) -> None:
         """Replaces queue and history. The selected run stays selected; without one the newest is taken."""
         self._runs = {run.id: run for run in runs}
-        self._snapshots = {number: kept for number, kept in self._snapshots.items() if number in self._runs}
+        # Of what is over only the run that is looked at: whoever chooses another shows its snapshot again.
+        self._snapshots = {number: kept for number, kept in self._snapshots.items() if self._is_followed(number)}
+        self._resumable = {number: words for number, words in self._resumable.items() if number in self._runs}
         self._side.setVisible(bool(runs))
         self._refresh_list()
         if not runs:
@@ -135,8 +137,10 @@ class RunsPage(QWidget):
         """Shows where a job stands; call it for every event, or with a finished run's last snapshot."""
         before = self._snapshots.get(run_id)
         self._snapshots[run_id] = snapshot
-        if before is None or _percent(before) != _percent(snapshot) or before.phase is not snapshot.phase:
-            self._refresh_list()
+        run = self._runs.get(run_id)
+        moved = before is None or _percent(before) != _percent(snapshot) or before.phase is not snapshot.phase
+        if moved and run is not None and run.phase not in (Phase.QUEUED, Phase.FINISHED):
+            self._list.show_row(self._row(run, self._now(), None))
         if run_id == self._current:
             self._show_job(snapshot)
 
@@ -185,6 +189,11 @@ class RunsPage(QWidget):
         """One line saying why no GPU is drawn."""
         self._no_gpu = reason
         self._note_gpu()
+
+    def show_origin(self, run_id: int, versions: Mapping[str, str], log: str) -> None:
+        """What is copied with the selected run's problem; of any other run it is ignored."""
+        if run_id == self._current:
+            self._problem.set_origin(versions, log)
 
     def show_log(self, run_id: int, text: str) -> None:
         """Shows the end of the selected run's log and follows it, unless somebody has scrolled up."""
@@ -461,6 +470,10 @@ class RunsPage(QWidget):
     def _tell(self, signal: SignalInstance) -> None:
         if self._current is not None:
             signal.emit(self._current)
+
+    def _is_followed(self, run_id: int) -> bool:
+        run = self._runs.get(run_id)
+        return run is not None and (run.phase is not Phase.FINISHED or run_id == self._current)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock()).astimezone()

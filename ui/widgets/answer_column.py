@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QHBoxLayout, QVBoxLayout, QWidget
@@ -23,7 +23,7 @@ from ui.widgets.card import Card
 from ui.widgets.dot import Dot
 from ui.widgets.elided import ElidedLabel, literal
 from ui.widgets.figures import FigureRow
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 from ui.widgets.problem_card import ProblemCard
 from ui.widgets.tag import Tag
 
@@ -107,7 +107,7 @@ class AnswerColumn(Card):
             self._models = tuple(models)
             self._combo.clear()
             for model in models:
-                self._combo.addItem(model.name, str(model.path))
+                self._combo.addItem(harmless(model.name), str(model.path))
                 self._combo.setItemData(self._combo.count() - 1, str(model.path), Qt.ItemDataRole.ToolTipRole)
             if kept is not None:
                 self._combo.setCurrentIndex(self._combo.findData(kept))
@@ -208,9 +208,10 @@ class AnswerColumn(Card):
         self._answer.mark(span_of(self._tokens, index))
         self._tag.show_tag(f"parts at token {index + 1}", Tone.ATTENTION)
 
-    def show_problem(self, problem: Problem) -> None:
-        """Says why this model gave no answer."""
+    def show_problem(self, problem: Problem, versions: Mapping[str, str], log: str) -> None:
+        """Says why this model gave no answer; what was loaded and the end of the log are copied with it."""
         self._problem.show_problem(problem)
+        self._problem.set_origin(versions, log)
         self._tag.show_tag("failed", Tone.FAILED)
 
     def show_stopped(self) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from PySide6.QtGui import QFontDatabase, QGuiApplication
+from collections.abc import Mapping
+
+from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QWidget
 
 from core.errors import Problem
 from ui.tone import Tone
 from ui.widgets.buttons import link_button
 from ui.widgets.card import Card
-from ui.widgets.plain import PlainLabel
+from ui.widgets.copy_details import CopyDetails
+from ui.widgets.plain import PlainLabel, harmless
 
 
 class ProblemCard(Card):
@@ -37,10 +40,9 @@ class ProblemCard(Card):
         row = QHBoxLayout()
         row.setSpacing(12)
         row.addWidget(self._message, 1)
-        copy = link_button("Copy details", f"{name}.copy")
-        copy.clicked.connect(self._copy)
+        self._copy = CopyDetails(f"{name}.copy")
         row.addWidget(self._unfold)
-        row.addWidget(copy)
+        row.addWidget(self._copy)
         self.body.setSpacing(4)
         self.body.addLayout(row)
         self.body.addWidget(self._hint)
@@ -53,20 +55,21 @@ class ProblemCard(Card):
         if problem == self._problem:
             return
         self._problem = problem
+        self._copy.set_problem(problem)
         self.setVisible(problem is not None)
         if problem is None:
             return
         self._message.setText(problem.message)
         self._hint.setText(problem.hint)
         self._hint.setVisible(bool(problem.hint))
-        self._details.setPlainText(problem.details)
+        self._details.setPlainText(harmless(problem.details))
         self._unfold.setVisible(bool(problem.details))
         self._unfold.setChecked(False)
         self.setAccessibleName(f"{problem.message} {problem.hint}".strip())
 
-    def _copy(self) -> None:
-        if self._problem is not None:
-            QGuiApplication.clipboard().setText(self._problem.text)
+    def set_origin(self, versions: Mapping[str, str], log: str) -> None:
+        """What is copied beside the problem: versions of the run that had it, and the end of its log."""
+        self._copy.set_origin(versions, log)
 
     def _show_details(self, shown: bool) -> None:
         self._details.setVisible(shown)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
@@ -15,6 +17,7 @@ from ui.tone import Tone
 from ui.widgets.bar import ProgressBar
 from ui.widgets.buttons import link_button
 from ui.widgets.card import Card
+from ui.widgets.copy_details import CopyDetails
 from ui.widgets.plain import PlainLabel
 from ui.widgets.stage_list import stage_detail
 from ui.widgets.tag import Tag
@@ -66,6 +69,8 @@ class RehearsalCard(Card):
         row.addWidget(self._title)
         row.addWidget(self._tag)
         row.addStretch(1)
+        self._copy = CopyDetails("compress.rehearsal.copy")
+        row.addWidget(self._copy)
         row.addWidget(self._button)
         self.body.setSpacing(6)
         self.body.addLayout(row)
@@ -88,6 +93,10 @@ class RehearsalCard(Card):
         self._snapshot = snapshot
         self._show()
 
+    def set_origin(self, versions: Mapping[str, str], log: str) -> None:
+        """What is copied with the problem of a rehearsal that failed."""
+        self._copy.set_origin(versions, log)
+
     def _pressed(self) -> None:
         (self.cancel_pressed if self.running else self.rehearse_pressed).emit()
 
@@ -104,6 +113,7 @@ class RehearsalCard(Card):
             text, hint = snapshot.problem.message, snapshot.problem.hint
         elif snapshot is not None and snapshot.result is not None:
             tag, text, tone = "passed", passed_words(Rehearsed.model_validate(snapshot.result)), Tone.DONE
+        self._copy.set_problem(snapshot.problem if snapshot is not None else None)
         self._tag.setVisible(tone is not None)
         if tone is not None:
             self._tag.show_tag(tag, tone)

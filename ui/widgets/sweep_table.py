@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.measure.sweep_values import SweepResult
@@ -10,6 +10,7 @@ from ui.models.sweep_words import heading, progress_words, row_sentences, state_
 from ui.tone import Tone
 from ui.widgets.buttons import link_button
 from ui.widgets.card import Card
+from ui.widgets.copy_details import CopyDetails
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.plain import PlainLabel
 from ui.widgets.sweep_view import SweepView
@@ -55,10 +56,12 @@ class SweepCard(Card):
         self._view.row_chosen.connect(self._show_row)
         self._row = PlainLabel("", "small")
         self._row.setObjectName("sweep.row")
+        self._copy = CopyDetails("sweep.copy")
         column = QVBoxLayout()
         column.setSpacing(8)
         for widget in (self._advice, self._now, self._view, self._row):
             column.addWidget(widget)
+        column.addWidget(self._copy, alignment=Qt.AlignmentFlag.AlignLeft)
         self.body.addLayout(column)
         self._chosen = ""
         self.show_sweep(None)
@@ -107,6 +110,7 @@ class SweepCard(Card):
         words = " ".join(row_sentences(row)) if row is not None else ""
         self._row.setText(f"{row.label}: {words}" if row is not None and words else "")
         self._row.setVisible(bool(self._row.text()))
+        self._copy.set_problem(row.problem if row is not None else None)
         if row is not None:
             self.row_chosen.emit(key)
 
