@@ -237,7 +237,7 @@ def test_that_wrong_codebooks_are_recovered_with_their_indices_as_they_were(
                 tensor.mul_(1 + 0.3 * torch.randn(tensor.shape, generator=generator).clamp(-1, 1))
 
     damaged = changed_copy(artifact, tmp_path / "damaged", bend)
-    spec = SPEC.model_copy(update={"rate": 20.0, "passes": 3})
+    spec = SPEC.model_copy(update={"rate": 5.0, "passes": 3})
     found, _ = recovered(command(original, damaged, tmp_path / "out", text, spec))
     assert found.helped
     assert {"norms", "table entries" if kind == "table" else "coefficients"} == set(found.trained)
