@@ -122,6 +122,12 @@ def running_fraction(snapshot: JobSnapshot | None) -> float | None:
     return current.fraction if current is not None else None
 
 
+def shown_percent(snapshot: JobSnapshot) -> int | None:
+    """How far the running stage is, as whole percent."""
+    fraction = running_fraction(snapshot)
+    return None if fraction is None else int(fraction * 100)
+
+
 def figures(run: Run) -> tuple[tuple[str, str], ...]:
     """The few figures that sum up a finished run: value with unit, and what it is. Empty where the result has none."""
     result = run.result
