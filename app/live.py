@@ -60,7 +60,8 @@ class Live:
             self._closing.ended(title, _told(snapshot, run), failed=snapshot.reason in BROKEN)
             shell.refresh_runs()
             give_back()
-            if isinstance(event, Finished) and (run is None or run.kind in (RunKind.COMPRESS, RunKind.IMPORT)):
+            made = (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER)
+            if isinstance(event, Finished) and (run is None or run.kind in made):
                 shell.refresh_models()
             return
         if run is None or event is None or isinstance(event, Hello):

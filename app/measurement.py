@@ -198,6 +198,7 @@ async def start_proof(engine: Engine, *, artifact: LocalModel, original: LocalMo
         expected_modules=manifest.expected_modules if manifest else (),
         pruned_modules=manifest.pruned_modules if manifest else (),
         dropped_blocks=manifest.dropped_blocks if manifest else (),
+        recovered=manifest is not None and manifest.recovered is not None,
         expected=expected,
         kl_bound=bound,
         device=engine.settings.device,

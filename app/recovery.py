@@ -25,7 +25,7 @@ from core.plan.estimate import planned_job
 from core.plan.finding import Finding, Severity
 from core.plan.machine import Machine
 from core.plan.read_machine import read_machine
-from core.plan.recovery_check import recovery_bytes, recovery_findings, recovery_seconds
+from core.plan.recovery_check import START, recovery_bytes, recovery_findings, recovery_seconds
 from core.plan.words import memory as memory_words
 from core.plan.words import size
 from core.plan.work import gpu_speed, processor_speed
@@ -92,7 +92,7 @@ async def plan_recovery(
     job = planned_job(source, survey, recipe)
     here = job_machine(await asyncio.to_thread(read_machine, place), engine.settings.device)
     on_gpu = bool(here.gpus) and here.jobs_on_gpu
-    memory = round(recovery_bytes(job.shape, job.weights, spec))
+    memory = round(recovery_bytes(job.shape, job.weights, spec) + (0 if on_gpu else START))
     findings = list(recovery_findings(find(recipe.method), recipe, job.shape)) if known is not None else []
     findings += _room(memory, artifact.bytes, here, on_gpu=on_gpu)
     speed = gpu_speed() if on_gpu else processor_speed(here.cores)
@@ -132,6 +132,7 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
         kl_bound=bound,
         device=engine.settings.device,
         app_version=installed_version(),
+        original_bytes=planned.original.bytes,
     )
     return await engine.queue.submit(
         NewRun(
@@ -139,7 +140,9 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
             title="Recovery",
             models=(str(planned.original.path), str(planned.artifact.path)),
             model_name=planned.artifact.name,
+            method=planned.manifest.recipe.method if planned.manifest else "",
             settings={
+                **({"recipe": planned.manifest.recipe.model_dump(mode="json")} if planned.manifest else {}),
                 "recovery": planned.spec.model_dump(mode="json"),
                 "calibration": planned.calibration.model_dump(mode="json"),
                 "device": engine.settings.device,

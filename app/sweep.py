@@ -133,7 +133,15 @@ class _Sweep:
                 figures = await asyncio.to_thread(self._figures, row)
                 await self._change(row.key, "", state=state, problem=None, **figures)
             elif row.state is not RowState.MEASURED:
-                await self._change(row.key, "", state=RowState.WAITING, run=None, output=None, problem=None)
+                # A run that can be resumed goes on where it was, when the row's turn comes.
+                kept = {} if await self._resumable(row) else {"run": None, "output": None}
+                await self._change(row.key, "", state=RowState.WAITING, problem=None, **kept)
+
+    async def _resumable(self, row: SweepRow) -> bool:
+        try:
+            return row.run is not None and await self._engine.queue.resumable(row.run) is not None
+        except BitpressError:
+            return False  # The list of runs was moved away.
 
     def _made(self, row: SweepRow) -> bool:
         if row.run is None or row.output is None:
@@ -241,19 +249,30 @@ class _Sweep:
         try:
             # Planned again: the disk and the memory are not what they were before the rows above it.
             planned, _ = await self._plan(row, inside, place)
-            run = await start_compression(self._engine, planned, attended=True)
+            run = await self._resumed(row, planned)
+            if run is None:
+                run = await start_compression(self._engine, planned, attended=True)
         except BitpressError as error:
             await self._fail(key, error.problem)
             return
         total = len(self._record.result.rows)
         number = 1 + [one.key for one in self._record.result.rows].index(key)
-        await self._change(key, f"{number} of {total}: {row.label}", run=run.id, output=str(planned.output))
+        await self._change(key, f"{number} of {total}: {row.label}", run=run.id, output=run.output)
         snapshot = await self._watch.run(run)
         if (problem := _problem_of(snapshot)) is not None:
             await self._fail(key, problem)
             return
         figures = await asyncio.to_thread(self._figures, self._row(key))
         await self._change(key, f"{row.label} is pressed and proved.", state=RowState.COMPRESSED, **figures)
+
+    async def _resumed(self, row: SweepRow, planned: Planned) -> Run | None:
+        """The row's interrupted run, queued again, if it was asked just what is planned now."""
+        if row.run is None or not await self._resumable(row):
+            return None
+        kept = await asyncio.to_thread(self._engine.store.get, row.run)
+        if kept.settings.get("recipe") != planned.recipe.model_dump(mode="json"):
+            return None
+        return await self._engine.queue.resume(row.run, attended=True)
 
     async def _score(self, row: SweepRow) -> None:
         """Measure a row's divergence, and the tasks where some are asked; what fails is this row's alone."""

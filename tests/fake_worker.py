@@ -16,6 +16,7 @@ type to a list of steps, done in order:
     {"hold_a_token": n}    take n bytes for each token of the longest calibration sample
     {"exit": status}       end at once
     {"close": true}        close stdout and go on
+    {"first": path, "then": step}  do the step and end the job, where the file is not there yet
     {"once": path}         make the file; end with status 5 where it is there already
 
 Beside the steps a script may have "hello" (fields of the hello event) and "deaf" (ignore cancel and SIGTERM).
@@ -57,6 +58,10 @@ class CancelledJobError(Exception):
     pass
 
 
+class JobOverError(Exception):
+    pass
+
+
 class FakeWorker:
     def __init__(self, script: dict[str, Any]) -> None:
         self.script = script
@@ -89,6 +94,8 @@ class FakeWorker:
             try:
                 for step in self.script[command["type"]]:
                     self.perform(step, command)
+            except JobOverError:
+                continue
             except CancelledJobError:
                 self.send({"type": "finished", "job": command["job"], "reason": "cancelled"})
 
@@ -124,6 +131,11 @@ class FakeWorker:
                 os._exit(status)
             case {"close": True}:
                 os.close(1)
+            case {"first": path, "then": step}:
+                if not Path(path).exists():
+                    Path(path).touch()
+                    self.perform(step, command)
+                    raise JobOverError
             case {"once": path}:
                 if Path(path).exists():
                     os._exit(5)

@@ -252,6 +252,10 @@ def compress(
             f"{duration_text(result['seconds'])}; "
             f"the proof took {duration_text(result['proof']['seconds'])} and passed."
         )
+        if result.get("recovery"):
+            from app.cli.recover import outcome
+
+            output.say(outcome(result["recovery"]))
         return DONE
 
     return serve(output, command)

@@ -18,6 +18,7 @@ from app.cli import (
     deploy,
     doctor,
     engine,
+    export,
     gates,
     measure,
     models,
@@ -56,6 +57,7 @@ app.command("advise")(advise.advise)
 app.command("compress")(compress.compress)
 app.command("recover")(recover.recover)
 app.command("prove")(compress.prove)
+app.command("export")(export.export)
 app.command("evaluate")(measure.evaluate)
 app.command("bench")(measure.bench)
 app.command("tasks")(tasks.list_tasks)

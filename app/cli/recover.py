@@ -45,8 +45,7 @@ def recover(
         from app.cli.compress import check_device
         from app.cli.findings import say_findings
         from app.recovery import plan_recovery, start_recovery
-        from core.jobs.recovery import without_gain
-        from core.methods.recovery import Recovered, recovery_settings
+        from core.methods.recovery import recovery_settings
         from ui.humanize import duration_text, memory_text
 
         if device is not None:
@@ -72,19 +71,22 @@ def recover(
         run = await start_recovery(engine, planned)
         result: dict[str, Any] = (await follow(engine, run, output)).result
         output.result({"run": run.id, **result})
-        found = Recovered.model_validate(result["recovery"])
-        if not found.helped:
-            output.say(without_gain(found))
-            return DONE
-        output.say(f"Run {run.id}: {result['output']}")
-        output.say(gain(found))
+        if result["output"]:
+            output.say(f"Run {run.id}: {result['output']}")
+        output.say(outcome(result["recovery"]))
         return DONE
 
     return serve(output, command)
 
 
-def gain(found: Any) -> str:
-    """What a recovery gained, as a sentence."""
+def outcome(result: Any) -> str:
+    """What a recovery gained, or that it did not, in sentences."""
+    from core.jobs.recovery import without_gain
+    from core.methods.recovery import Recovered
+
+    found = Recovered.model_validate(result)
+    if not found.helped:
+        return without_gain(found)
     return (
         f"Mean KL divergence {found.before.value:.4f} ({found.before.low:.4f} to {found.before.high:.4f}) became "
         f"{found.after.value:.4f} ({found.after.low:.4f} to {found.after.high:.4f}) on {found.judged_samples} samples "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.calibration.arrow_bounds import check_group, check_message, check_rows
+from core.calibration.parquet_pages import check_pages
 from core.calibration.records import KNOWN_FIELDS, sample_of
 from core.calibration.text_files import unreadable
 from core.errors import BitpressError
@@ -58,10 +59,12 @@ def column_records(path: Path, field: str | None) -> Iterator[tuple[int, dict[st
 def _parquet(path: Path, field: str | None) -> Iterator[Any]:
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(path, thrift_string_size_limit=_FOOTER, thrift_container_size_limit=_FOOTER) as file:
+    limits = {"thrift_string_size_limit": _FOOTER, "thrift_container_size_limit": _FOOTER}
+    with path.open("rb") as raw, ParquetFile(path, **limits) as file:
         wanted = _wanted(file.schema_arrow.names, path, field)
         for group in range(file.metadata.num_row_groups):
             check_group(file.metadata.row_group(group), wanted)
+            check_pages(raw, file.metadata.row_group(group), wanted)
             yield from file.iter_batches(batch_size=_BATCH, columns=wanted, row_groups=[group])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 LOG_BYTES = 20_000_000
@@ -19,6 +20,21 @@ def turn_over(log: str | Path) -> None:
         newer = f"{log}.{number - 1}" if number > 1 else os.fspath(log)
         if os.path.lexists(newer):
             os.replace(newer, f"{log}.{number}")  # noqa: PTH105
+
+
+def cut_short(log: Path) -> None:
+    """Turn over a log that somebody else holds open for appending, where it is too long.
+
+    The content is copied and the file emptied under its writer; what comes in between is lost. Raises OSError.
+    """
+    if not log.is_file() or log.stat().st_size <= LOG_BYTES:
+        return
+    copy = log.with_name(f"{log.name}.copy")
+    shutil.copyfile(log, copy)
+    os.truncate(log, 0)
+    if OLDER > 1 and os.path.lexists(f"{log}.1"):
+        os.replace(f"{log}.1", f"{log}.2")  # noqa: PTH105
+    os.replace(copy, f"{log}.1")  # noqa: PTH105
 
 
 def log_files(log: Path) -> tuple[Path, ...]:

@@ -20,6 +20,7 @@ from typing import IO, Self
 
 import psutil
 
+from core.care.log_files import cut_short, end_of_log
 from core.engines import guardian
 from core.errors import BitpressError
 
@@ -32,6 +33,8 @@ READY_SECONDS = 1800.0
 POLL_SECONDS = 0.2
 LOG_LINES = 40
 LOG_BYTES = 262_144
+LOG_SECONDS = 1.0
+"""Between two looks at how long the log has become."""
 
 _ERROR = re.compile(r"\b([A-Za-z_.]*(?:Error|Exception)): ?(.+)$")
 _FOLLOWS = ("Engine core initialization failed", "WorkerProc initialization failed", "EngineCore encountered")
@@ -64,6 +67,8 @@ class GuardedServer:
         self._heard = threading.Event()
         self._guardian: subprocess.Popen[str] | None = None
         self._listening: threading.Thread | None = None
+        self._bounding: threading.Thread | None = None
+        self._over = threading.Event()
         self._scratch = ""
         self._log: IO[bytes] | None = None
 
@@ -110,6 +115,8 @@ class GuardedServer:
             raise _not_started(f"{error.strerror}: {self._launch.interpreter}") from error
         self._listening = threading.Thread(target=self._listen, args=(self._guardian,), name="guardian", daemon=True)
         self._listening.start()
+        self._bounding = threading.Thread(target=self._bound, name="server log", daemon=True)
+        self._bounding.start()
         self._heard.wait(30.0)
         if "pid" not in self._told:
             self.stop(0.0)
@@ -192,7 +199,16 @@ class GuardedServer:
             self._heard.set()
         self._heard.set()
 
+    def _bound(self) -> None:
+        """Keep the log from filling the disk: the server writes into it by itself."""
+        while not self._over.wait(LOG_SECONDS):
+            with contextlib.suppress(OSError):
+                cut_short(self.log)
+
     def _forget(self) -> None:
+        self._over.set()
+        if self._bounding is not None:
+            self._bounding.join(timeout=5.0)
         shutil.rmtree(self._scratch, ignore_errors=True)
         if self._log is not None:
             self._log.close()
@@ -208,13 +224,7 @@ def end_session(leader: int) -> None:
 
 def log_text(log: Path) -> str:
     """The last 256 KiB of a log; empty where it cannot be read."""
-    try:
-        with log.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - LOG_BYTES))
-            return stream.read().decode(errors="replace")
-    except OSError:
-        return ""
+    return end_of_log(log, LOG_BYTES)
 
 
 def cause(log: str) -> str:

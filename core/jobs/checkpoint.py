@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -175,13 +176,14 @@ def point_at(output: Path, run: int) -> ResumePoint | None:
 
 
 def remove_checkpoint(output: Path, run: int) -> None:
-    """Remove a run's checkpoint; nothing happens where there is none."""
+    """Remove a run's checkpoint; nothing happens where there is none, or where it cannot be removed."""
     folder = checkpoint_beside(output, run)
-    if folder.is_symlink():
+    if folder.is_symlink() or not folder.is_dir():
         return
     # What counts goes first: who dies on the way leaves rubbish and no half checkpoint.
     for name in (PRESSED_FILE, CHECKPOINT_FILE):
-        (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -25,9 +25,9 @@ from core.jobs.protocol import (
     StageFinished,
 )
 from core.jobs.recovery import Step, recover_staged
-from core.jobs.retry import Tries, compress_with_less
+from core.jobs.retry import Tries, compress_with_less, prove_with_less
 from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
+from core.jobs.work import Work, WorkContext, as_part, completed, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
@@ -60,6 +60,8 @@ class Compression:
     """Whether it may be tried again with less where memory runs out."""
     estimates: Estimates | None = None
     """What it was expected to need; said where there is less."""
+    made_from: Path | None = None
+    """What the manifest names as the original, where `model` is only on the way from it."""
     checkpoint_seconds: float | None = None
     """Least time between two checkpoints; None keeps none."""
 
@@ -151,7 +153,8 @@ async def _press_and_prove(context: WorkContext, wanted: Compression, staging: P
 
 async def _press(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
     def command(effort: Effort) -> Compress:
-        return compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
+        asked = compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
+        return asked.model_copy(update={"offload": effort.offload})
 
     kept = checkpoint_beside(wanted.output, context.run.id)
     asked = compress_command(context, wanted, staging)
@@ -199,7 +202,7 @@ async def _recover(
 
 async def _prove(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
     pressed = course.pressed
-    async for event in one_worker(context, prove_command(context, wanted, staging, pressed)):
+    async for event in prove_with_less(context, course.tries, prove_command(context, wanted, staging, pressed)):
         course.hear(event, PROOF_PREFIX)
         if not isinstance(event, Finished):
             yield as_part(event, PROOF_PREFIX)
@@ -364,6 +367,7 @@ def prove_command(context: WorkContext, wanted: Compression, staging: Path, pres
         expected_modules=pressed.expected_modules,
         pruned_modules=pressed.pruned_modules,
         dropped_blocks=pressed.dropped_blocks,
+        recovered=pressed.recovery is not None and pressed.recovery.helped,
         expected=wanted.method.expected(wanted.recipe.parameters),
         kl_bound=wanted.method.kl_bound,
         device=wanted.device,
@@ -374,7 +378,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
     return Manifest(
         app_version=wanted.app_version,
         run=context.run.id,
-        made_from=str(wanted.model),
+        made_from=str(wanted.made_from or wanted.model),
         made_from_name=context.run.model_name,
         original_sha256=wanted.original_sha256,
         recipe=wanted.recipe,

@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from core.durable import write_whole
 from core.errors import BitpressError
+from core.jobs.journal import replay
 from core.jobs.protocol import Finished
 from core.jobs.run import Run
+from core.jobs.store import Ended
 from core.models.artifact import publish, read_manifest, staging_beside
 from core.regular_file import read_regular
 from core.value import Received
@@ -75,6 +78,12 @@ def kept_ending(run: Run, folder: Path) -> Finished | None:
             if os.path.lexists(staging):
                 return None
     return ending.finished if _made_by(run, place) else None
+
+
+def as_kept(end: Finished, folder: Path) -> Ended:
+    """The end as the store keeps it, with the libraries that the run's events name."""
+    libraries = dict(replay(end.job, "", folder).libraries)
+    return Ended(end.reason, end.problem, end.result, libraries, datetime.fromtimestamp(end.time, UTC))
 
 
 def forget_ending(folder: Path) -> None:

@@ -16,6 +16,7 @@ from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.jobs import serving, work
 from core.jobs.compression import Compression, compression
+from core.jobs.export import Export, export
 from core.jobs.protocol import AnyEvent, EnginePlace, MeasureSensitivity, Prove
 from core.jobs.recovery import Recovery, recovery
 from core.jobs.rehearsal import Rehearsal, rehearsal
@@ -70,6 +71,17 @@ class ImportOrder(Value):
     output: Path
 
 
+class ExportOrder(Value):
+    """A compressed model that becomes a plain one, or with a recipe one of compressed-tensors, for other engines."""
+
+    type: Literal["export"] = "export"
+    model: Path
+    output: Path
+    recipe: Recipe | None = None
+    device: str = "auto"
+    app_version: str = ""
+
+
 class EvaluateOrder(Value):
     """An evaluation. The suite's tasks are built-in ones: a file may change, so such a run is not kept as an order."""
 
@@ -122,6 +134,7 @@ class RecoverOrder(Value):
     kl_bound: float = 1.0
     device: str = "auto"
     app_version: str = ""
+    original_bytes: int = 0
 
 
 Order = Annotated[
@@ -129,6 +142,7 @@ Order = Annotated[
     | CompressOrder
     | RehearseOrder
     | ImportOrder
+    | ExportOrder
     | EvaluateOrder
     | BenchmarkOrder
     | ProveOrder
@@ -191,6 +205,15 @@ def _work(order: Order) -> Work:
             )
         case ImportOrder():
             return work.import_gguf(order.source, order.output)
+        case ExportOrder():
+            wanted = Export(
+                model=order.model,
+                output=order.output,
+                recipe=order.recipe,
+                device=order.device,
+                app_version=order.app_version,
+            )
+            return export(wanted)
         case EvaluateOrder():
             return _evaluation(order)
         case BenchmarkOrder(place=None):

@@ -47,6 +47,18 @@ class ImportGguf(Value):
     output: str
 
 
+class ExportPlain(Value):
+    """Write a compressed model as plain safetensors in its own dtype into the new folder `output`.
+
+    The result has `bytes`, `modules` (how many were made plain), `tensors_sha256` and `versions`.
+    """
+
+    type: Literal["export_plain"] = "export_plain"
+    job: str
+    model: str
+    output: str
+
+
 class SurveyModel(Value):
     """List a model's modules on the meta device; the result is a Survey."""
 
@@ -126,6 +138,9 @@ class Compress(Value):
     """Classes of the modules that are calibrated one after the other; empty are whole decoder layers."""
     stream: bool = False
     """Go from file to file, a shard at a time, where that gives the same tensors; the result's `streamed` says."""
+    offload: bool = False
+    """Keep the decoder layers' weights on the disk, in a folder inside `output` that goes again, and hold one layer at
+    a time: the same tensors, in less main memory and more time."""
     checkpoints: Checkpoints | None = None
     """Take up what an earlier try of the same job left there, and leave something there for a later one."""
 
@@ -141,12 +156,16 @@ class Prove(Value):
     pruned_modules: tuple[str, ...] = ()
     dropped_blocks: tuple[int, ...] = ()
     """The decoder blocks that were taken out, by the numbers that they had."""
+    recovered: bool = False
+    """Whether what is left was trained afterwards, so that it need not hold the original's numbers."""
     expected: Expected = Expected()
     """What the files must hold; nothing is demanded of an artifact whose recipe is not known."""
     kl_bound: float = 1.0
     """Largest mean KL in nats per token that still counts as the same model."""
     tokens: int | None = None
     """How many are generated, where a short text is enough; what it says is not judged then."""
+    window: int | None = None
+    """Most held-out tokens of each text that are scored, where memory is short."""
     memory: str | None = None
     """The folder that `compress` filled; what was saved and what reopens must be what was in memory."""
     device: str = "auto"
@@ -329,6 +348,7 @@ class Shutdown(Value):
 
 Command = Annotated[
     ImportGguf
+    | ExportPlain
     | SurveyModel
     | InspectCalibration
     | AnswerPrompts

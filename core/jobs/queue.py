@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -15,18 +13,18 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
-from core.jobs.checkpoint import ResumePoint, point_at, resume_point
+from core.jobs.checkpoint import ResumePoint, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
-from core.jobs.ending import forget_ending, kept_ending
-from core.jobs.journal import Journal, close_journal, replay
+from core.jobs.ending import as_kept, forget_ending, kept_ending
+from core.jobs.journal import Journal, close_journal
 from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.queue_store import Beat, Claim, QueueStore
 from core.jobs.run import NewRun, Run
 from core.jobs.snapshot import BROKEN, IllegalTransitionError, JobSnapshot, Phase, apply, cancelling
-from core.jobs.store import Ended, RunStore
+from core.jobs.store import RunStore
+from core.jobs.tidying import tidied
 from core.jobs.work import Work, WorkCancelledError, WorkContext
-from core.models.artifact import staging_beside
 from core.paths import Home
 from core.system_errors import system_problem
 from core.telemetry.recording import Recording
@@ -36,7 +34,6 @@ FLUSH_SECONDS = 1.0
 """How much of a run's events a power cut may cost."""
 CLOSE_SECONDS = 5.0
 """How long a cancelled work may take to tidy up before the queue closes without it."""
-CLEAR_TRIES, CLEAR_SECONDS = 10, 0.2
 POLL_SECONDS = 1.0
 """How often a queue that waits, for the machine or for work, looks into the store."""
 BEAT_SECONDS = 2.0
@@ -96,20 +93,11 @@ class JobQueue:
         One that had made its artifact and only not told the store is done, and the rest interrupted.
         """
         # Tidied up before it is marked: who dies in between leaves it to the next start.
-        ends: dict[int, Finished] = {}
-        goes_on: dict[int, str] = {}
-        for run in await asyncio.to_thread(self._store.orphans):
-            if (end := await asyncio.to_thread(kept_ending, run, self._home.run_folder(run.id))) is not None:
-                ends[run.id] = end
-                continue
-            if run.output is None:
-                continue
-            point = await asyncio.to_thread(point_at, Path(run.output), run.id) if run.order is not None else None
-            if point is not None:
-                goes_on[run.id] = point.words
-            if point is None or point.layer is not None:
-                await asyncio.to_thread(_clear, staging_beside(Path(run.output), run.id))
-        kept = {run: await asyncio.to_thread(self._ended, run, end) for run, end in ends.items()}
+        orphans = await asyncio.to_thread(self._store.orphans)
+        left = {run.id: await asyncio.to_thread(tidied, run, self._home.run_folder(run.id)) for run in orphans}
+        ends = {run: found.end for run, found in left.items() if found.end is not None}
+        goes_on = {run: found.goes_on for run, found in left.items() if found.goes_on is not None}
+        kept = {run: await asyncio.to_thread(as_kept, end, self._home.run_folder(run)) for run, end in ends.items()}
         closed = await asyncio.to_thread(self._store.interrupted, kept, goes_on)
         for run in closed:
             folder = self._home.run_folder(run.id)
@@ -154,15 +142,17 @@ class JobQueue:
         """Where a run that broke would go on; None where it can only start again. Raises `unknown-run`."""
         return await asyncio.to_thread(lambda: resume_point(self._store.get(run_id)))
 
-    async def resume(self, run_id: int) -> Run:
+    async def resume(self, run_id: int, *, attended: bool = False) -> Run:
         """Put a run that broke back into the queue, last in line: the same run goes on from its checkpoint.
+
+        `attended` is as with the run itself: whoever asks would ask again when this process dies.
 
         Raises BitpressError `unknown-run`, `not-over`, `nothing-to-resume` where it can only start again, and
         `cannot-repeat` for an order of another version.
         """
         if self._closed:
             raise BitpressError("queue-closed", "Bitpress is closing, and takes no new jobs.")
-        run = await asyncio.to_thread(self._line.resume, run_id, owned=True)
+        run = await asyncio.to_thread(self._line.resume, run_id, owned=True, attended=attended)
         job = _Job(run, None, JobSnapshot(job=str(run.id), title=run.title))
         self._jobs[run.id] = job
         self._waiting[run.id] = job
@@ -251,10 +241,6 @@ class JobQueue:
                 self._server.cancel()
                 with suppress(asyncio.CancelledError):
                     await self._server
-
-    def _ended(self, run: int, end: Finished) -> Ended:
-        libraries = dict(replay(end.job, "", self._home.run_folder(run)).libraries)
-        return Ended(end.reason, end.problem, end.result, libraries, datetime.fromtimestamp(end.time, UTC))
 
     # The one that works ---------------------------------------------------------------------------------------
 
@@ -471,15 +457,6 @@ class JobQueue:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"A listener of the job queue failed: {error}", "exception": error}
                 )
-
-
-def _clear(staging: Path) -> None:
-    """Remove a dead run's folder; its worker, which dies with its parent, may still write for a moment."""
-    for _ in range(CLEAR_TRIES):
-        shutil.rmtree(staging, ignore_errors=True)
-        if not os.path.lexists(staging):
-            return
-        time.sleep(CLEAR_SECONDS)
 
 
 async def _flush_always(journal: Journal) -> None:

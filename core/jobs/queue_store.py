@@ -226,7 +226,7 @@ class QueueStore:
             _update(connection, run, cancel_asked=True)
             return False
 
-    def resume(self, run: int, *, owned: bool = False) -> Run:
+    def resume(self, run: int, *, owned: bool = False, attended: bool = False) -> Run:
         """Put a run that broke and has a checkpoint back into the queue, last in line: it keeps its number and folder.
 
         It is owned by this process, or by nobody: then the next queue that carries on takes it. Raises BitpressError
@@ -263,7 +263,7 @@ class QueueStore:
                     not_before=None,
                     follows=None,
                     cancel_asked=False,
-                    attended=False,
+                    attended=attended,
                     owner_pid=owner.pid if owned else 0,
                     owner_started=owner.started if owned else 0.0,
                 )

@@ -45,6 +45,7 @@ class Recovery:
     kl_bound: float = 1.0
     device: str = "auto"
     app_version: str = ""
+    original_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -157,7 +158,7 @@ async def _recover_and_prove(context: WorkContext, wanted: Recovery, staging: Pa
         else:
             result = event.result
     found = Recovered.model_validate(result["recovery"])
-    told = {**result, "output": None, "stages": stages, "original_bytes": 0}
+    told = {**result, "output": None, "stages": stages, "original_bytes": wanted.original_bytes}
     if not found.helped:
         yield _warning(context, "recovery-without-gain", without_gain(found))
         yield completed(context, {**told, "seconds": time.monotonic() - started})

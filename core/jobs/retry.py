@@ -1,4 +1,7 @@
-"""A compression, tried again with less where memory ran out and the user allowed that; each try is a fresh process."""
+"""A compression and its proof, tried again with less where memory ran out and the user allowed that.
+
+Each try is a fresh process.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,18 @@ from pathlib import Path
 
 from core.errors import Problem
 from core.jobs.out_of_memory import OUT_OF_MEMORY, on_device, with_estimate
-from core.jobs.protocol import AnyEvent, Compress, Finished, FinishReason, Warned
+from core.jobs.protocol import AnyEvent, Compress, Finished, FinishReason, Prove, Warned
 from core.jobs.work import WorkContext, one_worker
 from core.plan.estimates import Estimates
-from core.plan.reductions import MOST_TRIES, Effort, Reduction, smaller
+from core.plan.reductions import (
+    MOST_TRIES,
+    PROOF_WINDOW,
+    Effort,
+    ProofEffort,
+    Reduction,
+    smaller,
+    smaller_proof,
+)
 
 CommandOf = Callable[[Effort], Compress]
 
@@ -70,6 +81,45 @@ async def compress_with_less(
             time=time.time(),
             code="tried-with-less",
             message=f"{lack.message} Try {tries.count} goes with less: {_listed(changed)}.",
+        )
+
+
+async def prove_with_less(context: WorkContext, tries: Tries, command: Prove) -> AsyncIterator[AnyEvent]:
+    """The events of every try of a proof, each with a plan of its own; one finished, the last one's.
+
+    As with the compression, and by the same permission; what was changed is among the tries' reductions.
+    """
+    effort = ProofEffort(device=command.device)
+    lack: Problem | None = None
+    for count in range(1, MOST_TRIES + 1):
+        asked = command.model_copy(update={"device": effort.device})
+        if effort.window != PROOF_WINDOW:
+            asked = asked.model_copy(update={"window": effort.window})
+        failed: Finished | None = None
+        async for event in one_worker(context, asked):
+            if isinstance(event, Finished) and event.problem is not None:
+                failed = event
+            else:
+                yield event
+        if failed is None or failed.problem is None:
+            return
+        if failed.problem.code != OUT_OF_MEMORY:
+            yield failed if lack is None else _with(failed, _failed_otherwise(lack, failed.problem))
+            return
+        lack = failed.problem
+        step = smaller_proof(effort, on_device=on_device(lack)) if tries.allowed and count < MOST_TRIES else None
+        if step is None:
+            said = "" if count == 1 else f" The proof was tried {count} times, with less each time."
+            yield _with(failed, lack.model_copy(update={"message": f"{lack.message}{said}"}))
+            return
+        context.check()
+        effort, changed = step
+        tries.reductions = (*tries.reductions, changed)
+        yield Warned(
+            job=context.job,
+            time=time.time(),
+            code="tried-with-less",
+            message=f"{lack.message} Try {count + 1} of the proof goes with less: {changed.words}.",
         )
 
 

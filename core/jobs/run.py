@@ -22,6 +22,7 @@ class RunKind(StrEnum):
     COMPARE = "compare"
     REHEARSE = "rehearse"
     SENSITIVITY = "sensitivity"
+    EXPORT = "export"
     RECOVER = "recover"
 
 
@@ -49,7 +50,8 @@ class Run(NewRun):
     `result` is what its last `finished` carried, by kind: compress {output, seconds, bytes, original_bytes, proof,
     calibration, versions, tensors_sha256, peak_bytes, ...}, evaluate an EvaluationResult, benchmark
     {"models": [ModelBenchmark]}, compare a Comparison, rehearse a Rehearsed,
-    sensitivity a SensitivityResult, recover the worker's with `output` (None where it did not help) and `proof`.
+    sensitivity a SensitivityResult, recover the worker's with `output` (None where it did not help) and `proof`,
+    export {output, bytes, seconds, proof, ...}.
     """
 
     id: int

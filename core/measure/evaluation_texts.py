@@ -5,14 +5,17 @@ None of them is ever calibration data.
 
 from __future__ import annotations
 
+import errno
 import json
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from core.errors import BitpressError
 from core.measure.fetched_texts import FETCHABLE, find, not_fetched
+from core.regular_file import read_regular
 from core.value import Received
 
 CHAT = "chat"
@@ -22,6 +25,9 @@ BUILT_IN = ("prose", "technical", "code", "languages")
 """Names of the texts that ship with the application."""
 
 SUFFIXES = (".txt", ".md")
+MOST_BYTES = 64 << 20
+"""Of one file: some twenty million tokens, a thousand times what an evaluation scores."""
+MOST_FILES, MOST_IN_FOLDER = 10_000, 256 << 20
 
 
 class EvaluationPrompt(Received):
@@ -74,7 +80,7 @@ def documents(name: str) -> tuple[tuple[str, str], ...]:
     """(document name, text) of a built-in text or of the user's file, or of every text file under a folder.
 
     Fetched texts are named by their folder, see `fetched_texts.place`. Raises BitpressError: no-such-text,
-    text-not-fetched, unsupported-text, wrong-encoding, empty-text.
+    text-not-fetched, unsupported-text, unreadable-text, text-too-large, wrong-encoding, empty-text.
     """
     if name in BUILT_IN:
         folder = files("resources") / "texts"
@@ -87,7 +93,14 @@ def documents(name: str) -> tuple[tuple[str, str], ...]:
         raise not_fetched(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        paths = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
+        every = (entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES and entry.is_file())
+        paths = sorted(islice(every, MOST_FILES + 1))
+        if len(paths) > MOST_FILES or sum(entry.stat().st_size for entry in paths) > MOST_IN_FOLDER:
+            raise BitpressError(
+                "text-too-large",
+                f"{path} holds more than {MOST_FILES:,} text files or {MOST_IN_FOLDER >> 20} MiB of text.",
+                "Choose a folder with fewer of them: an evaluation reads some thousand tokens of each text.",
+            )
         if not paths:
             raise BitpressError(
                 "empty-text", f"{path} holds no .txt or .md file.", "Choose a file, or a folder that holds text files."
@@ -123,7 +136,17 @@ def prompts() -> tuple[EvaluationPrompt, ...]:
 
 
 def _read(path: Path) -> str:
-    content = path.read_bytes()
+    try:
+        content = read_regular(path, MOST_BYTES)
+    except OSError as error:
+        large = error.errno == errno.EFBIG
+        raise BitpressError(
+            "text-too-large" if large else "unreadable-text",
+            f"{path.name} cannot be scored: {error.strerror or error}.",
+            "Score a part of it: an evaluation reads some thousand tokens of each text."
+            if large
+            else "Check that it is a plain file and that you may read it.",
+        ) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -260,10 +260,10 @@ AWQ_W4A16 = Method(
 AUTOROUND_W4A16 = Method(
     id="autoround-w4a16",
     title="AutoRound W4A16",
-    summary="INT4 weights in groups, rounding learned",
-    explanation="Learns for every weight whether to round up or down, by hundreds of small steps over the calibration "
-    "data, one decoder layer at a time. Its paper finds it ahead of GPTQ and AWQ, most of all below 4 bits. It takes "
-    "by far the longest: minutes a layer without a GPU.",
+    summary="INT4 weights in groups, gradient-tuned rounding",
+    explanation="Gradient-tuned rounding: it learns for every weight whether to round up or down, by hundreds of small "
+    "steps over the calibration data, one decoder layer at a time. Its paper finds it ahead of GPTQ and AWQ, most of "
+    "all below 4 bits. It takes by far the longest: minutes a layer without a GPU.",
     family="INT4",
     scheme="W4A16",
     weight_bits=4,

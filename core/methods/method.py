@@ -90,6 +90,8 @@ class Expected(Value):
     smaller: Smaller = Smaller()
     """Blocks, channels and heads that must be gone."""
 
+    plain: bool = False
+    """Whether nothing is compressed any more: an artifact that was exported."""
     turned: bool = False
     """Whether weights were turned into another basis, so that no module holds the original's."""
 

@@ -1,7 +1,7 @@
 """What SqueezeLLM's paper measured, row by row. None of it is ours.
 
-Kim et al. 2024, arXiv 2306.07629: tables 1, 3 and F, and appendix D.4. Perplexity (lower is better) on C4 and WikiText-2,
-speed against FP16 with one request at a time, peak memory in GB, on an A6000.
+Kim et al. 2024, arXiv 2306.07629: tables 1, 3 and F, and appendix D.4. Perplexity (lower is better) on C4 and on
+WikiText-2, speed against FP16 with one request at a time, peak memory in GB, on an A6000.
 """
 
 from __future__ import annotations

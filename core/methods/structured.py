@@ -100,7 +100,7 @@ CHANNELS = Parameter(
     help="How many of the intermediate channels of every block's MLP go, where most of a model's weights are. 0 "
     "leaves the MLPs as they are.",
     kind=Kind.NUMBER,
-    default=0.2,
+    default=0.1,
     minimum=0.0,
     maximum=0.9,
 )
@@ -277,7 +277,7 @@ def _narrow_checks(survey: Survey, parameters: Parameters) -> tuple[Finding, ...
         why = "Narrowing is for dense models, and this one has experts. REAP takes whole experts out."
         return (_blocked("narrow-experts", why, {"method": "reap"}),)
     if not channels and not heads:
-        said = "Neither channels nor heads are to go, so nothing would change. Take out a fifth of the channels."
+        said = "Neither channels nor heads are to go, so nothing would change. Take out a tenth of the channels."
         return (_blocked("narrow-nothing", said, {"channels": CHANNELS.default}),)
     found = []
     mlp, rows = intermediate(survey), head_rows(survey)
@@ -327,9 +327,9 @@ DROP_BLOCKS = Method(
     title="Drop blocks",
     summary="Fewer decoder blocks, 16-bit weights",
     explanation="Finds with calibration data which decoder blocks the model misses least, and takes them out whole. "
-    "The file, memory and time of every token become smaller by their share, in the model's own precision, and any "
-    "engine runs it. What is left was not trained to work without them: take out few, and recover it by training where "
-    "more must go. Published, by ShortGPT: Llama-2-7B without 27 % of its weights scored 43.96 on MMLU, against 45.39.",
+    "Size, memory and time shrink by their share, and any engine runs what is left. It was not trained to work without "
+    "them: take out few, or recover it by training. Published by ShortGPT: Llama-2-7B without 27 % of its weights "
+    "scores 43.96 on MMLU, against 45.39.",
     family="Pruning",
     scheme="PRUNED",
     weight_bits=None,
@@ -351,11 +351,9 @@ NARROW_MLP = Method(
     id="narrow-mlp",
     title="Narrow layers",
     summary="Fewer MLP channels or heads, 16-bit weights",
-    explanation="Takes the same number of MLP channels, and if wanted of attention heads, out of every block: those "
-    "that matter least by calibration data. What is left is fitted anew to give what all of them gave. The model "
-    "becomes smaller and faster by that share, and any engine runs it. Published, by Minitron: a 15B model cut this "
-    "way to 8B and 4B and trained again took up to 40 times fewer training tokens than models trained from nothing. "
-    "Here nothing is trained: take out little.",
+    explanation="Takes the least important MLP channels, and if wanted attention heads, out of every block, and fits "
+    "what is left anew. Any engine runs the smaller model. Nothing is trained here, so take out little. Published by "
+    "Minitron, which trains afterwards: 8B and 4B models from one of 15B with up to 40 times fewer training tokens.",
     family="Pruning",
     scheme="PRUNED",
     weight_bits=None,

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from core.methods.method import Method, Parameters, Standing
 from core.methods.modifier_modules import STRUCTURED
-from core.plan.hardware import SUPPORT, Capability, Runs, on_processor, runs_natively, support
+from core.plan.hardware import SUPPORT, Capability, Runs, needs_loader, on_processor, runs_natively, support
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal
 from core.plan.published import (
@@ -126,6 +126,7 @@ _SCHEME_REASONS: Mapping[str, str] = {
     "W2A16_BINARY": "Levels of each row's own in two bits; only this application and transformers run it.",
     "W4A16_TABLE": "Values of each row's own in four bits; only this application and transformers run it.",
     "W3A16_TABLE": "Values of each row's own in three bits; only this application and transformers run it.",
+    "W2A16_TABLE": "Values of each row's own in two bits; only this application and transformers run it.",
     "MIXED": "Each kind of layer gets a scheme of its own, between those of its parts.",
     "W4AFP8": "It stores a byte a weight: no smaller than 8 bits.",
 }
@@ -145,6 +146,7 @@ _OUR_FIDELITY: Mapping[tuple[str, Algorithm], str] = {
     ("W4A16", Algorithm.GPTQ): "mean KL divergence 0.140 with GPTQ and 0.443 with rounding",
     ("W4A16", Algorithm.AWQ): "mean KL divergence 0.138 with asymmetric AWQ and 0.140 with GPTQ",
     ("W4A16", Algorithm.ROUNDING): "mean KL divergence 0.443 with rounding and 0.140 with GPTQ",
+    ("W3A16_BINARY", Algorithm.GPTQ): "mean KL divergence 0.539, and 1.894 with GPTQ and one scale a row",
     ("W4A16", Algorithm.ROTATED): "mean KL divergence 0.798 with rotation and rounding, 0.443 with rounding alone",
 }
 """What we measured ourselves: SmolLM2-135M-Instruct, 2,048 held-out tokens, group size 64 where there is one."""
@@ -184,7 +186,7 @@ def algorithm_of(method: Method) -> Algorithm:
     names = {modifier.name for modifier in method.modifiers(method.defaults(None))}
     if names & {"SpinQuantModifier", "QuIPModifier"}:
         return Algorithm.ROTATED
-    if names & {"SparseGPTModifier", "WandaPruningModifier", "REAPPruningModifier"} | STRUCTURED:
+    if names & ({"SparseGPTModifier", "WandaPruningModifier", "REAPPruningModifier"} | STRUCTURED):
         return Algorithm.PRUNED
     if "SmoothQuantModifier" in names:
         return Algorithm.SMOOTHED_GPTQ if "GPTQModifier" in names else Algorithm.SMOOTHED
@@ -245,7 +247,9 @@ def runs_there(scheme: str, hardware: Hardware) -> Runs:
     """How vLLM takes a scheme on this hardware; a GPU of unknown capability is given the benefit of the doubt."""
     if hardware.processor:
         return on_processor(scheme)
-    return Runs.NATIVE if hardware.capability is None else support(scheme, hardware.capability)
+    if hardware.capability is None:
+        return Runs.NO if needs_loader(scheme) else Runs.NATIVE
+    return support(scheme, hardware.capability)
 
 
 def _key(goal: Goal, method: Method, size: int, hardware: Hardware) -> tuple[float, ...]:
@@ -316,6 +320,8 @@ def _mixed_where(method: Method, hardware: Hardware, runs: Runs) -> str:
 
 def _where(scheme: str, hardware: Hardware, runs: Runs) -> str:
     """What there is to say of this hardware; nothing where it runs the scheme natively."""
+    if needs_loader(scheme):
+        return runs_natively(scheme, hardware.capability)[1]
     if not hardware.processor:
         return "" if hardware.capability is None else _unless_native(runs_natively(scheme, hardware.capability))
     if scheme in _ON_PROCESSOR:

@@ -17,7 +17,7 @@ from core.plan.estimates import Estimates
 from core.plan.history import peak_ratios
 from core.plan.job import Job
 from core.plan.machine import Machine
-from core.plan.memory import device_memory, host_least, host_memory, host_memory_beside_gpu
+from core.plan.memory import device_memory, gradient_sums, host_least, host_memory, host_memory_beside_gpu
 from core.plan.recovery_check import with_recovery
 from core.plan.seconds import expected_seconds
 from core.plan.sizes import Shape, artifact_bytes, element_dtype, run_bytes, shape_of
@@ -90,7 +90,8 @@ def _disk(job: Job) -> int:
     """
     calibration = job.recipe.calibration
     answers = 0 if calibration is None else calibration.samples * ANSWER_TOKENS * _ANSWER_BYTES
-    return job.artifact + job.artifact // 100 + _STAGED_EXTRAS + answers
+    # Sensitivities are kept in half the bits of their sums.
+    return job.artifact + job.artifact // 100 + _STAGED_EXTRAS + answers + gradient_sums(job) // 2
 
 
 def checkpoint_bytes(job: Job) -> int:

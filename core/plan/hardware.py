@@ -254,6 +254,8 @@ def runs_natively(scheme: str, capability: Capability | None) -> tuple[bool, str
     found = SUPPORT.get(scheme)
     if found is None:
         return False, f"It is not known which GPUs run {scheme}."
+    if found.loader:
+        return False, f"vLLM does not run {found.title}, on any GPU. This application and transformers do."
     if capability is None:
         return False, f"This GPU does not tell its compute capability, so it is not known whether it runs {scheme}."
     here = f"This GPU (compute capability {capability[0]}.{capability[1]})"
@@ -272,6 +274,12 @@ def runs_natively(scheme: str, capability: Capability | None) -> tuple[bool, str
         return False, f"It is not documented whether {here[0].lower()}{here[1:]} runs {found.title} in vLLM."
     why = found.why_not if generation_of(capability) is not None and found.why_not else "vLLM has no kernels for it"
     return False, f"{here} does not run {found.title}: {why}."
+
+
+def needs_loader(scheme: str) -> bool:
+    """Whether the artifact is in our own format, which transformers opens with a package that lies in it."""
+    found = SUPPORT.get(scheme)
+    return found is not None and found.loader
 
 
 def runs_at_all(scheme: str, capability: Capability) -> bool:
@@ -321,9 +329,9 @@ def where_it_runs(scheme: str, machine: Machine | None = None, parts: Sequence[s
 def _in_transformers(found: Support) -> str:
     if found.loader:
         return (
-            "This application anywhere, and transformers with the small loader that lies in the artifact "
-            "(bitpress_codebook): weights are looked up as they are needed, or made plain once. Without the loader it "
-            "does not open."
+            "transformers and this application anywhere. transformers needs the small loader that lies in the artifact "
+            "(bitpress_codebook) and does not open it without. Weights are looked up as they are needed, or made "
+            "plain once."
         )
     if found.quantized:
         return (

@@ -10,7 +10,7 @@ from core.methods.method import Method, Standing
 from core.methods.recipe import Recipe
 from core.plan.estimates import Estimates
 from core.plan.finding import Finding, Severity
-from core.plan.hardware import PROCESSOR_SCHEMES, runs_at_all, runs_natively
+from core.plan.hardware import PROCESSOR_SCHEMES, needs_loader, runs_at_all, runs_natively
 from core.plan.lighter import lighter
 from core.plan.machine import Gpu, Machine
 from core.plan.words import duration, memory, size
@@ -122,11 +122,11 @@ def processor_findings(method: Method, recipe: Recipe, estimates: Estimates, mac
 def kernel_findings(method: Method, estimates: Estimates, machine: Machine, device: str = "auto") -> Iterator[Finding]:
     """Findings about where the job runs and whether this machine can run the artifact with kernels of its own."""
     if not machine.gpus:
-        serves = (
-            "vLLM's processor build can serve the artifact here."
-            if method.scheme in PROCESSOR_SCHEMES
-            else f"The artifact is for a GPU elsewhere; on processors choose {_titles(PROCESSOR_SCHEMES.__contains__)}."
-        )
+        serves = f"The artifact is for a GPU elsewhere; on processors choose {_titles(PROCESSOR_SCHEMES.__contains__)}."
+        if method.scheme in PROCESSOR_SCHEMES:
+            serves = "vLLM's processor build can serve the artifact here."
+        elif needs_loader(method.scheme):
+            serves = "This application and transformers run the artifact here, slowly; vLLM does not know its format."
         yield Finding(
             code="no-gpu",
             severity=Severity.NOTES,

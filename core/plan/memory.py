@@ -60,6 +60,9 @@ _ROTATING = frozenset({"SpinQuantModifier", "QuIPModifier"})
 _SEARCHED = 130e6
 """Sorted weights with their sums, and errors, that GPTQT's search holds for some rows at a time."""
 
+_ABOUT = 1.17
+"""Times the weights and the sums of squared gradients: what the pass for gradients took, measured on the starter."""
+
 _SPREAD = 1.25
 """Either way around the value: allocators give memory back to the system late, and differently each time."""
 
@@ -77,15 +80,15 @@ def host_least(job: Job) -> int:
     logits = shape.vocabulary * (_PROOF_LOGITS * element + _PROOF_FLOATS)
     proof = shape.compressed_elements * element + logits
     rewritten = 0.0 if job.streams else _rewritten(job) + _work(job)
-    return round(_START_LEAST + max(proof, rewritten, _answer_bytes(job)))
+    return round(_START_LEAST + max(proof, rewritten, gradient_sums(job), _answer_bytes(job)))
 
 
 def host_memory_beside_gpu(job: Job) -> Range:
     """The model lies in main memory and lends its layers to the GPU; CUDA's libraries take over a gigabyte."""
     return Range(
-        value=1.6e9 + 1.2 * job.weights + job.artifact,
+        value=1.6e9 + 1.2 * job.weights + job.artifact + gradient_sums(job),
         low=0.6e9 + 0.8 * job.weights,
-        high=3e9 + 2.2 * job.weights + job.artifact,
+        high=3e9 + 2.2 * job.weights + job.artifact + gradient_sums(job),
     )
 
 
@@ -105,7 +108,26 @@ def device_memory(job: Job) -> Range:
 def _compress(job: Job) -> float:
     if job.streams:
         return _COMPRESS_START + 2.0 * job.weights / job.shards
-    return _COMPRESS_START + job.weights + _rewritten(job) + _work(job)
+    pressing = _COMPRESS_START + job.weights + _rewritten(job) + _work(job)
+    return max(pressing, _COMPRESS_START + _ABOUT * (job.weights + gradient_sums(job)) if asks_gradients(job) else 0.0)
+
+
+def asks_gradients(job: Job) -> bool:
+    """Whether a pass for gradients comes first."""
+    return any(
+        modifier.name == "SqueezeLLMModifier" and modifier.arguments.get("sensitivity") == "fisher"
+        for modifier in job.modifiers
+    )
+
+
+def gradient_sums(job: Job) -> int:
+    """Bytes of the sums of squared gradients, 32 bits for each weight that is compressed; 0 without such a pass."""
+    return 4 * job.shape.compressed_elements if asks_gradients(job) else 0
+
+
+def gradient_least(job: Job) -> int:
+    """Bytes that the pass for gradients takes on the host at the least: every sample goes through all weights."""
+    return round(_START_LEAST + job.weights + gradient_sums(job))
 
 
 def _rewritten(job: Job) -> float:

@@ -18,6 +18,7 @@ from core.plan.estimate import estimate, planned_job
 from core.plan.estimates import Estimates
 from core.plan.family_check import family_findings
 from core.plan.finding import Finding, Severity
+from core.plan.gradient_check import gradient_findings
 from core.plan.machine import Machine
 from core.plan.machine_check import fitted, kernel_findings, processor_findings, room_findings
 from core.plan.model_check import model_findings, module_findings
@@ -67,6 +68,7 @@ def preflight(
         found += family_findings(model, survey, recipe)
         found += calibration_findings(model, recipe)
         found += scheme_findings(survey, recipe, estimates, model.bytes)
+        found += gradient_findings(planned_job(model, survey, recipe), here)
         found += room_findings(estimates, here, fitted(recipe, estimated))
         found += recovery_findings(method, recipe, planned_job(model, survey, recipe).shape)
         found += processor_findings(method, recipe, estimates, here)

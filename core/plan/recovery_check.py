@@ -14,7 +14,7 @@ from core.plan.sizes import Shape
 from core.plan.work import Speed, expected_data
 from core.value import Range
 
-_START = 575e6
+START = 575e6
 """Resident once torch and transformers are imported and a model has computed."""
 
 _POSITIONS = 64
@@ -82,7 +82,8 @@ def recovery_bytes(shape: Shape, weights: int, spec: RecoverySpec) -> float:
     activations = spec.batch_tokens * max(shape.layers, 1) * 28 * shape.hidden * element
     logits = _POSITIONS * shape.vocabulary * 4 * 5
     head = shape.vocabulary * shape.hidden * element
-    dense = shape.linear_elements * (element + 1)
+    # As it was opened, a byte a code, and once more for the gradients.
+    dense = shape.linear_elements * (2 * element + 1)
     return weights + dense + head + trained * _PARAMETER_BYTES + activations + logits
 
 
@@ -106,7 +107,7 @@ def with_recovery(needs: Estimates, job: Job, speed: Speed, *, on_gpu: bool) -> 
     if on_gpu:
         update["device_bytes"] = _at_least(needs.device_bytes, 0.8e9 + memory)
     else:
-        update["host_bytes"] = _at_least(needs.host_bytes, _START + memory)
+        update["host_bytes"] = _at_least(needs.host_bytes, START + memory)
         # Mapped files of both models can be given back; what is made anew cannot.
         update["host_least_bytes"] = max(needs.host_least_bytes, round(0.25e9 + 0.7 * (memory - job.weights)))
     return needs.model_copy(update=update)

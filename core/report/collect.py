@@ -23,6 +23,7 @@ from core.measure.sensitivity_values import SensitivityResult
 from core.measure.sweep_values import SweepResult
 from core.methods.method import Method, ModifierSpec
 from core.methods.recipe import Recipe
+from core.methods.recovery import Recovered
 from core.models.local_model import LocalModel
 from core.paths import Home
 from core.plan.advice import parts_of
@@ -50,6 +51,10 @@ from core.value import Json
 
 _Value = TypeVar("_Value", bound=BaseModel)
 _Item = TypeVar("_Item")
+
+
+MAKING = (RunKind.COMPRESS, RunKind.RECOVER)
+"""Runs that leave an artifact."""
 
 
 class Runs(Protocol):
@@ -126,7 +131,7 @@ def collect(
     asked = [store.get(identity) for identity in dict.fromkeys(run_ids)]
     compressions = _compressions(asked, store)
     original_path = compressions[0].models[0]
-    preferred = frozenset(run.id for run in asked if run.kind is not RunKind.COMPRESS)
+    preferred = frozenset(run.id for run in asked if run.kind not in MAKING)
     labels = _labels(compressions, facts)
     original = _model(original_path, facts, compressions[0].model_name)
     around = _Surroundings(store, home, facts, preferred, moment)
@@ -181,7 +186,7 @@ def _compressions(asked: Sequence[Run], store: Runs) -> tuple[Run, ...]:
     """The compressions that are meant, each once; all of one original."""
     found: dict[int, Run] = {}
     for run in asked:
-        for compression in [run] if run.kind is RunKind.COMPRESS else _measured_by(run, store):
+        for compression in [run] if run.kind in MAKING else _measured_by(run, store):
             found[compression.id] = compression
     if not found:
         raise BitpressError(
@@ -212,7 +217,8 @@ def _measured_by(run: Run, store: Runs) -> list[Run]:
     """Finished compressions, newest of each output, whose output this run measured."""
     paths = {_normal(path) for path in run.models}
     newest: dict[str, Run] = {}
-    for candidate in sorted(store.runs(kind=RunKind.COMPRESS), key=lambda one: one.id):
+    candidates = (run for kind in MAKING for run in store.runs(kind=kind))
+    for candidate in sorted(candidates, key=lambda one: one.id):
         output = _output(candidate)
         if candidate.reason is FinishReason.COMPLETED and output and _normal(output) in paths:
             newest[_normal(output)] = candidate
@@ -268,6 +274,7 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         tasks=tasks,
         telemetry=timeline.timeline(samples, events),
         layer_errors=timeline.layer_errors(events),
+        recovered=_value(Recovered, result.get("recovery")),
         versions={**run.versions, **_versions(result.get("versions"))},
         hashes=_hashes(result),
         command_line=facts.command_line(run),

@@ -16,6 +16,7 @@ from core.measure.sensitivity_values import SensitivityResult
 from core.measure.sweep_values import SweepResult
 from core.measure.task_results import TaskOther, TaskResult
 from core.methods.method import ModifierSpec
+from core.methods.recovery import Recovered
 from core.models.local_model import LocalModel
 from core.plan.predicted import Predicted
 from core.value import Json, Range, Received
@@ -348,6 +349,8 @@ class RunReport(Received):
     gate: GateFacts | None = None
     telemetry: Telemetry | None
     layer_errors: tuple[LayerError, ...] = ()
+    recovered: Recovered | None = None
+    """What a recovery brought, also where it did not help."""
     versions: dict[str, str]
     hashes: tuple[Hash, ...]
     command_line: str

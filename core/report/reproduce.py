@@ -15,17 +15,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from pprint import pformat
 
-from core.calibration.spec import SELF_CHAT
+from core.calibration.spec import SELF_CHAT, CalibrationSpec
 from core.errors import BitpressError
 from core.jobs.compression import TOKENS_FILE
 from core.jobs.launch import OFFLINE
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import find
 from core.methods.method import ModifierSpec
-from core.methods.modifier_modules import MODIFIER_MODULES
+from core.methods.modifier_modules import MODIFIER_MODULES, STRUCTURED
 from core.methods.recipe import Recipe
 from core.methods.recipe_command import recipe_words
-from core.plan.hardware import SUPPORT
+from core.methods.recovery import RecoverySpec, recovery_words
+from core.plan.hardware import needs_loader
 from core.plan.history import recipe_of
 from core.report.reproduce_script import TOKENS, VALUES, script
 from core.value import Json
@@ -41,6 +42,8 @@ _LINE = 100
 
 def command_line(run: Run) -> str:
     """The `bitpress compress` command that asks for the same run, every parameter spelled out; empty for other runs."""
+    if run.kind is RunKind.RECOVER:
+        return _recover_command(run)
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     if recipe is None:
         return ""
@@ -53,11 +56,28 @@ def command_line(run: Run) -> str:
     return shlex.join(words)
 
 
+def _recover_command(run: Run) -> str:
+    """What asks for the same recovery, with its data as it was."""
+    try:
+        spec = RecoverySpec.model_validate(run.settings.get("recovery"))
+        data = CalibrationSpec.model_validate(run.settings.get("calibration"))
+    except ValueError:
+        return ""
+    words = ["bitpress", "recover", _argument(run.models[-1]), "--original", _argument(run.models[0])]
+    words += [word for word in recovery_words(spec) if word != "--recover"]
+    for part in data.parts:
+        words += ["--text", f"{part.source}*{part.weight:.10g}" if part.weight != 1 else part.source]
+    words += ["--samples", str(data.samples), "--max-length", str(data.max_length)]
+    if place := output_of(run):
+        words += ["--output", _argument(place)]
+    return shlex.join(words)
+
+
 def serve_command(run: Run) -> str:
     """The command that serves the artifact with an OpenAI-compatible interface; empty where there is no
     artifact, or one in our own format.
     """
-    place = output_of(run) if run.kind is RunKind.COMPRESS and not _ours(run) else None
+    place = output_of(run) if run.kind in (RunKind.COMPRESS, RunKind.RECOVER) and not _ours(run) else None
     return shlex.join(["vllm", "serve", _argument(place)]) if place else ""
 
 
@@ -65,14 +85,14 @@ def _ours(run: Run) -> bool:
     """Whether the artifact is in a format that no engine knows."""
     recipe = recipe_of(run)
     try:
-        scheme = SUPPORT.get(find(recipe.method).scheme) if recipe is not None else None
+        return recipe is not None and needs_loader(find(recipe.method).scheme)
     except BitpressError:
         return False
-    return scheme is not None and scheme.loader
 
 
 def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) -> str:
-    """A script that repeats the run with llmcompressor and transformers alone; empty for runs without a known recipe.
+    """A script that repeats the run with llmcompressor and transformers alone; empty for runs without a known recipe,
+    and for those that were followed by a recovery, which neither of them can do.
     With a modifier of our own it needs Bitpress too, and says so.
 
     Recipe, seed, threads, environment, versions and paths stand in it as data. With `embed` the calibration tokens do
@@ -81,7 +101,7 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
     """
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     modifiers = _modifiers(recipe) if recipe is not None else None
-    if recipe is None or modifiers is None:
+    if recipe is None or modifiers is None or recipe.recovery is not None:
         return ""
     result = run.result if isinstance(run.result, dict) else {}
     facts = result.get("calibration")
@@ -118,7 +138,8 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
     literals = "\n".join(f"{name} = {_literal(value)}" for name, value in values.items())
     embedded = f"\nEMBEDDED_TOKENS = {_embedded(folder if embed else None)}\n" if data else ""
     awq = any(each.name == "AWQModifier" for each in modifiers)
-    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets), own=_own(modifiers))
+    smaller = any(each.name in STRUCTURED for each in modifiers)
+    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets), own=_own(modifiers), smaller=smaller)
     # The values hold paths, which may look like anything: they go in last, and nothing is replaced inside them.
     before, _, after = text.partition(VALUES)
     return before + literals + after.replace(TOKENS, embedded, 1)

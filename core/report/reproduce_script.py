@@ -15,10 +15,20 @@ NEEDS_BITPRESS = """Repeats one compression with Bitpress, llmcompressor, transf
 The method and the format of its result are Bitpress's own, and llmcompressor alone cannot make them: run this with the
 Python of an environment in which Bitpress is installed. It uses the classes that Bitpress's worker uses."""
 """Stands in scripts that do not work without Bitpress."""
+SMALLER_NEEDS_BITPRESS = """Repeats one compression with Bitpress, llmcompressor, transformers and torch.
+
+What takes parts out of the model is Bitpress's own, and llmcompressor alone has nothing of the kind: run this with the
+Python of an environment in which Bitpress is installed. The result needs no Bitpress: it loads as any model does."""
+"""Stands in scripts that need Bitpress for a modifier, and not for what comes out."""
 
 _TOLD = """# The modifier is Bitpress's own, made for llmcompressor.
     """
 _SAVE = "    model.save_pretrained(str(output), save_compressed=True)\n"
+_SAVE_SMALLER = """    model.save_pretrained(str(output), save_compressed=True)
+    from core.worker.structured.settings import write_settings
+
+    write_settings(model, output)
+"""
 _SAVE_OWN = """    output.mkdir(parents=True)
     from core.worker.save_codebook import save_codebook_model
 
@@ -26,9 +36,18 @@ _SAVE_OWN = """    output.mkdir(parents=True)
 """
 
 
-def script(*, data: bool, awq: bool, streamed: bool, targets: bool = False, own: bool = False) -> str:
+def script(
+    *,
+    data: bool,
+    awq: bool,
+    streamed: bool,
+    targets: bool = False,
+    own: bool = False,
+    smaller: bool = False,
+) -> str:
     """The script's text. `data`: it calibrates; `awq`: AWQ is in it; `streamed`: the run went from file to file;
-    `targets`: less than a decoder layer was calibrated at one time; `own`: the modifier and the format are Bitpress's.
+    `targets`: less than a decoder layer was calibrated at one time; `own`: the modifier and the format are Bitpress's;
+    `smaller`: of those the modifier alone, which leaves a smaller model in a format that is nobody's own.
     """
     middle = _STREAMED if streamed else (_DATA if data else "") + (_AWQ if awq else "") + _ONESHOT
     middle = middle.replace("        # <targets>\n", '        "sequential_targets": TARGETS,\n' if targets else "")
@@ -36,8 +55,9 @@ def script(*, data: bool, awq: bool, streamed: bool, targets: bool = False, own:
     middle = middle.replace("# <data>", "calibration()" if data else "{}")
     head = _HEAD
     if own:
-        head = head.replace(_ALONE, NEEDS_BITPRESS)
-        middle = middle.replace(_SAVE, _SAVE_OWN).replace("oneshot(model", _TOLD + "oneshot(model")
+        head = head.replace(_ALONE, SMALLER_NEEDS_BITPRESS if smaller else NEEDS_BITPRESS)
+        save = _SAVE_SMALLER if smaller else _SAVE_OWN
+        middle = middle.replace(_SAVE, save).replace("oneshot(model", _TOLD + "oneshot(model")
     return head + middle + _TAIL
 
 
@@ -251,4 +271,5 @@ if __name__ == "__main__":
 
 def script_title(text: str) -> str:
     """What a script is called where it is shown."""
-    return "Make it again in Python, with Bitpress" if NEEDS_BITPRESS in text else "Make it again without Bitpress"
+    with_bitpress = NEEDS_BITPRESS in text or SMALLER_NEEDS_BITPRESS in text
+    return "Make it again in Python, with Bitpress" if with_bitpress else "Make it again without Bitpress"

@@ -29,7 +29,7 @@ def main() -> NoReturn:
         Shutdown,
         decode_command,
     )
-    from core.worker.faults import problem_of
+    from core.worker.faults import is_panic, problem_of
     from core.worker.reporter import JobCancelledError, Reporter
     from core.worker.tasks import Tasks
     from core.worker.versions import library_versions
@@ -70,7 +70,9 @@ def main() -> NoReturn:
             finished = Finished(job=job, reason=FinishReason.COMPLETED, result=result)
         except JobCancelledError:
             finished = Finished(job=job, reason=FinishReason.CANCELLED)
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
             traceback.print_exc()
             finished = Finished(job=job, reason=FinishReason.FAILED, problem=problem_of(error))
         flags.pop(job, None)

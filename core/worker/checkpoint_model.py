@@ -18,6 +18,7 @@ KNOWN = frozenset(
         "AWQModifier",
         "AutoRoundModifier",
         "GPTQModifier",
+        "GPTQTModifier",
         "QuantizationModifier",
         "SmoothQuantModifier",
         "SparseGPTModifier",
@@ -29,11 +30,14 @@ KNOWN = frozenset(
 _PENDING = ("_hessians", "_num_samples", "_row_scalars", "_smooth_activation_stats", "scales_", "_all_module_input")
 """What modifiers collect for modules that they have not changed yet."""
 
-_COUNTED = ("_num_compressed_modules", "_rtn_fallback_module_names", "_error_metrics")
+_COUNTED = ("_num_compressed_modules", "_rtn_fallback_module_names", "_error_metrics", "_fell_back")
 """What they count for the summary that they log at the end."""
 
-_CARRIED = ("_q_input",)
-"""What the next layer needs of the one before."""
+_CARRIED = ("_q_input", "_done")
+"""What the next layer needs of the one before, and the codes that GPTQT keeps aside until all layers are done."""
+
+_GATHERED = ("_done",)
+"""What grows layer by layer and is used when all are done."""
 
 
 def pending(modifier: Any) -> bool:
@@ -89,15 +93,16 @@ def put_back(model: Any, modules: Iterable[Any], kept: Mapping[str, torch.Tensor
         update_offload_parameter(module, local, tensor)
 
 
-def carried(modifier: Any, keep: KeepTensor) -> Json:
-    """What a modifier knows beyond the model, as JSON. Raises CannotBeKeptError."""
-    names = [name for name in (*_COUNTED, *_CARRIED) if getattr(modifier, name, None) is not None]
-    return {name: packed(getattr(modifier, name), keep) for name in names}
+def carried(modifier: Any, passing: KeepTensor, lasting: KeepTensor) -> Json:
+    """What a modifier knows beyond the model, as JSON; what it gathers is `lasting`. Raises CannotBeKeptError."""
+    keepers = {name: lasting if name in _GATHERED else passing for name in (*_COUNTED, *_CARRIED, *_GATHERED)}
+    held = {name: keep for name, keep in keepers.items() if getattr(modifier, name, None) is not None}
+    return {name: packed(getattr(modifier, name), keep) for name, keep in held.items()}
 
 
 def carry_on(modifier: Any, kept: Json, take: TakeTensor) -> None:
     """Give a modifier back what `carried` kept. Raises DoesNotFitError."""
-    if not isinstance(kept, dict) or not set(kept) <= {*_COUNTED, *_CARRIED}:
+    if not isinstance(kept, dict) or not set(kept) <= {*_COUNTED, *_CARRIED, *_GATHERED}:
         raise DoesNotFitError("it holds other figures than a modifier's")
     for name, value in kept.items():
         setattr(modifier, name, unpacked(value, take))

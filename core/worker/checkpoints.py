@@ -252,7 +252,7 @@ class CheckpointBook:
         used_up = set() if over else here.used_up[following]
         state = {
             "random": random_states(passing.keep),
-            "modifier": carried(here.modifier, passing.keep),
+            "modifier": carried(here.modifier, passing.keep, lasting.keep),
             "activations": [] if over else packed_activations(activations, used_up, lasting, passing),
             "metrics": self.progress.figures,
         }

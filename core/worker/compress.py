@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from core.worker.checkpoints import CheckpointBook
     from core.worker.loading import Loaded
 
+OFFLOADED = "offloaded"
+"""The folder inside the output where weights lie that are not at work; it is gone before the output is used."""
+OFFLOADED_SHARD = "1GB"
+"""A file of the artifact is held in memory while it is written; where that is short, files are small."""
+
 
 def run(command: Compress, report: Reporter) -> Json:
     """Compress into `command.output`, a folder that must not exist and that vanishes again unless all went well.
@@ -51,10 +56,12 @@ def run(command: Compress, report: Reporter) -> Json:
             "output-exists", f"{output} exists already.", "Choose another folder, or move the old one away."
         ) from error
     try:
-        return _run(command, output, report)
+        result = _run(command, output, report)
     except BaseException:
         shutil.rmtree(output, ignore_errors=True)
         raise
+    fisher_stage.tidy(output)
+    return result
 
 
 def _run(command: Compress, output: Path, report: Reporter) -> Json:
@@ -78,7 +85,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         spec = _needed(recipe, spec)
         report.progress("load", 0, None, "weights")
         # On the CPU also where a GPU computes: llmcompressor brings one layer after another to it.
-        loaded = load(command.model, "cpu")
+        loaded = load(command.model, "cpu", offload=output / OFFLOADED if command.offload else None)
         report.progress("load", 0, None, "calibration data")
         mixture = Mixture(loaded.tokenizer, spec, report) if spec is not None else None
         chats = mixture.chats_wanted() if mixture is not None else 0
@@ -92,23 +99,14 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     elif spec is not None and chats:
         made = ready_answers(prompts(), folder, chats, spec.seed)
     data, facts, samples = _calibration(mixture, made, spec, command.tokens_file, report)
-    fisher_stage.measure(
-        recipe,
-        loaded,
-        samples,
-        sha256=facts.sha256 if facts else "",
-        cache=Path(command.sensitivities) if command.sensitivities else None,
-        output=output,
-        report=report,
-    )
+    fisher_stage.measure(recipe, loaded, samples, facts, cache=command.sensitivities, output=output, report=report)
     with progress.running():
         _seed(command.seed)
         known = before(loaded.model, command.modifiers)
         book = _book(command, recipe, facts, progress, report)
         with awq_without_gpu(), _kept(book) as kept:
-            targets = {"sequential_targets": list(command.sequential_targets)} if command.sequential_targets else {}
-            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **data, **targets, **kept)
-        fisher_stage.tidy(output)
+            arguments = {**data, **_targets(command), **kept}
+            oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **arguments)
         made_of_it = changes(loaded.model, command.modifiers, known)
         made_of_it.demand()
         if command.memory is not None:
@@ -116,12 +114,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         packed = len(made_of_it.quantized)
         progress.saving("save", packed)
         with report.stage("save"):
-            weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output)
-            report.progress("save", packed, packed + 1, "hash")
-            if command.memory is not None:
-                memory_record.write_tensors(loaded.model, Path(command.memory))
-            digest = hash_files(weights, report)
-            report.progress("save", packed + 1, packed + 1)
+            weights, digest = _saved(command, loaded, output, packed, report)
     return {
         "versions": library_versions(),
         "calibration": facts.model_dump(mode="json") if facts else None,
@@ -137,6 +130,22 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
     }
 
 
+def _saved(
+    command: Compress, loaded: Loaded, output: Path, packed: int, report: Reporter
+) -> tuple[Sequence[Path], str]:
+    """Save the model, of which so many modules are packed: the weight files, and the hash of what is in them."""
+    shard = OFFLOADED_SHARD if command.offload else None
+    weights = save_artifact(loaded.model, loaded.tokenizer, Path(command.model), output, shard)
+    # The weights that lay beside are not needed any more.
+    shutil.rmtree(output / OFFLOADED, ignore_errors=True)
+    report.progress("save", packed, packed + 1, "hash")
+    if command.memory is not None:
+        memory_record.write_tensors(loaded.model, Path(command.memory))
+    digest = hash_files(weights, report)
+    report.progress("save", packed + 1, packed + 1)
+    return weights, digest
+
+
 def _book(
     command: Compress,
     recipe: Sequence[Any],
@@ -146,7 +155,8 @@ def _book(
 ) -> CheckpointBook | None:
     """The job's checkpoints, with what an earlier try left taken up; None where none are wanted or nothing is
     calibrated."""
-    if command.checkpoints is None or facts is None:
+    if command.checkpoints is None or facts is None or command.offload:
+        # With weights on disk a layer's tensors are not where a checkpoint takes them from.
         return None
     from core.worker.checkpoint_fingerprint import fingerprint
     from core.worker.checkpoints import CheckpointBook, Step
@@ -317,6 +327,10 @@ def _calibration(
         facts,
         samples,
     )
+
+
+def _targets(command: Compress) -> dict[str, Any]:
+    return {"sequential_targets": list(command.sequential_targets)} if command.sequential_targets else {}
 
 
 def _threads() -> int:

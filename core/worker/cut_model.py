@@ -151,9 +151,9 @@ def _write_answers(output: Path, command: CutModel) -> str | None:
 
 
 def _stand_ins(output: Path, spec: CalibrationSpec, kept: dict[str, Answer]) -> list[Answer]:
-    from transformers import AutoTokenizer
+    from core.worker.tokenizer_files import load_tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(output), local_files_only=True, trust_remote_code=False)
+    tokenizer = load_tokenizer(output)
     made: list[Answer] = []
     for prompt in in_order(prompts(), spec.seed):
         if sum(answer.usable for answer in made) == spec.samples:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from core.measure.results import Conditions, EvaluationResult
 from core.value import Json
 from core.worker import loading
 from core.worker.decoding import context_length
+from core.worker.kept_scores import keep_scores, kept_scores, scores_place
 from core.worker.noise_floor import NoiseFloors, floors_key, keep_floors, kept_floors, measure_floors
 from core.worker.reference_answers import Answers, kept_answers, reference_answers
 from core.worker.reference_known import KnownModel, known_model
@@ -106,12 +107,17 @@ def _evaluated(
     if states is not None:
         original.drop()
     rows, plan = prepared.reading.rows, prepared.reading.plan
+    places = [scores_place(cache / "scores", prepared.reading.key, path) for path in command.others]
     parts: list[Scores] = []
     conditions: list[Conditions] = []
     load_seconds = original.seconds
     with report.stage(SCORE.id):
         for number, path in enumerate(command.others):
             report.progress(SCORE.id, len(plan) * number, len(plan) * len(command.others), Path(path).name)
+            if (kept := kept_scores(places[number], prepared.reading.tokens)) is not None:
+                parts.append(kept[0])
+                conditions.append(kept[1])
+                continue
             other = load_warm(path, original.device, original.known)
             load_seconds += other.seconds
             conditions.append(other.conditions)
@@ -132,6 +138,7 @@ def _evaluated(
             )
             other.model = None
             loading.release()
+            keep_scores(places[number], parts[-1], other.conditions)
     known = scored_tokens(rows, parts[0])
     figures = _figures(command, known, parts, texts, floors)
     notes = [note for one in (original.conditions, *conditions) for note in one.notes]
@@ -152,6 +159,10 @@ def _evaluated(
         reference_bytes=states.facts.bytes if states is not None and command.cache is not None else 0,
         reference_reused=prepared.reused,
     )
+    # They are for an evaluation that is killed; one that is asked anew measures anew.
+    for place in places:
+        with suppress(OSError):
+            place.unlink(missing_ok=True)
     return result, load_seconds
 
 

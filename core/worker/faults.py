@@ -70,6 +70,16 @@ def _out_of_memory(error: BaseException) -> Problem | None:
     )
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust gave up; its exception is no Exception, so that nobody takes it for one."""
+    return type(error).__name__ == "PanicException"
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether the exception, or one that it was raised from, says that memory ran out."""
+    return any(map(_lacks_memory, _chain(error)))
+
+
 def _lacks_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError)

@@ -177,13 +177,13 @@ def _shown(tokenizer: Any, item: Rendered, note: str) -> ShownSample:
 
 
 def _tokenizer(model: str) -> Any:
-    from transformers import AutoTokenizer
+    from core.worker.tokenizer_files import load_tokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        return load_tokenizer(model)
+    except BitpressError as error:
         raise BitpressError(
             "no-tokenizer",
-            f"transformers finds no tokenizer in {model}: {str(error).splitlines()[0] if str(error) else error!r}",
+            f"transformers finds no tokenizer in {model}: {error.problem.message}",
             "Choose a model folder that holds its tokenizer files.",
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -66,15 +67,20 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def load(path: str, device: str = "auto", *, plain: bool = False) -> Loaded:
+def load(path: str, device: str = "auto", *, plain: bool = False, offload: Path | None = None) -> Loaded:
     """Load safetensors weights only, without remote code and without the network.
 
     Weights that are tables are looked up for every step; `plain` makes matrices of them once where the memory is there,
-    for who wants many numbers and measures neither speed nor memory.
+    for who wants many numbers and measures neither speed nor memory. With `offload`, a folder that is made, the decoder
+    layers' weights stay in files: what is read comes from the model's own, and what is changed goes to new ones there,
+    until whoever asked removes it.
+
     Raises BitpressError `cannot-load` with what transformers said.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
+
+    from core.worker.tokenizer_files import load_tokenizer
 
     target = pick_device(device)
     started = time.perf_counter()
@@ -82,15 +88,20 @@ def load(path: str, device: str = "auto", *, plain: bool = False) -> Loaded:
         raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
     tables = know_format(Path(path))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype="auto",
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            device_map={"": target} if target.type == "cuda" else None,
-        )
+        tokenizer = load_tokenizer(path)
+        places: dict[str, Any] = {"device_map": {"": target} if target.type == "cuda" else None}
+        if offload is not None:
+            offload.mkdir()
+            places = {"device_map": _layers_on_disk(path), "offload_folder": str(offload)}
+        with nullcontext() if offload is None else _offloading():
+            model = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype="auto",
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                **places,
+            )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise BitpressError(
             "cannot-load",
@@ -121,6 +132,36 @@ def load(path: str, device: str = "auto", *, plain: bool = False) -> Loaded:
             notes=notes,
         ),
     )
+
+
+def _offloading() -> AbstractContextManager[None]:
+    from compressed_tensors.offload import load_offloaded_model
+
+    return load_offloaded_model()
+
+
+def _layers_on_disk(path: str) -> dict[str, str]:
+    """Where each module goes: the decoder layers to the disk, the rest to main memory. Reads the config alone."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    whole = set(model._no_split_modules or ())
+    found: dict[str, str] = {}
+
+    def place(module: torch.nn.Module, name: str) -> None:
+        if type(module).__name__ in whole:
+            found[name] = "disk"
+        elif any(type(below).__name__ in whole for below in module.modules()):
+            for child, below in module.named_children():
+                place(below, f"{name}.{child}" if name else child)
+        else:
+            found[name] = "cpu"
+
+    place(model, "")
+    return found
 
 
 def resident_bytes() -> int:

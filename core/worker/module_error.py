@@ -136,7 +136,7 @@ class _Layer:
     """The modules of one decoder layer with the norms that were changed in it."""
 
     def __init__(
-        self, before: TensorFiles, after: TensorFiles, schemes: _Schemes | CodebookSchemes, prefix: str
+        self, before: TensorFiles, after: TensorFiles, schemes: Schemes | CodebookSchemes, prefix: str
     ) -> None:
         self._before = before
         self._after = after
@@ -253,7 +253,7 @@ class _Layer:
         return old, self._schemes.decompressed(name, parts, old.shape[1])
 
 
-class _Schemes:
+class Schemes:
     """The quantization schemes that an artifact's config names."""
 
     def __init__(self, artifact: Path) -> None:
@@ -300,9 +300,9 @@ class _Schemes:
         return float((_rounded(rows, args, whole) - rows).norm() / rows.norm().clamp_min(1e-15))
 
 
-def _schemes_of(artifact: Path) -> _Schemes | CodebookSchemes:
+def _schemes_of(artifact: Path) -> Schemes | CodebookSchemes:
     modules = codebook_facts(artifact)
-    return CodebookSchemes(modules) if modules is not None else _Schemes(artifact)
+    return CodebookSchemes(modules) if modules is not None else Schemes(artifact)
 
 
 def _parent(name: str) -> str:

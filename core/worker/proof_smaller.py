@@ -43,14 +43,18 @@ def check_smaller(
     *,
     smaller: Smaller,
     dropped: Sequence[int],
+    recovered: bool,
     report: Reporter,
     stage: str,
 ) -> Iterator[ProofCheck]:
-    """The checks that there are for this artifact; `dropped` are the blocks' old numbers, as far as they are known."""
+    """The checks that there are for this artifact; `dropped` are the blocks' old numbers, as far as they are known.
+
+    Where it was `recovered`, its numbers are not the original's any more, and its sizes alone are looked at.
+    """
     config = read_config(artifact)
     before = read_config(original) if original is not None else None
     yield _sizes(config, before, tensors, smaller, dropped)
-    if original is None or (smaller.blocks and len(dropped) != smaller.blocks):
+    if original is None or recovered or (smaller.blocks and len(dropped) != smaller.blocks):
         return
     try:
         originals = {each.name: each for each in stored_tensors(original)}

@@ -74,6 +74,10 @@ def check_config(config: dict[str, Json], expected: Expected) -> ProofCheck:
     """
     name = "quantization config"
     quantization = config.get("quantization_config")
+    if expected.plain and quantization is not None:
+        return ProofCheck(
+            name=name, passed=False, detail="config.json names a quantization, and the weights are plain."
+        )
     if not isinstance(quantization, dict):
         needed = bool(expected.unstated or expected.weight_bits or expected.kv_cache_bits)
         what = "has no quantization_config" if needed else "has no quantization_config, and needs none"

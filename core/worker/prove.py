@@ -17,6 +17,7 @@ from core.worker import memory_record
 from core.worker.answers import end_tokens
 from core.worker.calibrate import chat_ids, render_chat
 from core.worker.codebook_models import know_format, make_plain
+from core.worker.faults import lacks_memory
 from core.worker.module_error import check_module_errors
 from core.worker.proof_cache import CacheWatch
 from core.worker.proof_experts import check_experts
@@ -124,7 +125,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
             return
         model, tokenizer = opened
         cache = CacheWatch(model) if expected.kv_cache_bits is not None else None
-        proof.windows = held_out_windows(tokenizer, model)
+        proof.windows = held_out_windows(tokenizer, model, command.window or WINDOW)
         proof.prompt = _prompt(tokenizer)
     with report.stage("score"):
         try:
@@ -132,7 +133,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
                 report.progress("score", done, len(proof.windows))
                 proof.logits.append(logits)
         except Exception as error:
-            if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+            if lacks_memory(error):
                 raise
             # As with opening: a scheme that does not fit a layer shows here first, in many kinds of exceptions.
             proof.add("forward pass", False, f"The model cannot compute: {_first_line(error)}")
@@ -172,6 +173,7 @@ def _check_tensors(
             place,
             smaller=expected.smaller,
             dropped=command.dropped_blocks,
+            recovered=command.recovered,
             report=report,
             stage="check",
         )
@@ -184,14 +186,15 @@ def _check_tensors(
 
 def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | None:
     """The artifact by plain transformers, with what it says about keys."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     from core.worker.loading import pick_device
+    from core.worker.tokenizer_files import load_tokenizer
 
     target = pick_device(command.device)
     tables = know_format(artifact)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(artifact), local_files_only=True, trust_remote_code=False)
+        tokenizer = load_tokenizer(artifact)
         model, info = AutoModelForCausalLM.from_pretrained(
             str(artifact),
             dtype="auto",
@@ -202,7 +205,9 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
             output_loading_info=True,
         )
     except Exception as error:
-        # Whatever goes wrong here is the finding: transformers raises many kinds.
+        if lacks_memory(error):
+            raise
+        # Whatever else goes wrong here is the finding: transformers raises many kinds.
         proof.add("reopens in transformers", False, _first_line(error))
         return None
     if tables:
@@ -225,13 +230,13 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
     return model.eval(), tokenizer
 
 
-def held_out_windows(tokenizer: Any, model: Any) -> tuple[tuple[int, ...], ...]:
-    """The token ids that every proof scores: (documents, at most WINDOW)."""
+def held_out_windows(tokenizer: Any, model: Any, most: int = WINDOW) -> tuple[tuple[int, ...], ...]:
+    """The token ids that every proof scores: (documents, at most `most`)."""
     from core.measure.held_out import held_out_documents
 
     documents = held_out_documents()
     step = max(1, len(documents) // DOCUMENTS)
-    longest = min(WINDOW, getattr(model.config, "max_position_embeddings", None) or WINDOW)
+    longest = min(most, getattr(model.config, "max_position_embeddings", None) or most)
     found = [tuple(tokenizer(text, verbose=False)["input_ids"][:longest]) for _, text in documents[::step][:DOCUMENTS]]
     return tuple(window for window in found if len(window) > 1)
 

@@ -36,13 +36,15 @@ class KnownModel:
 
 def known_model(path: str) -> KnownModel:
     """Read a model's folder, without its weights. Raises BitpressError `no-config` or `cannot-load`."""
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+    from transformers import AutoConfig, GenerationConfig
+
+    from core.worker.tokenizer_files import load_tokenizer
 
     if not Path(path, "config.json").is_file():
         raise BitpressError("no-config", f"{path} has no config.json.", "Choose the folder that holds the model.")
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        tokenizer = load_tokenizer(path)
         try:
             generation = GenerationConfig.from_pretrained(path, local_files_only=True)
         except (OSError, TypeError):

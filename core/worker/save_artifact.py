@@ -13,6 +13,7 @@ from core.worker.expert_names import name_experts
 from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
 from core.worker.save_codebook import holds_codebooks, save_codebook_model
+from core.worker.structured.settings import write_settings
 
 VERBATIM = (
     "added_tokens.json",
@@ -36,8 +37,12 @@ VERBATIM = (
 _CHUNK = 1 << 22
 
 
-def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> tuple[Path, ...]:
+def save_artifact(
+    model: Any, tokenizer: Any, original: Path, output: Path, shard: str | None = None
+) -> tuple[Path, ...]:
     """Save into the existing folder `output`; gives the weight files in the order of their names.
+
+    `shard` is the most that one of them holds, such as `1GB`, where it is not transformers' own measure.
 
     llmcompressor leaves its own `recipe.yaml` there. Files are readable by everybody, as safetensors would write them
     for the owner only. Raises OSError, with ENOSPC for a full disk.
@@ -48,7 +53,9 @@ def save_artifact(model: Any, tokenizer: Any, original: Path, output: Path) -> t
         if holds_codebooks(model):
             save_codebook_model(model, output)
         else:
-            model.save_pretrained(str(output), save_compressed=True)
+            sizes = {} if shard is None else {"max_shard_size": shard}
+            model.save_pretrained(str(output), save_compressed=True, **sizes)
+            write_settings(model, output)
         tokenizer.save_pretrained(str(output))
     for name in VERBATIM:
         if (original / name).is_file():

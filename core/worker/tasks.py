@@ -9,6 +9,7 @@ from core.jobs.protocol import (
     Compress,
     CutModel,
     Evaluate,
+    ExportPlain,
     Generate,
     GetReady,
     ImportGguf,
@@ -40,6 +41,10 @@ class Tasks:
                 from core.worker import import_gguf
 
                 return import_gguf.run(command, report)
+            case ExportPlain():
+                from core.worker import export_plain
+
+                return export_plain.run(command, report)
             case SurveyModel():
                 from core.worker import survey
 

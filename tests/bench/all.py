@@ -20,11 +20,14 @@ BENCHES = (
     "estimates",
     "families",
     "methods",
+    "codebook",
+    "fisher",
     "mixed",
+    "recover",
     "gptqt",
     "vllm",
 )
-ON_THE_STARTER = ("generate", "evaluate", "vllm")
+ON_THE_STARTER = ("generate", "evaluate", "fisher", "vllm")
 """Benchmarks that take a model folder."""
 
 

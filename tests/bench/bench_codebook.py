@@ -1,10 +1,11 @@
-"""Ways to 3 bits on two models, in one table each: rounding, k-means, SqueezeLLM with and without kept weights, GPTQ.
+"""Ways to 3 bits on two models: rounding, k-means, SqueezeLLM with and without kept weights, GPTQ, GPTQT.
 
-All but GPTQ have one scale or one table a row. One model is the starter, whose weights come from a 4-bit grid; the
-other was trained from nothing by `scratch_model.py` and has no such history: it is said which is which. Each artifact
-is made by the worker as a job makes it, and evaluated on held-out text with intervals over documents. The limits are
-those of the order: SqueezeLLM with kept weights below SqueezeLLM without, below unweighted k-means, below rounding, and
-without kept weights below GPTQ W3A16 in groups of 64 at no larger size. The table is printed as it comes out.
+All but GPTQ in groups have one scale, one table or one set of coefficients a row. One model is the starter, whose
+weights come from a 4-bit grid; the other was trained from nothing by `scratch_model.py` and has no such history: it is
+said which is which. Each artifact is made by the worker as a job makes it, and evaluated on held-out text with
+intervals over documents. The limits are those of the order: SqueezeLLM with kept weights below SqueezeLLM without,
+below unweighted k-means, below rounding, and without kept weights below GPTQ W3A16 in groups of 64 at no larger size;
+GPTQT has none, and `bench_gptqt.py` takes it apart. The table is printed as it comes out.
 
     python tests/bench/bench_codebook.py [--models starter,scratch] [--samples 64] [--tokens 2048] [--keep FOLDER]
 """
@@ -31,13 +32,15 @@ STEPS = 500
 KEPT = Path(os.environ.get("BITPRESS_BENCH_CACHE", ROOT / ".test-home" / "bench"))
 """Where the model from nothing stays for the next time."""
 
-ROUNDED, UNWEIGHTED, DENSE, SPARSE, GPTQ, ACTIVATION = (
+ROUNDED, UNWEIGHTED, DENSE, SPARSE, GPTQ, ACTIVATION, GPTQ_ROW, GPTQT = (
     "rounding a row",
     "k-means, all alike",
     "SqueezeLLM, table alone",
     "SqueezeLLM, 0.45 % kept",
     "GPTQ W3A16 g64",
     "activations, table alone",
+    "GPTQ W3A16 a row, static order",
+    "GPTQT",
 )
 ORDER = ((SPARSE, DENSE), (DENSE, UNWEIGHTED), (UNWEIGHTED, ROUNDED), (DENSE, GPTQ))
 """The first is to have the lower divergence."""
@@ -82,7 +85,7 @@ def variants() -> dict[str, list[Any]]:
     from core.methods.scheme import LINEAR, Rule
     from core.methods.schemes import int_weights
 
-    squeezellm, gptq = find("squeezellm-w3"), find("gptq-w3a16")
+    squeezellm, gptq, gptqt = find("squeezellm-w3"), find("gptq-w3a16"), find("gptqt-w3")
     defaults = {**squeezellm.defaults(None), "ignore": ["lm_head"]}
     dense = {**defaults, "sensitive_share": 0.0, "outlier_share": 0.0}
     scheme = int_weights(3, "channel", symmetric=False, observer="memoryless_minmax")
@@ -93,6 +96,8 @@ def variants() -> dict[str, list[Any]]:
         DENSE: list(squeezellm.modifiers(dense)),
         SPARSE: list(squeezellm.modifiers(defaults)),
         GPTQ: list(gptq.modifiers({**gptq.defaults(None), "group_size": 64, "ignore": ["lm_head"]})),
+        GPTQ_ROW: list(gptq.modifiers({**gptq.defaults(None), "group_size": "channel", "ignore": ["lm_head"]})),
+        GPTQT: list(gptqt.modifiers({**gptqt.defaults(None), "ignore": ["lm_head"]})),
     }
 
 
@@ -167,9 +172,9 @@ def _told(name: str, found: dict[str, Any], made: dict[str, Path]) -> int:
         missed += not held
     for pair in found["pairs"]:
         first, second = ways.get(pair["first"]), ways.get(pair["second"])
-        if first and second and {first, second} in [set(each) for each in ORDER]:
+        if first and second and {first, second} in [set(each) for each in (*ORDER, (GPTQT, GPTQ_ROW))]:
             less = pair["kl"]
-            print(f"  paired, {first} minus {second}: {less['value']:.4f} ({less['low']:.4f} to {less['high']:.4f})")
+            print(f"  paired, {second} less {first}: {less['value']:.4f} ({less['low']:.4f} to {less['high']:.4f})")
     print(flush=True)
     return missed
 
@@ -179,7 +184,7 @@ def linear_bytes(artifact: Path) -> int:
     from core.models.safetensors_header import merged, read_headers
 
     tensors = merged(read_headers(artifact))
-    ends = (".weight_scale", ".table")
+    ends = (".weight_scale", ".table", ".coefficients")
     stems = {name.rpartition(".")[0] for name in tensors if name.endswith(ends)}
     return sum(entry.bytes for name, entry in tensors.items() if name.rpartition(".")[0] in stems)
 

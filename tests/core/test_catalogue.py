@@ -16,6 +16,7 @@ from core.methods.method import Expected, Kind, Method, Standing
 from core.methods.not_offered import NOT_OFFERED
 from core.methods.resolve_recipe import resolve_recipe
 from core.methods.rotation import has_hadamard
+from core.methods.smaller import Smaller
 from core.models.survey import Survey, SurveyedModule
 from core.plan.finding import Finding, Severity
 from core.value import Json
@@ -26,7 +27,7 @@ _SENTENCE = re.compile(r"[A-Z0-9].*[.]$", re.DOTALL)
 _KEYS = {
     "FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W8A8", "W8A16", "W4A16", "W4AFP8", "W3A16", "W2A16", "NVFP4", "NVFP4A16",
     "MXFP4", "MXFP4A16", "MXFP8", "MXFP8A16", "KV_FP8", "SPARSE", "PRUNED", "MIXED",
-    "W4A16_BINARY", "W3A16_BINARY", "W2A16_BINARY",
+    "W4A16_BINARY", "W3A16_BINARY", "W2A16_BINARY", "W4A16_TABLE", "W3A16_TABLE",
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_that_what_was_called_recommended_is_quick_or_well_proved_and_the_doubtf
     }  # fmt: skip
     assert {name for name, each in standing.items() if each is Standing.EXPERIMENTAL} == {
         "mxfp4", "gptq-w3a16", "gptq-w2a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16",
-        "gptqt-w3", "gptqt-w2", "gptqt-w4",
+        "gptqt-w3", "gptqt-w2", "gptqt-w4", "drop-blocks", "narrow-mlp",
     }  # fmt: skip
 
 
@@ -111,6 +112,10 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
             assert expected == Expected(weight_bits=(8,), zeros=0.5)
         case "reap":
             assert expected == Expected(dropped_experts=0.25)
+        case "drop-blocks":
+            assert expected == Expected(smaller=Smaller(blocks=4))
+        case "narrow-mlp":
+            assert expected == Expected(smaller=Smaller(channels=0.1, multiple=128))
         case "spinquant-w4a16":
             assert expected == Expected(weight_bits=(4,), turned=True)
         case _:
@@ -121,8 +126,8 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
 @EACH
 def test_that_keys_and_values_in_fp8_need_data_and_reach_the_last_modifier(method: Method):
     if method.parameter("kv_cache") is None:
-        without = {"autoround-w4a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16"}
-        assert method.id in without | {"gptqt-w3", "gptqt-w2", "gptqt-w4"}
+        without = {"autoround-w4a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16", "drop-blocks", "narrow-mlp"}
+        assert method.id in without | {"gptqt-w3", "gptqt-w2", "gptqt-w4", "squeezellm-w3", "squeezellm-w4"}
         return
     recipe = resolve_recipe(method.id, {"kv_cache": "fp8"}, None, None)
     assert recipe.calibration is not None

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from core.calibration.builtin import prompts as calibration_prompts
 from core.calibration.overlap import runs, words_of
 from core.errors import BitpressError
+from core.measure import evaluation_texts
 from core.measure.evaluation_texts import BUILT_IN, asked_name, documents, prompts, provenance
 from core.measure.fidelity import FEWEST_DOCUMENTS
 from core.measure.held_out import held_out_documents, proof_prompts
@@ -132,3 +133,21 @@ def test_that_a_known_name_is_kept_and_a_path_is_made_absolute(tmp_path: Path, m
 def test_that_the_proof_reads_the_same_documents_whatever_else_ships() -> None:
     names = [name for name, _ in held_out_documents()]
     assert names == ["import-check", "prose-06-review-guidebook", "prose-12-surveyor", "prose-18-vacant-lot"]
+
+
+def test_that_a_text_is_read_within_bounds_and_only_from_plain_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation_texts, "MOST_BYTES", 100)
+    monkeypatch.setattr(evaluation_texts, "MOST_FILES", 3)
+    large = tmp_path / "large.txt"
+    large.write_text("word " * 100)
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(5):
+        (many / f"{number}.txt").write_text("word")
+    for name in (large, many):
+        with pytest.raises(BitpressError) as caught:
+            documents(str(name))
+        assert caught.value.problem.code == "text-too-large"
+        assert "some thousand tokens" in caught.value.problem.hint

@@ -24,6 +24,7 @@ from core.plan.hardware import (
 KEYS = (
     *("FP8_DYNAMIC", "FP8", "FP8_BLOCK", "W8A8", "W8A16", "W4A16", "W4AFP8", "W3A16", "W2A16", "NVFP4", "NVFP4A16"),
     *("MXFP4", "MXFP4A16", "MXFP8", "MXFP8A16", "KV_FP8", "SPARSE", "PRUNED", "MIXED", "BF16"),
+    *("W2A16_TABLE", "W3A16_TABLE", "W4A16_TABLE", "W2A16_BINARY", "W3A16_BINARY", "W4A16_BINARY"),
 )
 
 

@@ -75,6 +75,21 @@ def test_that_staging_of_gone_runs_and_processes_is_listed_and_that_of_living_on
     assert names(replace(later(home, runs), now=later(home).now - DAY), Kind.STAGING) == set(), "written to just now"
 
 
+def test_that_checkpoints_are_a_kind_of_their_own_and_those_of_living_runs_stay(home: Home) -> None:
+    for name in (".a.checkpoint-1", ".b.checkpoint-2", ".c.checkpoint-77", ".d.checkpoint-x"):
+        (home.artifacts / name).mkdir()
+        (home.artifacts / name / "checkpoint.json").write_bytes(b"x" * 10)
+    runs = (KnownRun(1, home.artifacts / "a", True), KnownRun(2, home.artifacts / "b", False))
+    where = later(home, runs)
+    found = leftovers(where, (Kind.CHECKPOINTS,))
+    assert {one.path.name for one in found} == {".a.checkpoint-1", ".c.checkpoint-77"}, (
+        "also of a run that is not known"
+    )
+    assert {one.problem for one in remove(found, lambda: where)} == {""}
+    assert {path.name for path in home.artifacts.iterdir()} == {".b.checkpoint-2", ".d.checkpoint-x"}
+    assert names(later(home, None), Kind.CHECKPOINTS) == set()
+
+
 def test_that_only_artifacts_of_ours_that_passed_no_proof_are_listed(home: Home) -> None:
     artifact(home.artifacts / "good", True)
     artifact(home.artifacts / "good.unproved", True)
@@ -108,6 +123,7 @@ def test_that_caches_previews_engines_and_old_logs_are_listed_by_kind(home: Home
     kinds = {kind: names(later(home, days=100), kind) for kind in Kind}
     assert kinds == {
         Kind.STAGING: set(),
+        Kind.CHECKPOINTS: set(),
         Kind.UNPROVED: set(),
         Kind.CACHES: {"evaluation"},
         Kind.ENGINES: {"vllm"},

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.care import log_files as log_module
 from core.care.log_files import LOG_VARIABLE, end_of_log, log_files, turn_over
 
 WRITER = """
@@ -60,3 +61,28 @@ def test_that_the_end_is_read_over_the_turn(tmp_path: Path, most: int) -> None:
         log.write_text(content)
     assert end_of_log(log, most) == "aaaabbbbcc"[-most:]
     assert end_of_log(tmp_path / "none", most) == ""
+
+
+def test_that_a_log_held_open_by_another_program_is_cut_short_and_its_end_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "LOG_BYTES", 1000)
+    log = tmp_path / "server.log"
+    with log.open("ab", buffering=0) as writer:
+        for number in range(50):
+            writer.write(f"line {number:03} {'x' * 100}\n".encode())
+            log_module.cut_short(log)
+        writer.write(b"the end\n")
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 4000
+    assert {path.name for path in tmp_path.iterdir()} == {"server.log", "server.log.1", "server.log.2"}
+    said = log_module.end_of_log(log, 10_000).splitlines()
+    assert said[-1] == "the end"
+    assert [line[:8] for line in said[-3:-1]] == ["line 048", "line 049"]
+
+
+def test_that_a_log_within_its_bound_stays_in_one_file(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log_module.cut_short(log)
+    log.write_bytes(b"short\n")
+    log_module.cut_short(log)
+    assert [path.name for path in tmp_path.iterdir()] == ["server.log"]

@@ -6,7 +6,7 @@ import pytest
 
 from core.calibration.spec import CalibrationSpec
 from core.methods.recipe import Recipe
-from core.plan.reductions import SHORTEST, Effort, Reduction, smaller
+from core.plan.reductions import SHORTEST, Effort, ProofEffort, Reduction, smaller, smaller_proof
 
 GPTQ = ("GPTQModifier",)
 
@@ -55,7 +55,7 @@ def test_that_single_layers_come_at_once_where_nothing_else_can_shrink() -> None
 
 @pytest.mark.parametrize("start", [effort(None), effort(SHORTEST), effort(SHORTEST, batch_size=1)])
 def test_that_what_cannot_shrink_is_not_tried_again(start: Effort) -> None:
-    assert smaller(start, GPTQ, tried=1, longest=None, on_device=False) is None
+    assert smaller(start, ("SparseGPTModifier",), tried=1, longest=None, on_device=False) is None
 
 
 @pytest.mark.parametrize("on_device", [True, False])
@@ -66,3 +66,34 @@ def test_that_no_effort_comes_twice_and_the_plan_ends(on_device: bool) -> None:
         seen.append(step[0])
         tried += 1
     assert len(seen) < 16
+
+
+def test_that_weights_on_disk_are_the_last_rung_for_main_memory_and_no_rung_for_a_device() -> None:
+    first = smaller(effort(512), GPTQ, tried=1, longest=None, on_device=False)
+    assert first is not None
+    assert not first[0].offload
+    second = smaller(first[0], GPTQ, tried=2, longest=None, on_device=False)
+    assert second is not None
+    assert second[0].offload
+    assert settings(second[1]) == {"max_length": (256, 128), "offload": ("memory", "files on disk, a layer at a time")}
+    alone = smaller(effort(None), ("QuantizationModifier",), tried=1, longest=None, on_device=False)
+    assert alone is not None
+    assert alone[0].offload
+    assert smaller(alone[0], ("QuantizationModifier",), tried=2, longest=None, on_device=False) is None
+    for_device = smaller(effort(512), ("AWQModifier", "GPTQModifier"), tried=2, longest=None, on_device=True)
+    assert for_device is not None
+    assert not for_device[0].offload
+
+
+def test_that_a_modifier_which_was_not_tried_with_weights_on_disk_keeps_them_in_memory() -> None:
+    assert smaller(effort(None), ("SparseGPTModifier",), tried=1, longest=None, on_device=False) is None
+
+
+def test_that_a_proof_goes_to_the_processor_first_and_to_shorter_texts_then() -> None:
+    device = smaller_proof(ProofEffort(), on_device=True)
+    assert device is not None
+    assert (device[0].device, device[0].window) == ("cpu", 256)
+    shorter = smaller_proof(device[0], on_device=False)
+    assert shorter is not None
+    assert (shorter[0].window, shorter[1].words) == (64, "tokens of each text in the proof 256 to 64")
+    assert smaller_proof(shorter[0], on_device=False) is None

@@ -114,3 +114,33 @@ def test_that_another_failure_of_a_smaller_try_does_not_hide_the_lack_of_memory(
     assert snapshot.problem.code == "out-of-memory"
     assert "A try with less failed in another way" in snapshot.problem.message
     assert "exit status 5" in snapshot.problem.message
+
+
+def lacking(tmp_path: Path, *, message: str) -> dict[str, Any]:
+    """A proof that runs out of memory in its first process and passes in the next."""
+    problem = {"code": "out-of-memory", "message": message, "hint": "Less."}
+    short = {"event": {"type": "finished", "reason": "failed", "problem": problem}}
+    ready = [plan("load", "save"), *stage("load", {"write": "whole"}), *stage("save"), finished(PRESSED)]
+    return {"compress": ready, "prove": [{"first": str(tmp_path / "marker"), "then": short}, *proving(PASSED)]}
+
+
+def test_that_a_proof_without_memory_is_tried_again_with_less_and_that_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    output = tmp_path / "out" / "a"
+    script = lacking(tmp_path, message="This machine ran out of memory.")
+    snapshot, run, _ = perform(tmp_path, compression(wanted(output, retry=True)), script)
+    assert snapshot.reason is FinishReason.COMPLETED, snapshot.problem
+    assert [warning.code for warning in snapshot.warnings] == ["tried-with-less"]
+    said = "Try 2 of the proof goes with less: tokens of each text in the proof 256 to 64"
+    assert said in snapshot.warnings[0].message
+    assert [each.words for each in reductions_of(run)] == ["tokens of each text in the proof 256 to 64"]
+    assert left_in(tmp_path / "out") == {"a"}
+
+
+def test_that_a_proof_without_memory_and_permission_keeps_what_was_made(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    script = lacking(tmp_path, message="The device ran out of memory.")
+    snapshot, _, _ = perform(tmp_path, compression(wanted(tmp_path / "out" / "a", retry=False)), script)
+    assert snapshot.problem is not None
+    assert snapshot.problem.code == "out-of-memory"
+    assert left_in(tmp_path / "out") == {"a.unproved"}

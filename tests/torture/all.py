@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-TORTURES = ("fuzz_inputs", "limited_memory", "thousand_jobs", "kills")
+TORTURES = ("fuzz_inputs", "limited_memory", "thousand_jobs", "kills", "killed_layers")
 
 
 def main() -> int:

@@ -6,8 +6,9 @@ import json
 import os
 import pickle
 import sqlite3
+import struct
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from model_files import LLAMA, make_gguf, make_model, make_shards
 from core.calibration.read import first_samples, read_samples
 from core.calibration.sets import SetStore, set_samples
 from core.calibration.spec import CalibrationSample, CalibrationSpec
+from core.errors import BitpressError
 from core.jobs.journal import EVENTS_FILE, replay
 from core.jobs.protocol import (
     Accepted,
@@ -50,6 +52,9 @@ from core.models.survey import Survey, SurveyedModule, SurveyedTensor
 from core.models.survey_store import fingerprint, keep_survey, kept_survey
 from core.paths import Home
 from core.settings import Settings, load_settings, save_settings
+from core.worker.faults import is_panic, problem_of
+from core.worker.template_limits import TemplateFaultError, apply_template
+from core.worker.tokenizer_files import load_tokenizer
 
 Files = dict[str, bytes]
 TEMPLATE = "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
@@ -341,7 +346,98 @@ def _sets(folder: Path) -> None:
     (folder / ".lock").unlink()
 
 
+TOKENS = ("<unk>", "<s>", "</s>", *"abcdefghijklmnopqrstuvwxyz", "\u0120", "th", "the", "\u0120the")
+
+
+def _tokenizer(folder: Path) -> None:
+    """A fast tokenizer with everything that may lie beside it."""
+    vocabulary = {token: number for number, token in enumerate(TOKENS)}
+    special = [
+        {"id": number, "content": token, "special": True}
+        | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        for number, token in enumerate(TOKENS[:3])
+    ]
+    whole = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": {"type": "NFC"},
+        "pre_tokenizer": {
+            "type": "Sequence",
+            "pretokenizers": [
+                {"type": "Split", "pattern": {"Regex": "\\d{1,3}| ?\\w+"}, "behavior": "Isolated", "invert": False},
+                {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
+            ],
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+        },
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": "<unk>",
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "vocab": vocabulary,
+            "merges": [["t", "h"], ["th", "e"], ["\u0120", "the"]],
+        },
+    }
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "unk_token": "<unk>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "model_max_length": 512,
+        "chat_template": TEMPLATE,
+        "auto_map": {"AutoTokenizer": ["tokenization_canary.Tokenizer", None]},
+        "added_tokens_decoder": {str(one["id"]): {k: v for k, v in one.items() if k != "id"} for one in special},
+        "extra_special_tokens": {},
+    }
+    files = {
+        "config.json": LLAMA,
+        "tokenizer.json": whole,
+        "tokenizer_config.json": config,
+        "special_tokens_map.json": {"bos_token": "<s>", "additional_special_tokens": ["</s>"]},
+        "added_tokens.json": {"</s>": 2},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+
+
+def _slow_tokenizer(folder: Path) -> None:
+    """Vocabulary and merges as files of their own."""
+    vocabulary = {token: number for number, token in enumerate(("<|endoftext|>", *TOKENS))}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e\n\u0120 the\n")
+    config = {**LLAMA, "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "GPT2Tokenizer"}')
+
+
+def _pieces(folder: Path) -> None:
+    """A SentencePiece model, a protocol buffer written by hand: pieces with their scores and types."""
+    body = b""
+    for number, token in enumerate(("<unk>", "<s>", "</s>", "\u2581the", *"abcdefgh")):
+        text = token.encode()
+        kind = 2 if number == 0 else 3 if number < 3 else 1
+        piece = b"\x0a" + bytes([len(text)]) + text + b"\x15" + struct.pack("<f", -number) + b"\x18" + bytes([kind])
+        body += b"\x0a" + bytes([len(piece)]) + piece
+    (folder / "tokenizer.model").write_bytes(body + b"\x12\x02\x18\x02")
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+
+
 _MAKERS: dict[str, Callable[[Path], object]] = {
+    "tokenizer": _tokenizer,
+    "slow-tokenizer": _slow_tokenizer,
+    "pieces": _pieces,
     "folder": _model,
     "shards": make_shards,
     "manifest": _artifact,
@@ -364,7 +460,20 @@ _MAKERS: dict[str, Callable[[Path], object]] = {
     "settings": lambda folder: save_settings(Settings(), folder / "settings.json"),
 }
 KINDS = tuple(_MAKERS)
-FOLDERS = ("folder", "shards", "manifest", "survey", "saved-set", "tasks", "sweep", "events", "sets")
+FOLDERS = (
+    "tokenizer",
+    "slow-tokenizer",
+    "pieces",
+    "folder",
+    "shards",
+    "manifest",
+    "survey",
+    "saved-set",
+    "tasks",
+    "sweep",
+    "events",
+    "sets",
+)
 """Kinds of which a folder is read, so that a link in it is not the person's own choice."""
 
 
@@ -375,6 +484,30 @@ def _read_model(folder: Path, home: Home) -> None:
     inspect(folder)
     read_headers(folder)
     fingerprint(folder)
+
+
+def _read_tokenizer(folder: Path, home: Home) -> None:
+    tokenizer = load_tokenizer(folder)
+    try:
+        ids = tokenizer("the thing, 12345 the end </s>", verbose=False)["input_ids"]
+        tokenizer.decode(ids[:50])
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        # What a worker's loop makes of it.
+        raise BitpressError.of(problem_of(error)) from error
+    if tokenizer.chat_template:
+        with suppress(TemplateFaultError):
+            apply_template(tokenizer, [{"role": "user", "content": "the"}], tokenize=False)
+
+
+def _read_pieces(folder: Path, home: Home) -> None:
+    """The library that reads it need not be there; then that is the answer."""
+    try:
+        _read_tokenizer(folder, home)
+    except BitpressError as error:
+        if error.problem.code not in ("bad-tokenizer", "outside-folder"):
+            raise
 
 
 def _read_survey(folder: Path, home: Home) -> None:
@@ -440,6 +573,8 @@ def _read_sets(folder: Path, home: Home) -> None:
 
 _READERS: dict[str, Callable[[Path, Home], object]] = {
     **dict.fromkeys(("folder", "shards"), _read_model),
+    **dict.fromkeys(("tokenizer", "slow-tokenizer"), _read_tokenizer),
+    "pieces": _read_pieces,
     "manifest": lambda folder, home: (read_manifest(folder), _read_model(folder, home)),
     "survey": _read_survey,
     "gguf": lambda folder, home: inspect(folder / "model.gguf"),
@@ -453,5 +588,13 @@ _READERS: dict[str, Callable[[Path, Home], object]] = {
     "sets": _read_sets,
     "settings": lambda folder, home: load_settings(folder / "settings.json"),
 }
-LIBRARIES = ("pyarrow.parquet", "pyarrow.feather", "jinja2.sandbox", "sqlalchemy", "alembic.command", "gguf")
+LIBRARIES = (
+    "transformers.models.auto.tokenization_auto",
+    "pyarrow.parquet",
+    "pyarrow.feather",
+    "jinja2.sandbox",
+    "sqlalchemy",
+    "alembic.command",
+    "gguf",
+)
 """Loaded before the first input, so that they count as the baseline of memory."""

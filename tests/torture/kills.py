@@ -35,8 +35,10 @@ sys.path[:0] = [str(ROOT), str(TESTS), str(TESTS / "worker"), str(TESTS / "tortu
 os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "packaging" / "codebook")))
 
 from core.calibration.spec import CalibrationSpec  # noqa: E402
+from core.jobs.checkpoint import resume_point  # noqa: E402
 from core.jobs.order import CompressOrder, EvaluateOrder, kept_order  # noqa: E402
 from core.jobs.protocol import FinishReason  # noqa: E402
+from core.jobs.queue_store import QueueStore  # noqa: E402
 from core.jobs.run import NewRun, Run, RunKind  # noqa: E402
 from core.jobs.snapshot import Phase  # noqa: E402
 from core.jobs.store import RunStore  # noqa: E402
@@ -251,14 +253,25 @@ def wait_for_worker(stage: Stage, window: subprocess.Popen[bytes]) -> list[psuti
     raise AssertionError("no worker was started within 300 s")
 
 
-def the_end(stage: Stage) -> dict[str, int]:
-    """One more window finishes what waits; then nothing may be there but what completed."""
-    window = stage.window()
+def wait_for_the_rest(stage: Stage, window: subprocess.Popen[bytes]) -> None:
     limit = time.monotonic() + 600
     while any(run.phase is not Phase.FINISHED for run in stage.runs()):
         assert window.poll() is None, "the last window ended by itself; see window.log"
         assert time.monotonic() < limit, "the last window did not finish what waited"
         time.sleep(0.5)
+
+
+def the_end(stage: Stage) -> dict[str, int]:
+    """One more window finishes what waits; then nothing may be there but what completed."""
+    window = stage.window()
+    wait_for_the_rest(stage, window)
+    # What a kill left whole goes on as the same run, and nothing of it stays behind.
+    with RunStore.open(stage.home.store_file) as store:
+        resumed = [run.id for run in store.runs() if resume_point(run) is not None]
+        for run in resumed:
+            QueueStore(store).resume(run)
+    wait_for_the_rest(stage, window)
+    assert all(run.reason is FinishReason.COMPLETED for run in stage.runs() if run.id in resumed), "not resumed"
     window.kill()
     window.wait()
     _, left = psutil.wait_procs(list(stage.processes()), timeout=GONE)

@@ -7,12 +7,15 @@ from typing import Any
 
 from PySide6.QtWidgets import QCheckBox, QPushButton
 from pytestqt.qtbot import QtBot
+from run_values import START, a_run
 
 from core.jobs.protocol import Metric
+from core.jobs.run import RunKind
 from core.methods.recovery import HELD_OUT_METRIC, TRAIN_METRIC, RecoverySpec
 from ui.dialogs.recover import RecoverDialog
 from ui.forms.recovery_field import RecoveryField
 from ui.pages.recovery_chart import MOST_POINTS, recovery_drawing, recovery_points
+from ui.pages.runs import RunsPage
 from ui.widgets.chart_drawing import Curve
 from ui.widgets.number_box import NumberBox
 from ui.widgets.recovery_card import RecoveryCard
@@ -86,3 +89,20 @@ def test_that_the_dialog_starts_with_what_was_set_and_not_where_something_blocks
     blocked = RecoverDialog("tiny-w4", "", "Recovery needs about 90 GiB of memory and 2 GiB are free.")
     qtbot.addWidget(blocked)
     assert not found(blocked, QPushButton, "recover.start").isEnabled()
+
+
+def test_that_a_finished_run_offers_its_recovery_and_one_that_left_nothing_does_not(qtbot: QtBot) -> None:
+    page = RunsPage(clock=lambda: START + 31)
+    qtbot.addWidget(page)
+    page.show()
+    gone = a_run(8, kind=RunKind.RECOVER, result={"output": None, "recovery": None, "seconds": 3.0})
+    made = a_run(7, result={"output": "/artifacts/tiny-w4", "bytes": 10, "seconds": 3.0})
+    page.show_runs((made, gone))
+    page.select(7)
+    button = found(page, QPushButton, "runs.recover")
+    assert button.isVisible()
+    with qtbot.waitSignal(page.recover_requested) as heard:
+        button.click()
+    assert heard.args == [7]
+    page.select(8)
+    assert not button.isVisible()

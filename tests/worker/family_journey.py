@@ -118,6 +118,7 @@ def travel(member: Family, method: Method, model: Path, work: Path) -> Journey:
             artifact=str(artifact),
             expected_modules=tuple(made["expected_modules"]),
             pruned_modules=tuple(made.get("pruned_modules", ())),
+            dropped_blocks=tuple(made.get("dropped_blocks", ())),
             tokens=8,
             expected=method.expected(recipe.parameters),
             device="cpu",

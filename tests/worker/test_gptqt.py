@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,48 @@ def test_that_a_whole_job_tells_each_modules_error_and_its_artifact_opens_as_it_
     materialise(opened)
     logits.append(opened(ids).logits)
     assert torch.equal(*logits)
+
+
+@pytest.mark.model
+def test_that_a_job_stopped_after_a_layer_goes_on_from_its_checkpoint_to_the_same_tensors(
+    starter: Path, tmp_path: Path
+):
+    from core.calibration.spec import CalibrationSpec
+    from core.jobs.checkpoint import read_checkpoint
+    from core.jobs.protocol import Checkpoints, Compress, Progress
+    from core.methods.catalogue import find
+    from core.worker import compress
+    from core.worker.reporter import JobCancelledError
+
+    model = write_tiny_llama(tmp_path / "tiny", starter, dtype=torch.bfloat16, layers=3)
+    source, stop = tmp_path / "text.txt", threading.Event()
+    source.write_text(" ".join(f"The {number}th boat came back with {number % 7} fish." for number in range(600)))
+    method = find("gptqt-w2")
+    command = Compress(
+        job="one",
+        model=str(model),
+        output=str(tmp_path / "whole"),
+        modifiers=method.modifiers({**method.defaults(None), "grid_bits": 4, "shrink_steps": 2}),
+        device="cpu",
+        calibration=CalibrationSpec(source=str(source), samples=4, max_length=64),
+    )
+    whole = compress.run(command, reporter(Memory()))
+    kept = {"checkpoints": Checkpoints(folder=str(tmp_path / "kept"), seconds=0)}
+
+    def cancel(event: Any) -> None:
+        if isinstance(event, Progress) and event.stage == "modifier-0" and event.done >= 2:
+            stop.set()
+
+    with pytest.raises(JobCancelledError):
+        compress.run(
+            command.model_copy(update={"output": str(tmp_path / "cut"), **kept}), reporter(Memory(cancel), stop)
+        )
+    point = read_checkpoint(tmp_path / "kept")
+    assert point is not None
+    assert point.layer in (2, 3)
+    resumed = compress.run(command.model_copy(update={"output": str(tmp_path / "resumed"), **kept}), reporter(Memory()))
+    assert resumed["tensors_sha256"] == whole["tensors_sha256"]
+    assert resumed["resumed"]["layer"] == point.layer
 
 
 def test_that_a_grid_coarser_than_the_code_is_refused():

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from nearest_codebook import nearest
 from safetensors.torch import load_file, save_file
 from tiny_families import family, write_family
 from tiny_llama import Memory, reporter
 from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from worker_process import worker_process
 
+from bitpress_codebook import replace_linears
 from bitpress_codebook.linear import CodebookLinear
 from bitpress_codebook.weight import CodebookWeight, Kept
 from core.calibration.spec import CalibrationSpec
@@ -26,6 +30,7 @@ from core.worker import compress
 from core.worker.recovery import run as recovery
 from core.worker.recovery.weights import Adapted, ScaledWeight, TabledWeight, Trained
 from core.worker.reporter import JobCancelledError
+from core.worker.save_artifact import save_artifact
 
 WORDS = ("door", "roof", "fence", "gate", "wall", "floor", "chair", "table", "lamp", "stove", "river", "hill", "road")
 SPEC = RecoverySpec(minutes=5, passes=6, batch_tokens=256)
@@ -81,8 +86,10 @@ def changed_copy(artifact: Path, output: Path, change: Any) -> Path:
             tensors = load_file(path)
             change(tensors)
             save_file(tensors, output / path.name, metadata={"format": "pt"})
+        elif path.is_dir():
+            shutil.copytree(path, output / path.name)
         else:
-            (output / path.name).write_bytes(path.read_bytes())
+            shutil.copyfile(path, output / path.name)
     return output
 
 
@@ -210,6 +217,34 @@ def test_that_wrong_scales_are_recovered_and_nothing_but_scales_and_norms_change
     assert [int(event.layer) for event in curve if event.name == TRAIN_METRIC] == list(range(1, found.steps + 1))
     last = [event for event in memory.events if isinstance(event, Progress) and event.stage == "train"][-1]
     assert last.done == last.total == found.steps
+
+
+@pytest.mark.parametrize("kind", ["table", "binary"])
+def test_that_wrong_codebooks_are_recovered_with_their_indices_as_they_were(
+    kind: Any, original: Path, text: Path, tmp_path: Path
+) -> None:
+    artifact = tmp_path / "artifact"
+    artifact.mkdir()
+    model = AutoModelForCausalLM.from_pretrained(original, dtype="auto")
+    names = [name for name, module in model.named_modules() if type(module) is nn.Linear and "head" not in name]
+    replace_linears(model, {name: nearest(model.get_submodule(name).weight.detach(), 3, kind, 5) for name in names})
+    save_artifact(model, AutoTokenizer.from_pretrained(original), original, artifact)
+
+    def bend(tensors: dict[str, torch.Tensor]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        for name, tensor in tensors.items():
+            if name.endswith((".table", ".coefficients")):
+                tensor.mul_(1 + 0.3 * torch.randn(tensor.shape, generator=generator).clamp(-1, 1))
+
+    damaged = changed_copy(artifact, tmp_path / "damaged", bend)
+    spec = SPEC.model_copy(update={"rate": 5.0, "passes": 3})
+    found, _ = recovered(command(original, damaged, tmp_path / "out", text, spec))
+    assert found.helped
+    assert {"norms", "table entries" if kind == "table" else "coefficients"} == set(found.trained)
+    before, after = tensors_of(damaged), tensors_of(tmp_path / "out")
+    endings = {name.rsplit(".", 1)[1] for name in before if before[name] != after[name] and "norm" not in name}
+    assert endings == ({"table"} if kind == "table" else {"coefficients", "offset"})
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size == (damaged / "model.safetensors").stat().st_size
 
 
 def test_that_the_same_seed_and_tokens_give_the_same_bytes(

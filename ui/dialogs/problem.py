@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QVBoxLayout,
 from core.errors import Problem
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.copy_details import CopyDetails
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 
 
 class ProblemDialog(QDialog):
@@ -33,7 +33,7 @@ class ProblemDialog(QDialog):
         hint.setObjectName("problem.hint")
         hint.setVisible(bool(problem.hint))
         column.addWidget(hint)
-        self._details = QPlainTextEdit(problem.details)
+        self._details = QPlainTextEdit(harmless(problem.details))
         self._details.setObjectName("problem.details")
         self._details.setAccessibleName("Details")
         self._details.setReadOnly(True)

@@ -31,7 +31,7 @@ from ui.widgets.buttons import link_button
 from ui.widgets.elided import ElidedLabel, literal
 from ui.widgets.elided_combo import ElidedCombo
 from ui.widgets.no_wheel import NoWheel
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 
 _CHAT, _PROMPTS, _FILE, _FOLDER, _SET, _MIX = range(6)
 _KINDS = (
@@ -290,6 +290,6 @@ class CalibrationForm(QWidget):
             self._set.addItem(f"{one.name} · {set_words(one)}", one.name)
             self._set.setItemData(self._set.count() - 1, literal(one.spec.source), Qt.ItemDataRole.ToolTipRole)
         if named and all(one.name != named for one in self._sets):
-            self._set.addItem(f"{named} · not there", named)  # The findings say what that means.
+            self._set.addItem(harmless(f"{named} · not there"), named)  # The findings say what that means.
         self._set.setCurrentIndex(self._set.findData(named) if named else -1)
         blocked.unblock()

@@ -12,7 +12,7 @@ from ui.widgets.plain import PlainLabel
 
 _ABOUT = (
     "Trains scales, tables and norms towards the original on the calibration data. What is quantized and the size stay "
-    "as they are; where it does not help, so does everything else."
+    "as they are. Where it does not help, nothing changes."
 )
 
 

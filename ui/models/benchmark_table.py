@@ -11,6 +11,7 @@ from core.measure.judgement import Outcome
 from ui.pages.benchmark_row import BenchmarkRow, series_of
 from ui.pages.benchmark_words import Column, table_columns
 from ui.widgets.elided import literal
+from ui.widgets.plain import harmless
 
 Index = QModelIndex | QPersistentModelIndex
 SERIES_ROLE = int(Qt.ItemDataRole.UserRole)
@@ -57,11 +58,11 @@ class BenchmarkTable(QAbstractTableModel):
         column = self._columns[index.column() - 1]
         cell = column.cell(row)
         if role == Qt.ItemDataRole.DisplayRole:
-            return cell.text
+            return harmless(cell.text)
         if role == Qt.ItemDataRole.ToolTipRole:
             return literal(cell.hint)
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{row.name}, {column.title}: {cell.text if cell.measured else 'not measured'}"
+            return f"{harmless(row.name)}, {column.title}: {cell.text if cell.measured else 'not measured'}"
         if role == MEASURED_ROLE:
             return cell.measured
         if role == TONE_ROLE:
@@ -70,7 +71,7 @@ class BenchmarkTable(QAbstractTableModel):
 
     def _name(self, row: BenchmarkRow, series: int | None, role: int) -> object:
         if role == Qt.ItemDataRole.DisplayRole:
-            return row.name
+            return harmless(row.name)
         if role == Qt.ItemDataRole.ToolTipRole:
             return literal(f"{row.name}\n{row.path}")
         if role == SERIES_ROLE:

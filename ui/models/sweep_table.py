@@ -8,6 +8,7 @@ from typing_extensions import override
 from core.measure.sweep_values import SweepResult, SweepRow
 from ui.models.sweep_words import SweepCell, SweepColumn, marks, row_sentences, sweep_columns
 from ui.widgets.elided import literal
+from ui.widgets.plain import harmless
 
 Index = QModelIndex | QPersistentModelIndex
 TAGS_ROLE = int(Qt.ItemDataRole.UserRole)
@@ -58,17 +59,17 @@ class SweepTable(QAbstractTableModel):
         column = self._columns[index.column() - 1]
         cell = column.cell(row, self._result)
         if role == Qt.ItemDataRole.AccessibleTextRole:
-            return f"{row.label}, {column.title}: {cell.text}"
+            return f"{harmless(row.label)}, {column.title}: {cell.text}"
         return _of_cell(cell, column, role)
 
     def _name(self, row: SweepRow, result: SweepResult, role: int) -> object:
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return row.label
+                return harmless(row.label)
             case Qt.ItemDataRole.ToolTipRole:
                 return literal("\n".join((row.label, *row_sentences(row))))
             case Qt.ItemDataRole.AccessibleTextRole:
-                return ", ".join((row.label, *(word for word, _ in marks(row, result))))
+                return ", ".join((harmless(row.label), *(word for word, _ in marks(row, result))))
             case Qt.ItemDataRole.TextAlignmentRole:
                 return int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
             case _ if role == TAGS_ROLE:
@@ -98,7 +99,7 @@ def _of_cell(cell: SweepCell, column: SweepColumn, role: int) -> object:
             side = Qt.AlignmentFlag.AlignLeft if column.left else Qt.AlignmentFlag.AlignRight
             return int(side | Qt.AlignmentFlag.AlignVCenter)
         case Qt.ItemDataRole.DisplayRole:
-            return cell.text
+            return harmless(cell.text)
         case Qt.ItemDataRole.ToolTipRole:
             return literal(cell.hint)
         case _ if role == TAGS_ROLE:

@@ -10,6 +10,7 @@ from ui.pages.benchmark_task_charts import accuracy_drawing, flips_drawing, task
 from ui.widgets.chart_card import ChartCard
 from ui.widgets.chart_grid import ChartGrid
 from ui.widgets.figure_card import FigureCard
+from ui.widgets.plain import harmless
 
 _NAME = "benchmarks.tasks"
 _HELP = (
@@ -42,7 +43,7 @@ class TaskView(ChartGrid):
         with QSignalBlocker(self._task):
             self._task.clear()
             for task in tasks_of(shown.rows):
-                self._task.addItem(task.name, task.name)
+                self._task.addItem(harmless(task.name), task.name)
         self._task.setVisible(self._task.count() > 1)
         # One card says that nothing is there.
         self._flips.setVisible(self._task.count() > 0)

@@ -36,6 +36,7 @@ from ui.widgets.empty import EmptyState
 from ui.widgets.model_choice import ModelChoice
 from ui.widgets.no_wheel import NoWheel
 from ui.widgets.page import Page
+from ui.widgets.plain import harmless
 from ui.widgets.popup import PopupPanel
 
 _USUAL = 1
@@ -210,7 +211,7 @@ class BenchmarksPage(Page):
         with QSignalBlocker(self._gate):
             self._gate.clear()
             for gate in self._gates:
-                self._gate.addItem(f"Gate: {gate.title.lower()}", gate.name)
+                self._gate.addItem(harmless(f"Gate: {gate.title.lower()}"), gate.name)
             self._gate.setCurrentIndex(place)
         self._replace(gate=self._gates[place])
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ui.widgets.pdf_preview import PdfPreview
 
 _WAIT_MS = 400
-_REPORTED = {RunKind.COMPRESS, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE}
+_REPORTED = {RunKind.COMPRESS, RunKind.RECOVER, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE}
 _EXPORTS = ((".md", "Model card", "card"), (".html", "HTML", "html"), (".json", "JSON", "json"), (".csv", "CSV", "csv"))
 
 

@@ -30,6 +30,7 @@ _DONE = {
     RunKind.COMPARE: "compared",
     RunKind.REHEARSE: "rehearsed",
     RunKind.SENSITIVITY: "measured",
+    RunKind.EXPORT: "exported",
     RunKind.RECOVER: "not helped",
 }
 

@@ -23,7 +23,7 @@ from ui.widgets.card import Card
 from ui.widgets.dot import Dot
 from ui.widgets.elided import ElidedLabel, literal
 from ui.widgets.figures import FigureRow
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 from ui.widgets.problem_card import ProblemCard
 from ui.widgets.tag import Tag
 
@@ -107,7 +107,7 @@ class AnswerColumn(Card):
             self._models = tuple(models)
             self._combo.clear()
             for model in models:
-                self._combo.addItem(model.name, str(model.path))
+                self._combo.addItem(harmless(model.name), str(model.path))
                 self._combo.setItemData(self._combo.count() - 1, str(model.path), Qt.ItemDataRole.ToolTipRole)
             if kept is not None:
                 self._combo.setCurrentIndex(self._combo.findData(kept))

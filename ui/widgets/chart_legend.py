@@ -12,6 +12,7 @@ from typing_extensions import override
 from ui.theme import Theme, theme_of
 from ui.widgets.chart_drawing import Ink, Key
 from ui.widgets.chart_frame import series_colour, small_font
+from ui.widgets.plain import harmless
 
 _MARK, _GAP, _BETWEEN, _LINE = 10.0, 6.0, 18.0, 20.0
 
@@ -75,7 +76,7 @@ def paint_legend(painter: QPainter, room: QRectF, keys: tuple[Key, ...], theme: 
         painter.setPen(QColor(theme.quiet))
         at = room.left() + left + _MARK + _GAP
         name = metrics.elidedText(key.name, Qt.TextElideMode.ElideMiddle, room.right() - at)
-        painter.drawText(QPointF(at, middle + metrics.ascent() / 2 - 1), name)
+        painter.drawText(QPointF(at, middle + metrics.ascent() / 2 - 1), harmless(name))
 
 
 def paint_marker(painter: QPainter, middle: QPointF, shape: str, colour: QColor, size: float = _MARK) -> None:

@@ -29,6 +29,7 @@ from ui.widgets.chart_items import ink_colour, items_of, pen_of
 from ui.widgets.chart_labels import free_place
 from ui.widgets.chart_readout import Readout
 from ui.widgets.chart_words import first_free, label_of, radius_of, rank, taken_by, words_of
+from ui.widgets.plain import harmless
 
 _REACH = 22.0
 """Pixels from the mouse within which the nearest mark answers."""
@@ -152,7 +153,7 @@ class ChartPlot(pg.PlotWidget):
         self._ring.setBrush(QColor(0, 0, 0, 0))
         self.addItem(self._ring, ignoreBounds=True)
         for text, ink in words_of(drawing):
-            word = pg.TextItem(text, color=ink_colour(theme, ink), anchor=(0, 0))
+            word = pg.TextItem(harmless(text), color=ink_colour(theme, ink), anchor=(0, 0))
             word.setFont(font)
             word.textItem.document().setDocumentMargin(0)
             word.updateTextPos()

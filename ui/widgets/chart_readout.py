@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from ui.theme import theme_of
 from ui.widgets.chart_frame import small_font
+from ui.widgets.plain import harmless
 
 _SIDE, _TOP, _AWAY = 9, 6, 14
 
@@ -65,7 +66,9 @@ class Readout(QWidget):
             font.setBold(index == 0)
             painter.setFont(font)
             painter.setPen(QColor(theme.text))
-            shown = QFontMetricsF(font).elidedText(line, Qt.TextElideMode.ElideMiddle, self.width() - 2 * _SIDE + 1)
+            shown = QFontMetricsF(font).elidedText(
+                harmless(line), Qt.TextElideMode.ElideMiddle, self.width() - 2 * _SIDE + 1
+            )
             painter.drawText(_SIDE, round(base), shown)
             base += metrics.lineSpacing()
         painter.end()

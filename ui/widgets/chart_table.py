@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTab
 from typing_extensions import override
 
 from ui.widgets.chart_drawing import Figures
+from ui.widgets.plain import harmless
 from ui.widgets.row_table import as_row_table
 
 _ROW = 28
@@ -33,12 +34,12 @@ class FigureTable(QTableWidget):
         self.setRowCount(len(figures.rows))
         self.setColumnCount(len(figures.columns))
         for column, title in enumerate(figures.columns):
-            item = QTableWidgetItem(title)
+            item = QTableWidgetItem(harmless(title))
             item.setTextAlignment(_alignment(column < names))
             self.setHorizontalHeaderItem(column, item)
         for line, row in enumerate(figures.rows):
             for column, text in enumerate(row):
-                cell = QTableWidgetItem(text)
+                cell = QTableWidgetItem(harmless(text))
                 cell.setTextAlignment(_alignment(column < names))
                 self.setItem(line, column, cell)
         self.horizontalHeader().setMinimumSectionSize(40)

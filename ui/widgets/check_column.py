@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from ui.widgets.column import ScrollColumn
 from ui.widgets.elided import literal
+from ui.widgets.plain import harmless
 
 _BOX = 34
 """Pixels of the indicator and the room around a text."""
@@ -54,7 +55,7 @@ class CheckColumn(ScrollColumn):
     def _fit_texts(self) -> None:
         for choice, box in self._boxes:
             room = self.viewport().width() - _BOX
-            text = box.fontMetrics().elidedText(choice.text, Qt.TextElideMode.ElideMiddle, max(40, room))
+            text = box.fontMetrics().elidedText(harmless(choice.text), Qt.TextElideMode.ElideMiddle, max(40, room))
             box.setText(text.replace("&", "&&"))
 
     def show_choices(self, choices: tuple[Choice, ...], checked: tuple[Hashable, ...]) -> None:

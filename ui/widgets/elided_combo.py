@@ -7,6 +7,8 @@ from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyleOptionComboBox, QStylePainter
 from typing_extensions import override
 
+from ui.widgets.plain import harmless
+
 
 class ElidedCombo(QComboBox):
     """Names of models are long; their ends tell them apart as much as their beginnings."""
@@ -18,7 +20,7 @@ class ElidedCombo(QComboBox):
         field = self.style().subControlRect(
             QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
         )
-        text = option.currentText or self.placeholderText()
+        text = harmless(option.currentText or self.placeholderText())
         option.currentText = self.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, field.width() - 4)
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)

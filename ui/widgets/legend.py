@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from ui.theme import theme_of
 from ui.widgets.chart_frame import series_colour, small_font
+from ui.widgets.plain import harmless
 
 _SQUARE, _GAP, _BETWEEN = 9.0, 6.0, 16.0
 
@@ -52,6 +53,6 @@ class Legend(QWidget):
             painter.fillRect(QRectF(left, middle - _SQUARE / 2, _SQUARE, _SQUARE), series_colour(theme, series))
             left += _SQUARE + _GAP
             painter.setPen(QColor(theme.quiet))
-            painter.drawText(QPointF(left, middle + metrics.ascent() / 2 - 1), name)
+            painter.drawText(QPointF(left, middle + metrics.ascent() / 2 - 1), harmless(name))
             left += metrics.horizontalAdvance(name) + _BETWEEN
         painter.end()

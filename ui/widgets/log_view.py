@@ -5,6 +5,8 @@ from __future__ import annotations
 from PySide6.QtGui import QFontDatabase, QTextCursor
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
+from ui.widgets.plain import harmless
+
 _LINES = 5_000
 _CHARACTERS = 400_000
 
@@ -29,7 +31,7 @@ class LogView(QPlainTextEdit):
 
     def show_log(self, text: str) -> None:
         """Shows the whole log or its end; where it has only grown, the new part is added."""
-        text = text[-_CHARACTERS:]
+        text = harmless(text[-_CHARACTERS:])
         bar = self.verticalScrollBar()
         follows = bar.value() >= bar.maximum() - 4
         if self._shown and text.startswith(self._shown):

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from core.models.local_model import LocalModel, Weights
 from ui.widgets.check_column import CheckColumn, Choice
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 
 
 class ModelChoice(QWidget):
@@ -45,7 +45,7 @@ class ModelChoice(QWidget):
             self._original.clear()
             originals = [model for model in self._models if model.made_from is None]
             for model in sorted(originals, key=lambda model: str(model.path) not in made_from):
-                self._original.addItem(model.name, str(model.path))
+                self._original.addItem(harmless(model.name), str(model.path))
             place = self._original.findData(original) if original else -1
             self._original.setCurrentIndex(max(0, place) if self._original.count() else -1)
         self._fill(others if original is not None and original == self.original() else None)

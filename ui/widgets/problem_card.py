@@ -12,7 +12,7 @@ from ui.tone import Tone
 from ui.widgets.buttons import link_button
 from ui.widgets.card import Card
 from ui.widgets.copy_details import CopyDetails
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 
 
 class ProblemCard(Card):
@@ -62,7 +62,7 @@ class ProblemCard(Card):
         self._message.setText(problem.message)
         self._hint.setText(problem.hint)
         self._hint.setVisible(bool(problem.hint))
-        self._details.setPlainText(problem.details)
+        self._details.setPlainText(harmless(problem.details))
         self._unfold.setVisible(bool(problem.details))
         self._unfold.setChecked(False)
         self.setAccessibleName(f"{problem.message} {problem.hint}".strip())

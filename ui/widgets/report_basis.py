@@ -8,7 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from ui.widgets.elided_combo import ElidedCombo
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 
 NO_GATE, NO_SWEEP = "No gate", "No sweep"
 
@@ -72,6 +72,6 @@ def _fill(combo: QComboBox, nothing: str, choices: Sequence[tuple[str, str]]) ->
     combo.clear()
     combo.addItem(nothing, "")
     for key, title in choices:
-        combo.addItem(title, key)
+        combo.addItem(harmless(title), key)
     combo.setCurrentIndex(max(0, combo.findData(before)))
     combo.blockSignals(False)

@@ -14,7 +14,7 @@ from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.tag import Tag
 
-_REPORTED = {RunKind.COMPRESS, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE}
+_REPORTED = {RunKind.COMPRESS, RunKind.RECOVER, RunKind.EVALUATE, RunKind.BENCHMARK, RunKind.COMPARE}
 
 
 class RunHeader(QWidget):

@@ -24,6 +24,7 @@ from ui.theme import Theme, theme_of
 from ui.tone import Tone
 from ui.widgets.chart_frame import small_font
 from ui.widgets.elided import literal
+from ui.widgets.plain import harmless
 from ui.widgets.tag import paint_tag, tag_size
 
 Index = QModelIndex | QPersistentModelIndex
@@ -177,14 +178,18 @@ def _paint_run(painter: QPainter, theme: Theme, inner: QRectF, row: RunRow, font
     painter.setPen(QColor(theme.text))
     large, small = QFontMetricsF(title), QFontMetricsF(small_font(font))
     base = inner.top() + large.ascent()
-    painter.drawText(QPointF(inner.left(), base), large.elidedText(row.title, Qt.TextElideMode.ElideMiddle, width))
+    painter.drawText(
+        QPointF(inner.left(), base), large.elidedText(harmless(row.title), Qt.TextElideMode.ElideMiddle, width)
+    )
     painter.setFont(small_font(font))
     painter.setPen(QColor(theme.quiet))
     below = base + large.descent() + 4 + small.ascent()
     when = small.horizontalAdvance(row.when)
     painter.drawText(QPointF(inner.right() - when, below), row.when)
     room = inner.width() - (when + 8 if row.when else 0)
-    painter.drawText(QPointF(inner.left(), below), small.elidedText(row.detail, Qt.TextElideMode.ElideMiddle, room))
+    painter.drawText(
+        QPointF(inner.left(), below), small.elidedText(harmless(row.detail), Qt.TextElideMode.ElideMiddle, room)
+    )
     if row.bar:
         groove = QRectF(inner.left(), inner.bottom() - _BAR, inner.width(), _BAR)
         painter.setPen(Qt.PenStyle.NoPen)

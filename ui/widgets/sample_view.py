@@ -19,7 +19,7 @@ from typing_extensions import override
 from core.calibration.inspection import ShownSample
 from ui.humanize import number_text
 from ui.theme import theme_of
-from ui.widgets.plain import PlainLabel
+from ui.widgets.plain import PlainLabel, harmless
 
 _LIST_WIDTH = 172
 
@@ -72,7 +72,7 @@ class SampleView(QWidget):
             return
         sample = self._samples[place]
         # The tokens themselves, so that their ends are where they are shown, even if the text reads differently.
-        self._text.setPlainText("".join(token.text for token in sample.tokens) or sample.text)
+        self._text.setPlainText(harmless("".join(token.text for token in sample.tokens) or sample.text))
         parts = [f"{number_text(len(sample.tokens))} tokens"]
         if sample.truncated:
             parts.append("cut at the longest length")

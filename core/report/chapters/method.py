@@ -6,6 +6,7 @@ import json
 
 from core.report.blocks import Block, Cell, Chart, Code, Column, Facts, Heading, Paragraph, Table
 from core.report.chapters.columns import Numbered, in_brief, numbered
+from core.report.chapters.recovery import recovery_blocks, recovery_line
 from core.report.charts.layers import layer_errors
 from core.report.data import LayerError, MethodFacts, ReportData, Setting
 from core.report.wording import percent, significant, yes_no
@@ -24,6 +25,8 @@ def _in_brief(pair: Numbered) -> list[Block]:
     rows = [row for row in _facts(method) if row[0] not in ("Runs in", "Source")]
     used = [f"{one.title} {_value(one)}" for one in (*method.settings, _seed(method))]
     rows.append(("Parameters", Cell(text="; ".join(used))))
+    if run.recovered is not None:
+        rows.append(("Recovery", Cell(text=recovery_line(run.recovered))))
     if run.layer_errors:
         rows.append(("Largest error", Cell(text=_largest(run.layer_errors))))
     return [Heading(text=run.label, series=index), Facts(rows=tuple(rows))]
@@ -54,6 +57,7 @@ def _one(pair: Numbered) -> list[Block]:
                 ),
             )
         )
+    made += recovery_blocks(run.recovered, index)
     if run.layer_errors:
         made.append(_errors(index, run.layer_errors))
     if method.modifiers:

@@ -12,6 +12,7 @@ few positions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -79,7 +80,7 @@ class FisherSums:
             states = capture.hidden
             if states is None:
                 raise _no_head(self._model)
-            loss, gradient = self._loss(states.detach()[0], ids[0, 1:])
+            loss, gradient = self._loss(self._head, states.detach()[0], ids[0, 1:])
             states.backward(gradient[None])
         for name, module in self._targets.items():
             if module.weight.grad is not None:
@@ -87,19 +88,18 @@ class FisherSums:
         self.tokens += len(sample) - 1
         return loss / (len(sample) - 1)
 
-    def _loss(self, states: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    def _loss(self, head: Head, states: Tensor, labels: Tensor) -> tuple[float, Tensor]:
         """The summed loss, and its gradient by the states (positions, width), the head's work in pieces."""
-        assert self._head is not None
         gradient = torch.empty_like(states)
         total = 0.0
         for start in range(0, len(labels), self._positions):
             piece: Any = states[start : start + self._positions].clone().requires_grad_()
-            logits = self._head(piece).float()
+            logits = head(piece).float()
             loss = torch.nn.functional.cross_entropy(logits, labels[start : start + self._positions], reduction="sum")
             loss.backward()
             gradient[start : start + self._positions] = piece.grad
             total += float(loss.detach())
-        if not torch.isfinite(gradient).all() or total != total:
+        if not (math.isfinite(total) and bool(torch.isfinite(gradient).all())):
             raise BitpressError(
                 "not-a-number",
                 "The loss on calibration data has no finite gradient.",

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.calibration.spec import CalibrationFacts
 from core.errors import BitpressError
 from core.jobs.protocol import Stage
 from core.methods.method import ModifierSpec
@@ -50,15 +51,15 @@ def measure(
     recipe: Sequence[Any],
     loaded: Loaded,
     samples: Sequence[Sequence[int]],
+    facts: CalibrationFacts | None,
     *,
-    sha256: str,
-    cache: Path | None,
+    cache: str | None,
     output: Path,
     report: Reporter,
 ) -> None:
     """Give every modifier that asks for gradients the file of its sensitivities.
 
-    `samples` are token ids and `sha256` their digest; the file is kept in `cache`, by the model's files and the data,
+    `samples` are token ids and `facts` what they are; the file is kept in `cache`, by the model's files and the data,
     or, where that is None or has no room, lies in `output` until `tidy`. Raises BitpressError `calibration-empty`,
     `not-a-number`, `no-gradients`, and OSError.
     """
@@ -68,7 +69,8 @@ def measure(
     targets = {name: module for modifier in asking for name, module in modifier.modules_of(loaded.model).items()}
     shapes = {name: tuple(module.weight.shape) for name, module in targets.items()}
     with report.stage(STAGE.id):
-        kept = _place(loaded, sha256, cache, file_bytes(sum(each.weight.numel() for each in targets.values())))
+        size = file_bytes(sum(module.weight.numel() for module in targets.values()))
+        kept = _place(loaded, facts.sha256, Path(cache), size) if facts and cache else None
         path = kept or output / _BESIDE
         if kept is not None and holds(kept, shapes):
             kept.touch()
@@ -139,12 +141,10 @@ def _on_gpu_where_it_fits(loaded: Loaded) -> Iterator[Any]:
         torch.cuda.empty_cache()
 
 
-def _place(loaded: Loaded, sha256: str, cache: Path | None, size: int) -> Path | None:
+def _place(loaded: Loaded, sha256: str, cache: Path, size: int) -> Path | None:
     """Where the sensitivities are kept; None where they cannot be."""
     from core.worker.reference_states import ReferenceRefusedError, make_room
 
-    if cache is None:
-        return None
     facts = {"form": FORM, "model": weights_identity(loaded.path), "data": sha256, "dtype": str(loaded.model.dtype)}
     path = cache / f"{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}.safetensors"
     if path.is_file():

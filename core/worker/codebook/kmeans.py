@@ -3,8 +3,8 @@
 In one dimension a cluster is a stretch of the sorted row, so three running sums (of weights, of weights times values,
 of weights times squares) give the mean and the error of any cluster by two look-ups. One iteration of Lloyd's algorithm
 costs O(rows k log columns) after one sort. Where it no longer moves, clusters are taken apart and put together as long
-as that lowers the error, which frees it from most of its local minima: on rows of trained weights it ends within a few
-per cent of the exact optimum, where Lloyd's algorithm alone ends some ten per cent above.
+as that lowers the error, which frees it from the worst of its local minima: on heavy-tailed rows it ends five to ten
+per cent above the exact optimum, where Lloyd's algorithm alone ends seventeen to twenty-five above.
 
 Nothing here is left to chance: the same input gives the same result.
 """
@@ -24,8 +24,9 @@ ITERATIONS = 50
 MOVES = 16
 """Rounds in which a row may take two clusters together and another one apart."""
 
-_CPU_ELEMENTS, _CUDA_ELEMENTS = 1 << 20, 1 << 24
-"""Weights worked on at a time, which take about 100 bytes each."""
+_CPU_ELEMENTS, _CUDA_ELEMENTS = 1 << 17, 1 << 24
+"""Weights worked on at a time, about 100 bytes each: on a processor so few that they stay in its cache, which is seven
+times as fast as a million at a time."""
 
 _TINY = torch.finfo(torch.float64).tiny
 
@@ -177,7 +178,7 @@ class _Block:
         weight, moment = self._inside(edges, 0), self._inside(edges, 1)
         explained = moment.square() / weight.clamp_min(_TINY)
         both = (moment[:, 1:] + moment[:, :-1]).square() / (weight[:, 1:] + weight[:, :-1]).clamp_min(_TINY)
-        cost, joined = (explained[:, 1:] + explained[:, :-1] - both).min(1)
+        cost = explained[:, 1:] + explained[:, :-1] - both
         # The best place to cut each cluster: after every value, what both sides would explain.
         inside = self._cluster(edges)
         starts = torch.nn.functional.pad(edges, (1, 0))
@@ -194,12 +195,18 @@ class _Block:
         gain -= explained.gather(1, inside)
         # A side of nothing but rounding has a mean of nothing but rounding.
         least = _GAIN * weight.gather(1, inside)
-        # To cut one of the two that are put together would only move the edge between them.
-        own = (inside == joined[:, None]) | (inside == joined[:, None] + 1)
-        most, after = gain.masked_fill_((w_left <= least) | (w_right <= least) | own, 0.0).max(1)
+        gain.masked_fill_((w_left <= least) | (w_right <= least), 0.0)
+        most = torch.zeros_like(explained).scatter_reduce_(1, inside, gain, "amax")
+        # Every pair of neighbours against every cluster. To cut one of the two that are put together would only move
+        # the edge between them.
+        saved = most[:, None, :] - cost[:, :, None]
+        pair, cluster = torch.meshgrid(*(torch.arange(n, device=edges.device) for n in saved.shape[1:]), indexing="ij")
+        saved.masked_fill_((cluster == pair) | (cluster == pair + 1), 0.0)
+        best, which = saved.flatten(1).max(1)
+        joined, cut = which[:, None] // most.shape[1], which[:, None] % most.shape[1]
+        after = gain.masked_fill_(inside != cut, -1.0).argmax(1, keepdim=True) + 1
         error = (self.sums[2][:, -1] - explained.sum(1)).clamp_min(0.0)
-        moved = edges.scatter(1, joined[:, None], after[:, None] + 1)
-        return most - cost > _GAIN * error, moved.sort(dim=1).values
+        return best > _GAIN * error, edges.scatter(1, joined, after).sort(dim=1).values
 
     def _cluster(self, edges: Tensor) -> Tensor:
         """The cluster of each place, (rows, columns)."""

@@ -113,7 +113,7 @@ def _run(command: Recover, output: Path, report: Reporter) -> Json:
             del model, student
             loading.release()
             if course.best_step and not kept:
-                after = _judged(_opened(str(output), command.device), teacher, parts, report, JUDGE.id)
+                after = _judged(_opened(str(output), command.device, plain=True), teacher, parts, report, JUDGE.id)
     weights = np.array([parts.text.rows[index].scored for batch in parts.judged for index in batch], dtype=np.float64)
     drawn = resampled(np.zeros(len(weights), dtype=np.int64), seed=0)
     change = mean_estimate(after - before, weights, drawn)
@@ -158,9 +158,9 @@ def _cache(command: Recover) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _opened(path: str, device: str) -> Any:
-    """The model as anybody opens it, decompressed by a first pass."""
-    loaded = loading.load(path, device)
+def _opened(path: str, device: str, *, plain: bool = False) -> Any:
+    """The model as anybody opens it, decompressed by a first pass; `plain` is for what is only judged."""
+    loaded = loading.load(path, device, plain=plain)
     warm_up(loaded)
     return loaded.model
 

@@ -15,6 +15,7 @@ from core.errors import BitpressError
 from core.value import Json
 from core.worker.cut_config import cut_config
 from core.worker.cut_layers import decoder_list, structures
+from core.worker.structured.settings import take_over
 
 _NUMBERED = re.compile(r"(layer|block)_(idx|id|index|number)")
 """Attributes by which a module of a block knows the block's number."""
@@ -40,13 +41,11 @@ def remove_blocks(model: Any, indices: Collection[int]) -> tuple[str, ...]:
         return ()
     kept = [number for number in range(len(layers)) if number not in gone]
     settings = shallower(model, kept)
-    text = model.config.get_text_config()
     for number in reversed(gone):
         del layers[number]
     for new, old in enumerate(kept):
         _renumber(layers[new], old, new)
-    for key, value in settings.items():
-        setattr(text, key, value)
+    take_over(model, settings)
     return tuple(f"{name}.{number}" for number in gone)
 
 

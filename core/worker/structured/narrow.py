@@ -15,7 +15,7 @@ from core.methods.smaller import ATTENTION, FUSED, MLP_LAYOUTS, kept_width
 from core.worker.structured.blocks import blocks_of
 from core.worker.structured.channels import keep_columns
 from core.worker.structured.reported import ReportedModifier
-from core.worker.structured.settings import narrowed_settings
+from core.worker.structured.settings import narrowed_settings, take_over
 
 
 @dataclass(slots=True)
@@ -97,9 +97,7 @@ class NarrowModifier(ReportedModifier):
         self.remove_hooks()
         if self._parts:
             raise _cannot("some blocks were not reached by the data")
-        text = state.model.config.get_text_config()
-        for key, value in narrowed_settings(state.model, self._widths).items():
-            setattr(text, key, value)
+        take_over(state.model, narrowed_settings(state.model, self._widths))
 
     def _mlp(self, name: str, block: Any) -> _Part:
         found = dict(block.named_modules())
@@ -174,6 +172,7 @@ class NarrowModifier(ReportedModifier):
             _keep_rows(layer, rows)
         part.out.weight = torch.nn.Parameter(kept.weight.contiguous(), requires_grad=False)
         part.out.in_features = int(kept.weight.shape[1])
+        _prepare_anew(part.out)
         self.measured("narrowing_error", kept.error, part.name, relative=kept.error**0.5)
 
 
@@ -184,6 +183,14 @@ def _keep_rows(layer: Any, rows: Any) -> None:
     if layer.bias is not None:
         layer.bias = torch.nn.Parameter(layer.bias.detach()[rows].contiguous(), requires_grad=False)
     layer.out_features = len(rows)
+    _prepare_anew(layer)
+
+
+def _prepare_anew(layer: Any) -> None:
+    """A modifier that comes later has made room already for the scales of the wider layer."""
+    from compressed_tensors.quantization import initialize_module_for_quantization
+
+    initialize_module_for_quantization(layer)
 
 
 def _place(found: Mapping[str, Any], last: str) -> str | None:

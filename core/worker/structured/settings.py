@@ -1,9 +1,16 @@
-"""The configuration of a model with narrower layers, found in the configuration it had and tried out."""
+"""The configuration of a smaller model: found in the one that it had, tried out, and written when it is saved.
+
+llmcompressor 0.14 puts the original's config.json in the place of the one that transformers writes, with the number of
+experts alone set right (transformers/compression/compressed_tensors_utils.py, resave_config). What else has changed is
+remembered with the model, and written into that file again.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from core.errors import BitpressError
@@ -11,6 +18,37 @@ from core.value import Json
 
 _CHANNELS = ("intermediate_size", "ffn_dim", "n_inner")
 _HEADS = {"heads": "num_attention_heads", "kv_heads": "num_key_value_heads", "head_dim": "head_dim"}
+
+
+_REMEMBERED = "settings_of_smaller"
+
+
+def take_over(model: Any, settings: Mapping[str, Json]) -> None:
+    """Set these of the text model's configuration, and remember that they were not the original's."""
+    text = model.config.get_text_config()
+    for name, value in settings.items():
+        setattr(text, name, value)
+    setattr(model, _REMEMBERED, {**getattr(model, _REMEMBERED, {}), **settings})
+
+
+def write_settings(model: Any, output: Path) -> None:
+    """Put what was taken over into the config.json of a folder into which the model was saved; nothing where nothing
+    was.
+    """
+    settings: Mapping[str, Json] = getattr(model, _REMEMBERED, {})
+    if not settings:
+        return
+    path = output / "config.json"
+    config: dict[str, Json] = json.loads(path.read_text(encoding="utf-8"))
+    text = model.config.get_text_config()
+    sections = (name for name, value in config.items() if isinstance(value, dict))
+    section = next((name for name in sections if getattr(model.config, name, None) is text), None)
+    place = config if text is model.config or section is None else config[section]
+    aliases = getattr(text, "attribute_map", {})
+    for name, value in settings.items():
+        # A configuration may call it otherwise: what is there is replaced, not contradicted.
+        place[aliases.get(name, name) if aliases.get(name) in place else name] = value
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def narrowed_settings(model: Any, widths: Mapping[str, tuple[int, int]]) -> dict[str, Json]:
@@ -23,10 +61,10 @@ def narrowed_settings(model: Any, widths: Mapping[str, tuple[int, int]]) -> dict
     found: dict[str, Json] = {}
     for what, (before, after) in widths.items():
         if what == "channels":
-            name = next((name for name in _CHANNELS if getattr(text, name, None) == before), None)
-            if name is None:
+            names = [name for name in _CHANNELS if getattr(text, name, None) == before]
+            if not names:
                 raise _cannot(f"its configuration names no {before:,} channels")
-            found[name] = after
+            found |= dict.fromkeys(names, after)
         else:
             found[_HEADS[what]] = after
     _compare(model, found, widths)

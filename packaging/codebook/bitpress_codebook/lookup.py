@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bitpress_codebook.fused import fused
 from bitpress_codebook.packing import unpack, unpack_pairs
 from bitpress_codebook.weight import Kept
 
@@ -111,10 +112,15 @@ def _to_values(indices: Indices, values: Tensor, given: Tensor, inputs: Tensor) 
 def product(inputs: Tensor, values: Tensor, indices: Indices, bias: Tensor | None) -> Tensor:
     """inputs (…, columns) times the matrix's transpose, plus `bias`: (…, rows) in the inputs' dtype; differentiable.
 
-    With and without gradients the same numbers: both multiply by the same matrix in the same call.
+    With and without gradients the same numbers: both multiply by the same matrix in the same call. One row on CUDA goes
+    through the fused kernel where there is one (`fused`), which rounds in another order.
     """
     learns = inputs.requires_grad or values.requires_grad or (bias is not None and bias.requires_grad)
     if torch.is_grad_enabled() and learns:
         found: Tensor = _Product.apply(inputs, values, indices, bias)
         return found
+    if inputs.is_cuda:
+        quick = fused().tried(inputs, values, indices.packed, indices.kept, bias)
+        if quick is not None:
+            return quick
     return torch.nn.functional.linear(inputs, dense_from_packed(indices, values, inputs.dtype), bias)

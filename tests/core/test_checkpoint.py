@@ -1,0 +1,264 @@
+"""Facts about checkpoints as files, and about runs that are resumed: real processes and SIGKILLs, scripted workers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fake_worker import finished, launch_fake
+from model_files import LLAMA, llama_tensors, safetensors_bytes
+
+from core.errors import BitpressError
+from core.jobs.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    KeptFile,
+    KeptLayers,
+    checkpoint_beside,
+    point_at,
+    read_checkpoint,
+    remove_checkpoint,
+    resume_point,
+)
+from core.jobs.journal import read_events, replay
+from core.jobs.order import CompressOrder, kept_order
+from core.jobs.protocol import FinishReason, Hello
+from core.jobs.queue import JobQueue
+from core.jobs.queue_store import QueueStore
+from core.jobs.run import NewRun, Run, RunKind
+from core.jobs.snapshot import Phase
+from core.jobs.store import RunStore
+from core.methods.catalogue import find
+from core.methods.recipe import Recipe
+from core.models.artifact import staging_beside
+from core.paths import Home
+
+TESTS = Path(__file__).resolve().parent.parent
+WEIGHTS = "model.safetensors"
+PRESSED = {"bytes": 1000, "tensors_sha256": hashlib.sha256(b"x" * 1000).hexdigest(), "expected_modules": ["q"]}
+PASSED = {
+    "passed": True,
+    "checks": [{"name": "tensors", "passed": True, "detail": ""}],
+    "kl": 0.01,
+    "tokens_scored": 10,
+    "seconds": 1.0,
+}
+
+
+def plan(*names: str) -> dict[str, Any]:
+    return {"event": {"type": "accepted", "stages": [{"id": name, "title": name} for name in names]}}
+
+
+def pressing(*first: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan("load"), *first, {"write": WEIGHTS}, finished(PRESSED)]
+
+
+def proving(*first: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan("kl"), *first, finished(PASSED)]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    (folder / WEIGHTS).write_bytes(safetensors_bytes(llama_tensors()))
+    return folder
+
+
+def asked(model: Path, output: Path) -> NewRun:
+    method = find("fp8-dynamic")
+    parameters = {each.name: each.default for each in method.parameters} | method.defaults(None)
+    recipe = Recipe(method=method.id, parameters=parameters)
+    order = CompressOrder(model=model, original_bytes=1000, output=output, recipe=recipe)
+    return NewRun(
+        kind=RunKind.COMPRESS,
+        title="FP8",
+        models=(str(model),),
+        model_name="tiny",
+        output=str(output),
+        order=kept_order(order),
+    )
+
+
+def write_checkpoint(output: Path, run: int, **more: Any) -> Path:
+    """One that is whole as far as names and sizes go."""
+    folder = checkpoint_beside(output, run)
+    folder.mkdir(parents=True)
+    files = {"layers-0-1-1.safetensors": b"a" * 10, "state-1.json": b"{}"}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    found = Checkpoint(
+        fingerprint={},
+        **{"modifier": 1, "modifiers": 2, "subgraph": 17, "subgraphs": 32, "layer": 17, "layers": 30, **more},
+        saved=datetime.now(UTC),
+        parts=(KeptLayers(modifier=0, subgraph=1, file="layers-0-1-1.safetensors"),),
+        state="state-1.json",
+        files={
+            name: KeptFile(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            for name, content in files.items()
+        },
+    )
+    (folder / CHECKPOINT_FILE).write_text(found.model_dump_json())
+    return folder
+
+
+def broken(store: RunStore, new: NewRun, reason: FinishReason = FinishReason.INTERRUPTED) -> Run:
+    run = store.create(new, owned=False)
+    store.save(run.model_copy(update={"phase": Phase.FINISHED, "reason": reason, "finished": datetime.now(UTC)}))
+    return store.get(run.id)
+
+
+def test_that_a_checkpoint_says_from_which_layer_it_goes_on_and_a_torn_one_says_nothing(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    folder = write_checkpoint(output, 3)
+    found = point_at(output, 3)
+    assert found is not None
+    assert (found.words, found.bytes) == ("from layer 17 of 30 in step 2 of 2", 12)
+    assert read_checkpoint(folder) is not None
+    (folder / "layers-0-1-1.safetensors").write_bytes(b"a" * 9)
+    assert point_at(output, 3) is None, "a file that is too short"
+    (folder / "layers-0-1-1.safetensors").write_bytes(b"a" * 10)
+    text = (folder / CHECKPOINT_FILE).read_text()
+    (folder / CHECKPOINT_FILE).write_text(text[: len(text) // 2])
+    assert point_at(output, 3) is None, "half a manifest"
+    (folder / CHECKPOINT_FILE).write_text(text.replace("state-1.json", "../../../x.json"))
+    assert point_at(output, 3) is None, "a name that leads out of the folder"
+    remove_checkpoint(output, 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_that_only_a_run_that_broke_and_has_a_checkpoint_is_resumed_as_the_same_run(
+    home: Home, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    with RunStore.open(home.store_file) as store:
+        line = QueueStore(store)
+        without = broken(store, asked(model, tmp_path / "other"))
+        done = broken(store, asked(model, output), FinishReason.CANCELLED)
+        run = broken(store, asked(model, output))
+        for number in (done.id, run.id):
+            write_checkpoint(output, number, modifier=0, modifiers=1)
+        for refused in (without, done):
+            assert resume_point(refused) is None
+            with pytest.raises(BitpressError) as caught:
+                line.resume(refused.id)
+            assert caught.value.problem.code == "nothing-to-resume"
+        point = resume_point(run)
+        assert point is not None
+        assert point.words == "from layer 17 of 30"
+        again = line.resume(run.id)
+        assert (again.id, again.phase, again.reason, again.finished) == (run.id, Phase.QUEUED, None, None)
+        assert again.position > done.position
+        with pytest.raises(BitpressError) as caught:
+            line.resume(run.id)
+        assert caught.value.problem.code == "not-over"
+        assert len(store.runs()) == 3
+
+
+def test_that_an_interrupted_run_names_resume_beside_starting_again(home: Home, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with RunStore.open(home.store_file) as store:
+        run = store.create(asked(model, output), owned=False)
+        store.save(run.model_copy(update={"phase": Phase.RUNNING}))
+        write_checkpoint(output, run.id)
+        (interrupted,) = asyncio.run(JobQueue(store, home, launch_fake(tmp_path / "scripts", {})).recover())
+    assert interrupted.problem is not None
+    assert f"bitpress queue resume {run.id}" in interrupted.problem.hint
+    assert "from layer 17 of 30" in interrupted.problem.hint
+    assert f"bitpress queue retry {run.id}" in interrupted.problem.hint
+    assert point_at(output, run.id) is not None, "what is interrupted keeps its checkpoint"
+
+
+def a_window(folder: Path, home: Home, script: dict[str, Any]) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    (folder / "script.json").write_text(json.dumps(script), encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-P", str(TESTS / "queue_process.py"), str(home.root), str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS.parent), str(TESTS)))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def kill_when(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not reached():
+        assert process.poll() is None, "it ended by itself"
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+def resumed(home: Home, run: int, folder: Path, script: dict[str, Any]) -> Run:
+    async def go() -> Run:
+        with RunStore.open(home.store_file) as store:
+            queue = JobQueue(store, home, launch_fake(folder, script))
+            assert (await queue.recover())[0].id == run
+            point = await queue.resumable(run)
+            assert point is not None
+            assert point.words == "at the proof"
+            assert (await queue.resume(run)).id == run
+            await queue.wait(run)
+            await queue.close()
+            return store.get(run)
+
+    return asyncio.run(go())
+
+
+def killed_at_the_proof(home: Home, model: Path, output: Path, folder: Path) -> int:
+    with RunStore.open(home.store_file) as store:
+        run = store.create(asked(model, output), owned=False).id
+    window = a_window(folder, home, {"compress": pressing(), "prove": proving({"sleep": 60})})
+    kill_when(window, lambda: sum(isinstance(event, Hello) for event in read_events(home.run_folder(run))) == 2)
+    return run
+
+
+def test_that_an_artifact_that_was_saved_and_not_proved_goes_on_at_its_proof(
+    home: Home, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "made" / "out"
+    run = killed_at_the_proof(home, model, output, tmp_path / "window")
+    before = (staging_beside(output, run) / WEIGHTS).stat().st_ino
+    # No script for pressing: a worker that was asked for it would end the run.
+    over = resumed(home, run, tmp_path / "scripts", {"prove": proving()})
+    assert over.reason is FinishReason.COMPLETED, over.problem
+    assert over.result["resumed"] == {"proof": True}
+    assert (output / WEIGHTS).stat().st_ino == before, "the very file that the first worker wrote"
+    assert {path.name for path in output.parent.iterdir()} == {"out"}, "and nothing is left beside it"
+    shown = replay(str(run), "", home.run_folder(run))
+    assert shown.reason is FinishReason.COMPLETED, "the page shows the second end"
+    assert [state.stage.id for state in shown.stages] == ["prove-kl"]
+
+
+def test_that_an_artifact_that_changed_since_it_was_saved_is_pressed_again(
+    home: Home, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "made" / "out"
+    run = killed_at_the_proof(home, model, output, tmp_path / "window")
+    (staging_beside(output, run) / WEIGHTS).write_bytes(b"x" * 999 + b"y")
+    over = resumed(home, run, tmp_path / "scripts", {"compress": pressing(), "prove": proving()})
+    assert over.reason is FinishReason.COMPLETED, over.problem
+    assert "resumed" not in over.result
+    assert (output / WEIGHTS).read_bytes() == b"x" * 1000
