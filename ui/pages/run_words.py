@@ -122,10 +122,10 @@ def running_fraction(snapshot: JobSnapshot | None) -> float | None:
     return current.fraction if current is not None else None
 
 
-def shown_percent(snapshot: JobSnapshot) -> int | None:
-    """How far the running stage is, as whole percent."""
+def running_step(snapshot: JobSnapshot) -> tuple[int | None, Phase]:
+    """What has to change before the list says something else: whole percent, rounded down, and the phase."""
     fraction = running_fraction(snapshot)
-    return None if fraction is None else int(fraction * 100)
+    return None if fraction is None else int(fraction * 100), snapshot.phase
 
 
 def figures(run: Run) -> tuple[tuple[str, str], ...]:
