@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from pathlib import Path
 
 from PySide6.QtGui import QGuiApplication
@@ -42,11 +43,13 @@ class RunsBinding:
         self._page = page
         self._shell = shell
         self._selected: int | None = None
+        self._wishes = count()
+        self._one_wish = asyncio.Lock()
         page.selected.connect(self._open)
         page.cancel_requested.connect(lambda run: shell.tasks.start(f"cancel-{run}", self._cancel(run)))
         page.retry_requested.connect(lambda run: shell.tasks.start("retry", self._again(run)))
         page.resume_requested.connect(lambda run: shell.tasks.start(f"resume-{run}", self._resume(run)))
-        page.queue_asked.connect(lambda asked: shell.tasks.start(f"queue-{asked}", self._fulfil(asked)))
+        page.queue_asked.connect(lambda asked: shell.tasks.start(f"wish-{next(self._wishes)}", self._fulfil(asked)))
         page.rerun_requested.connect(self._with_changes)
         page.show_folder_requested.connect(self._show_folder)
         page.copy_command_requested.connect(lambda run: shell.tasks.replace("copy", self._copy(run, script=False)))
@@ -90,7 +93,9 @@ class RunsBinding:
 
     async def _fulfil(self, asked: QueueWish) -> None:
         try:
-            await asyncio.to_thread(fulfil, QueueStore(self._shell.engine.store), asked)
+            # One after the other, as they were asked: two steps up are two, and a release means what was before it.
+            async with self._one_wish:
+                await asyncio.to_thread(fulfil, QueueStore(self._shell.engine.store), asked)
         finally:
             # Of what began in the meantime, too, the page shows how it stands.
             await self._shell.read_runs()

@@ -172,12 +172,7 @@ class Prove(Value):
 
 
 class Recover(Value):
-    """Train what a compressed model may still change on its original, into the folder `output` that does not exist.
-
-    The result has `recovery` (Recovered), `versions`, `calibration` (CalibrationFacts), `bytes` and `tensors_sha256`
-    (of what counts then: `output` where it helped, else the artifact, and there is no `output`), `host_peak_bytes`
-    and `device_peak_bytes`. `cache` keeps what the original computed.
-    """
+    """Train a compressed model towards its original, into the new folder `output`; the result is a RecoverResult."""
 
     type: Literal["recover"] = "recover"
     job: str

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from core.calibration.spec import CalibrationFacts
 from core.errors import BitpressError
 from core.methods.nearest import did_you_mean
 from core.value import Estimate, Received, Value
@@ -127,3 +128,15 @@ class Recovered(Received):
     """Folder of kept adapters inside the artifact; empty where there are none."""
     stopped: str = ""
     """Why training ended, as a sentence."""
+
+
+class RecoverResult(Received):
+    """What the recover command results in; bytes and hash are of `output` where it helped, else of the artifact."""
+
+    recovery: Recovered
+    versions: dict[str, str] = {}
+    calibration: CalibrationFacts | None = None
+    bytes: int
+    tensors_sha256: str
+    host_peak_bytes: int = 0
+    device_peak_bytes: int = 0

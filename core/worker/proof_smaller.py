@@ -29,9 +29,6 @@ _SHOWN = 3
 _NORM_ERROR = 0.01
 """Relative: norms that compute with 1 + weight are rounded once more on their way through llmcompressor."""
 
-_READS = frozenset({*(out for _, out in MLP_LAYOUTS), ATTENTION[1]})
-"""Layers whose columns go: those that are left may have been fitted anew."""
-
 _GIVES = frozenset({*(name for ins, _ in MLP_LAYOUTS for name in ins), *ATTENTION[0]})
 """Layers whose rows go."""
 
@@ -135,14 +132,14 @@ def _same(
     report: Reporter,
     stage: str,
 ) -> ProofCheck:
-    """Every tensor of the original's dtype and size has its numbers; layers that read narrowed ones are left out."""
+    """Every tensor of the original's dtype and size has its numbers; what is of another size is left out."""
     import torch
 
     wrong, compared = [], 0
     for done, each in enumerate(tensors, start=1):
         report.progress(stage, done, len(tensors), each.name)
         old = originals.get(renamed.get(each.name, ""))
-        if old is None or old.dtype != each.dtype or old.shape != each.shape or _last(each.name) in _READS:
+        if old is None or old.dtype != each.dtype or old.shape != each.shape:
             continue
         was, now = old.read(), each.read()
         close = torch.equal(was, now)

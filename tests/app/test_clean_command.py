@@ -48,4 +48,4 @@ def test_that_a_kind_that_is_not_named_stays_and_an_unknown_one_is_wrong_usage(
     assert run(["clean", "caches", "--yes"]) == 0
     assert staging.exists()
     assert run(["clean", "everything"]) == 2
-    assert "staging, unproved, caches" in capsys.readouterr().err
+    assert "staging, checkpoints, unproved, caches" in capsys.readouterr().err

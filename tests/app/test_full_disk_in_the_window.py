@@ -59,8 +59,8 @@ def test_that_settings_which_cannot_be_kept_hold_in_the_window_and_that_is_said(
     with small_disk(tmp_path / "home", MEBI) as mounted:
         if mounted:
             fill(tmp_path / "home" / "ballast")
-            shell.keep_settings()
+            shell.change_settings(Settings(threads=5))
             told(said[0], tmp_path / "home")
             (tmp_path / "home" / "ballast").unlink()
-        shell.keep_settings()
+        shell.change_settings(Settings(threads=5))
         assert load_settings(Held.home.settings_file).threads == 5

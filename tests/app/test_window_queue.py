@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -92,19 +93,23 @@ def test_that_what_is_held_waits_in_the_window_until_it_is_released_in_the_order
     home: Home, tmp_path: Path, qtbot: QtBot
 ) -> None:
     with RunStore.open(home.store_file) as store:
-        for number in (1, 2):
+        for number in (1, 2, 3):
             run = store.create(an_import(tmp_path / str(number)), owned=False)
             QueueStore(store).hold(run.id)
+        QueueStore(store).release(1)
+        QueueStore(store).at(1, datetime.now(UTC) + timedelta(days=1))
 
     async def scenario(page: RunsPage, store: RunStore) -> None:
         while page.current is None:
             await asyncio.sleep(0.05)
-        page.queue_asked.emit(QueueWish(2, Wish.FIRST))
+        # As fast as somebody can press the keys: each counts, in this order.
+        page.queue_asked.emit(QueueWish(3, Wish.UP))
+        page.queue_asked.emit(QueueWish(3, Wish.UP))
         page.queue_asked.emit(QueueWish(1, Wish.AFTER, other=2))
-        page.queue_asked.emit(QueueWish(1, Wish.RELEASE))
-        while store.get(1).held or store.get(1).follows != 2:
+        page.queue_asked.emit(QueueWish(1, Wish.AT))
+        while store.get(1).not_before is not None:
             await asyncio.sleep(0.05)
-        assert {store.get(number).phase for number in (1, 2)} == {Phase.QUEUED}
+        assert [run.id for run, _ in QueueStore(store).queued()] == [3, 1, 2]
         page.queue_asked.emit(QueueWish(2, Wish.RELEASE))
         first, second = await done(store, 2), await done(store, 1)
         assert first.finished is not None

@@ -145,7 +145,7 @@ def _compared(name: str, place: Path, chosen: argparse.Namespace) -> int:
 def _told(name: str, found: dict[str, Any], made: dict[str, Path]) -> int:
     ways = {str(path): way for way, path in made.items()}
     sizes = {way: linear_bytes(path) for way, path in made.items()}
-    weights = weights_of(made[DENSE])
+    weights = weights_of(made[DENSE], Path(found["original"]))
     interval = {ways[other["path"]]: other["kl_interval"] for other in found["others"]}
     same = {ways[other["path"]]: other["same_top1"]["value"] for other in found["others"]}
     print(f"\n{name}, {found['tokens']:,} held-out tokens in {found['documents']} documents; {HISTORY[name]}\n")
@@ -162,7 +162,8 @@ def _told(name: str, found: dict[str, Any], made: dict[str, Path]) -> int:
     for better, worse in ORDER:
         ratio = interval[better]["value"] / interval[worse]["value"]
         held = ratio < 1 and (worse != GPTQ or sizes[better] <= sizes[worse])
-        apart = interval[better]["high"] < interval[worse]["low"]
+        first, second = interval[better], interval[worse]
+        apart = first["high"] < second["low"] or second["high"] < first["low"]
         said = "as wanted" if held else "NOT AS WANTED"
         print(
             f"{better} has {ratio:.3f} times the divergence of {worse} ({said}"
@@ -189,11 +190,14 @@ def linear_bytes(artifact: Path) -> int:
     return sum(entry.bytes for name, entry in tensors.items() if name.rpartition(".")[0] in stems)
 
 
-def weights_of(artifact: Path) -> int:
-    """How many weights are stored as tables."""
+def weights_of(artifact: Path, model: Path) -> int:
+    """How many weights of the model are stored as tables."""
+    from core.models.safetensors_header import merged, read_headers
+
     config = json.loads((artifact / "config.json").read_text(encoding="utf-8"))
-    modules = config["quantization_config"]["modules"]
-    return sum(each["rows"] * each["columns"] for each in modules.values())
+    plain = merged(read_headers(model))
+    shapes = (plain[f"{name}.weight"].shape for name in config["quantization_config"]["modules"])
+    return sum(rows * columns for rows, columns in shapes)
 
 
 def _child(what: dict[str, Any]) -> None:

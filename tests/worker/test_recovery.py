@@ -23,7 +23,7 @@ from bitpress_codebook.linear import CodebookLinear
 from bitpress_codebook.weight import CodebookWeight, Kept
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
-from core.jobs.protocol import AnyEvent, Compress, Metric, Progress, Recover, StageStarted
+from core.jobs.protocol import AnyEvent, Compress, Metric, Progress, Recover, StageStarted, Warned
 from core.methods.method import ModifierSpec
 from core.methods.recovery import HELD_OUT_METRIC, TRAIN_METRIC, Recovered, RecoverySpec
 from core.worker import compress
@@ -253,6 +253,19 @@ def test_that_the_same_seed_and_tokens_give_the_same_bytes(
     spec = SPEC.model_copy(update={"passes": 2})
     results = [recovered(command(original, damaged, tmp_path / name, text, spec))[1] for name in ("one", "two")]
     assert results[0]["tensors_sha256"] == results[1]["tensors_sha256"]
+
+
+def test_that_activations_made_again_where_memory_is_short_give_the_same_bytes(
+    original: Path, damaged: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SPEC.model_copy(update={"passes": 1, "rate": 5.0})
+    _, plain = recovered(command(original, damaged, tmp_path / "plain", text, spec))
+    monkeypatch.setattr(recovery, "_short_of_memory", lambda *_: True)
+    memory = Memory()
+    found, short = recovered(command(original, damaged, tmp_path / "short", text, spec), memory)
+    assert [event.code for event in memory.events if isinstance(event, Warned)] == ["activations-made-again"]
+    assert found.helped
+    assert short["tensors_sha256"] == plain["tensors_sha256"]
 
 
 def test_that_an_artifact_that_gains_nothing_stays_as_it_was(original: Path, text: Path, tmp_path: Path) -> None:

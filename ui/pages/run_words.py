@@ -122,6 +122,12 @@ def running_fraction(snapshot: JobSnapshot | None) -> float | None:
     return current.fraction if current is not None else None
 
 
+def running_step(snapshot: JobSnapshot) -> tuple[int | None, Phase]:
+    """What has to change before the list says something else: whole percent, rounded down, and the phase."""
+    fraction = running_fraction(snapshot)
+    return None if fraction is None else int(fraction * 100), snapshot.phase
+
+
 def figures(run: Run) -> tuple[tuple[str, str], ...]:
     """The few figures that sum up a finished run: value with unit, and what it is. Empty where the result has none."""
     result = run.result

@@ -30,7 +30,7 @@ from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
 from ui.models.queue_words import short_reason
 from ui.pages.recovery_chart import recovery_drawing
-from ui.pages.run_words import figures, made, proof_of, running_fraction, state_words, subtitle
+from ui.pages.run_words import figures, made, proof_of, running_fraction, running_step, state_words, subtitle
 from ui.tone import Tone
 from ui.widgets.card import Card
 from ui.widgets.empty import EmptyState
@@ -138,7 +138,7 @@ class RunsPage(QWidget):
         before = self._snapshots.get(run_id)
         self._snapshots[run_id] = snapshot
         run = self._runs.get(run_id)
-        moved = before is None or _percent(before) != _percent(snapshot) or before.phase is not snapshot.phase
+        moved = before is None or running_step(before) != running_step(snapshot)
         if moved and run is not None and run.phase not in (Phase.QUEUED, Phase.FINISHED):
             self._list.show_row(self._row(run, self._now(), None))
         if run_id == self._current:
@@ -197,9 +197,8 @@ class RunsPage(QWidget):
 
     def show_log(self, run_id: int, text: str) -> None:
         """Shows the end of the selected run's log and follows it, unless somebody has scrolled up."""
-        if run_id != self._current:
-            return
-        self._log.show_log(text)
+        if run_id == self._current:
+            self._log.show_log(text)
 
     def select(self, run_id: int) -> None:
         """Brings a run to the front, as if it had been chosen."""
@@ -318,8 +317,7 @@ class RunsPage(QWidget):
         proof = proof_of(run)
         self._result.show_result(figures(run) if completed else (), proof if finished else None)
         # Nothing of a rehearsal is kept that could be compared or measured.
-        self._result.offer_next(run.kind is not RunKind.REHEARSE and (run.kind is not RunKind.RECOVER or made(run)))
-        self._result.offer_recovery(completed and made(run))
+        self._result.offer_next(run.kind not in (RunKind.REHEARSE, RunKind.RECOVER) or made(run), made(run))
         self._show_expected(run)
         snapshot = self._snapshots.get(run.id)
         begun = run.phase is not Phase.QUEUED
@@ -479,7 +477,7 @@ class RunsPage(QWidget):
         return datetime.fromtimestamp(self._clock()).astimezone()
 
     def _run(self) -> Run | None:
-        return self._runs.get(self._current) if self._current is not None else None
+        return self._runs.get(self._current or 0)
 
     def _tick(self) -> None:
         self._stages.tick(self._clock())
@@ -497,8 +495,3 @@ class RunsPage(QWidget):
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self._timer.stop()
-
-
-def _percent(snapshot: JobSnapshot) -> int | None:
-    fraction = running_fraction(snapshot)
-    return None if fraction is None else int(fraction * 100)

@@ -78,14 +78,11 @@ class ResultCard(Card):
         self._unfold.setChecked(not proof.passed)
         self._show_checks(self._unfold.isChecked())
 
-    def offer_next(self, there: bool) -> None:
-        """Whether there is a model to compare and to measure."""
+    def offer_next(self, there: bool, recoverable: bool = False) -> None:
+        """Whether there is a model to compare and to measure, and one that could be recovered."""
         self.compare.setVisible(there)
         self.measure.setVisible(there)
-
-    def offer_recovery(self, there: bool) -> None:
-        """Whether there is an artifact that could be recovered."""
-        self.recover.setVisible(there)
+        self.recover.setVisible(recoverable)
 
     def _show_checks(self, shown: bool) -> None:
         self._checks.setVisible(shown)

@@ -15,7 +15,7 @@ import torch
 
 from core.jobs.protocol import Recover, Stage
 from core.measure.statistics import Floats, mean_estimate, resampled
-from core.methods.recovery import HELD_OUT_METRIC, TRAIN_METRIC, CurvePoint, Recovered, RecoverySpec
+from core.methods.recovery import HELD_OUT_METRIC, TRAIN_METRIC, CurvePoint, Recovered, RecoverResult, RecoverySpec
 from core.value import Json
 from core.worker import loading
 from core.worker.decoding import warm_up
@@ -138,14 +138,14 @@ def _run(command: Recover, output: Path, report: Reporter) -> Json:
         stopped=course.stopped,
     )
     files = tuple(sorted((output if helped else artifact).glob("*.safetensors")))
-    return {
-        "recovery": recovered.model_dump(mode="json"),
-        "versions": library_versions(),
-        "calibration": parts.facts.model_dump(mode="json"),
-        "bytes": sum(path.stat().st_size for path in files),
-        "tensors_sha256": hash_files(files, report),
+    return RecoverResult(
+        recovery=recovered,
+        versions=library_versions(),
+        calibration=parts.facts,
+        bytes=sum(path.stat().st_size for path in files),
+        tensors_sha256=hash_files(files, report),
         **process_peaks(),
-    }
+    ).model_dump(mode="json")
 
 
 @contextmanager

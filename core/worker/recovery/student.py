@@ -127,6 +127,8 @@ def _refuse_what_is_not_weights_alone(model: Any) -> None:
             raise _impossible("Its activations are quantized as well, and a gradient does not go through that.")
         if "int" not in str(_value(_value(group, "weights"), "type")).lower():
             raise _impossible("Its weights are not integers with scales.")
+    if _value(held, "kv_cache_scheme") is not None:
+        raise _impossible("Keys and values are rounded, and a gradient does not go through that.")
     if _value(held, "transform_config") is not None and _value(_value(held, "transform_config"), "config_groups"):
         raise _impossible("Its weights were turned into another basis.")
 
