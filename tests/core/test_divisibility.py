@@ -15,6 +15,8 @@ from core.value import Json
 
 CODES = ("group-size", "block-size")
 SIZED = [method.id for method in METHODS if method.parameter("group_size")]
+THEN = {name: {"then": "w4a16"} for name in ("drop-blocks", "narrow-mlp")}
+"""What these need to have groups at all."""
 
 
 def blocked(method: str, survey: Survey, **overrides: Json) -> Finding | None:
@@ -32,13 +34,14 @@ def test_that_every_method_with_groups_starts_with_a_size_that_divides(method: s
 
 @pytest.mark.parametrize("method", SIZED)
 def test_that_a_size_that_does_not_divide_blocks_and_the_fix_unblocks(method: str):
-    survey = llama_survey(layers=1)
-    finding = blocked(method, survey, group_size=128)
+    survey = llama_survey(layers=8)
+    then = THEN.get(method, {})
+    finding = blocked(method, survey, group_size=128, **then)
     assert finding is not None
     assert finding.severity is Severity.BLOCKS
     assert finding.fix == {"group_size": 64}
     assert "576" in finding.message
-    assert blocked(method, survey, **finding.fix) is None
+    assert blocked(method, survey, **finding.fix, **then) is None
 
 
 @pytest.mark.parametrize("method", ["nvfp4", "nvfp4a16", "mxfp4", "mxfp4a16", "mxfp8", "mxfp8a16", "fp8-block"])

@@ -1,6 +1,6 @@
 """Real windows and workers killed at random moments: `python tests/torture/kills.py [KILLS [SEED]]`.
 
-A window without a screen carries on what is queued in a home of its own: FP8, rounding, GPTQ and SmoothQuant with GPTQ
+A window without a screen carries on what is queued in a home of its own: FP8, rounding, GPTQ and SmoothQuant with GPTQ, all to 8 bits,
 of a tiny Llama, and evaluations of it, by real workers. At random moments the worker, the window or both get SIGKILL.
 After each kill no process may be left that belonged to the dead, the store must pass SQLite's check, what stands under
 a final name must be whole, and no run may be lost or done twice. In the end everything that waits is finished, and the
@@ -49,7 +49,7 @@ from core.models.artifact import read_manifest  # noqa: E402
 from core.models.safetensors_header import read_header  # noqa: E402
 from core.paths import Home  # noqa: E402
 
-METHODS = ("fp8-dynamic", "rtn-w8a16", "gptq-w4a16", "smoothquant-gptq-w8a8", "fp8-dynamic")
+METHODS = ("fp8-dynamic", "rtn-w8a16", "gptq-w8a8", "smoothquant-gptq-w8a8", "fp8-dynamic")
 WAITING = 3
 """So many runs wait at least whenever something is killed."""
 UNPROVED = ".unproved"

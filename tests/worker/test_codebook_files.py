@@ -166,7 +166,7 @@ def test_that_opening_without_the_loader_fails_loudly(artifact: Path) -> None:
 
 def test_that_an_artifact_carries_the_loader_and_says_how_to_use_it(artifact: Path) -> None:
     names = {path.name for path in (LOADER / "bitpress_codebook").glob("*.py")}
-    assert {path.name for path in (artifact / "loader" / "bitpress_codebook").iterdir()} == names
+    assert {path.name for path in (artifact / "loader" / "bitpress_codebook").glob("*.py")} == names
     assert (LOADER / "pyproject.toml").read_text() == PYPROJECT
     assert "import bitpress_codebook" in (artifact / "LOADING.md").read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS, find
 from core.methods.mappings import AWQ_ARCHITECTURES, SMOOTHQUANT_ARCHITECTURES
 from core.methods.method import Kind, Method
+from core.methods.modifier_modules import MODIFIER_MODULES
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_model import LocalModel, Origin, TensorGroup, Weights
@@ -139,8 +141,15 @@ def made(method: Method, recipe: Recipe) -> list[Any]:
         SmoothQuantModifier,
         SpinQuantModifier,
     )
-    known = {each.__name__: each for each in classes}
+    known = {each.__name__: each for each in classes} | {each.__name__: each for each in our_modifiers()}
     return [known[spec.name](**deepcopy(spec.arguments)) for spec in method.modifiers(recipe.parameters)]
+
+
+def our_modifiers() -> tuple[Any, ...]:
+    """Those that this application brings along."""
+    ours = {name: place for name, place in MODIFIER_MODULES.items() if place.startswith("core.worker.")}
+    assert len(ours) == 4
+    return tuple(getattr(importlib.import_module(place), name) for name, place in ours.items())
 
 
 def variants(method: Method) -> Iterator[dict[str, Json]]:
@@ -157,11 +166,19 @@ def test_that_llmcompressor_takes_the_modifiers_and_makes_of_them_what_was_meant
     for overrides in variants(method):
         recipe = resolve_recipe(method.id, overrides, None, survey)
         modifiers = made(method, recipe)
-        assert any(each.requires_calibration_data for each in modifiers) is (recipe.calibration is not None), overrides
+        # Gradients are taken in a pass of their own, before llmcompressor sees any data.
+        needs = any(
+            each.requires_calibration_data or getattr(each, "sensitivity", "") == "fisher" for each in modifiers
+        )
+        assert needs is (recipe.calibration is not None), overrides
         rules = method.rules(recipe.parameters)
         if not rules:
             continue
         last = modifiers[-1]
+        if rules[0].scheme.weights.codebook:
+            assert "lm_head" in last.ignore
+            assert last.bits == rules[0].scheme.weights.num_bits == method.weight_bits
+            continue
         config = last.resolve_quantization_config()
         assert "lm_head" in last.ignore
         assert len(config.config_groups) == len(rules)

@@ -248,10 +248,10 @@ class Loads:
         self._models: list[weakref.ref[Any]] = []
         load = loading.load
 
-        def watched(path: str, device: str = "auto") -> Loaded:
+        def watched(path: str, device: str = "auto", *, plain: bool = False) -> Loaded:
             gc.collect()
             self.alive.append(sum(model() is not None for model in self._models))
-            found = load(path, device)
+            found = load(path, device, plain=plain)
             self.paths.append(Path(path).name)
             self._models.append(weakref.ref(found.model))
             return found

@@ -262,7 +262,7 @@ def test_that_a_row_of_another_channel_fails_the_proof(tmp_path: Path):
     ("name", "method", "settings", "said"),
     [
         ("llama-2", "drop-blocks", {"blocks": 6}, "2 decoder blocks were to go|6 of 6"),
-        ("qwen-2-moe", "narrow-mlp", {}, "no MLP of a kind|different"),
+        ("qwen-2-moe", "narrow-mlp", {"channels": 0.5}, "no MLP of a kind|different"),
         ("gpt-neox", "narrow-mlp", {"kv_heads": 1, "channels": 0.0}, "apart"),
         ("llama-2", "narrow-mlp", {"channels": 0.1, "multiple": 256}, "less than half"),
     ],
