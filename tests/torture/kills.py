@@ -1,10 +1,10 @@
 """Real windows and workers killed at random moments: `python tests/torture/kills.py [KILLS [SEED]]`.
 
 A window without a screen carries on what is queued in a home of its own: FP8, rounding, GPTQ and SmoothQuant with
-GPTQ to 8 bits of a tiny Llama, and evaluations of it, by real workers. At random moments the worker, the window or both get SIGKILL.
-After each kill no process may be left that belonged to the dead, the store must pass SQLite's check, what stands under
-a final name must be whole, and no run may be lost or done twice. In the end everything that waits is finished, and the
-places hold nothing but what completed. Prints what it killed and when.
+GPTQ to 8 bits of a tiny Llama, and evaluations of it, by real workers. At random moments the worker, the window or
+both get SIGKILL. After each kill no process may be left that belonged to the dead, the store must pass SQLite's check,
+what stands under a final name must be whole, and no run may be lost or done twice. In the end everything that waits is
+finished, and the places hold nothing but what completed. Prints what it killed and when.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from core.methods.recovery import RecoverySpec
@@ -29,14 +29,16 @@ class RecoveryField(QWidget):
         self._box.setToolTip(_ABOUT)
         self._minutes = minutes_box("compress.recover.minutes")
         self._about = PlainLabel(_ABOUT, "note")
+        self._limit = PlainLabel("Train for at most")
+        self._limit.setBuddy(self._minutes)
         row = QHBoxLayout()
         row.setSpacing(8)
-        row.addWidget(self._box)
-        row.addStretch(1)
+        row.addWidget(self._limit, 1)
         row.addWidget(self._minutes)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
+        column.addWidget(self._box)
         column.addLayout(row)
         column.addWidget(self._about)
         self._box.toggled.connect(self._changed)
@@ -62,6 +64,7 @@ class RecoveryField(QWidget):
 
     def _arrange(self) -> None:
         on = self._box.isChecked()
+        self._limit.setVisible(on)
         self._minutes.setVisible(on)
         self._about.setVisible(on)
 
@@ -74,6 +77,7 @@ def minutes_box(name: str) -> NumberBox:
     field.setRange(0.1, 1440.0)
     field.setDecimals(1)
     field.setSuffix(" min")
+    field.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     field.setValue(RecoverySpec().minutes)
     NoWheel(field)
     return field
