@@ -380,7 +380,7 @@ def test_that_a_job_stopped_after_a_layer_goes_on_from_its_checkpoint_to_the_sam
     point = read_checkpoint(tmp_path / "kept")
     assert point is not None
     # A machine may be a layer or two ahead of what it told.
-    assert 2 <= point.layer
+    assert point.layer >= 2
     resumed = compress.run(command.model_copy(update={"output": str(tmp_path / "resumed"), **kept}), reporter(Memory()))
     assert resumed["tensors_sha256"] == whole["tensors_sha256"]
     assert resumed["resumed"]["layer"] == point.layer
