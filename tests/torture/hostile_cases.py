@@ -1,4 +1,7 @@
-"""What is spoiled, by format: a sound input, and the reader that the application gives it to."""
+"""What is spoiled, by format: a sound input, and the reader that the application gives it to.
+
+Over 500 lines because it is one list: each format is a few lines that share nothing with the next one's.
+"""
 
 from __future__ import annotations
 
