@@ -114,8 +114,8 @@ def _checks_w4(survey: Survey, parameters: Parameters) -> tuple[Finding, ...]:
             Finding(
                 code="qat-experts",
                 severity=Severity.BLOCKS,
-                message="Training is for small dense models, and this one has experts, most of which see hardly any of "
-                "the text. GPTQ W4A16 rounds every expert with what it sees.",
+                message="Training is for small dense models, and this one has experts, most of which see hardly any "
+                "of the text. GPTQ W4A16 rounds every expert with what it sees.",
                 fix={"method": "gptq-w4a16"},
             ),
         )
@@ -131,8 +131,8 @@ QAT_W4A16 = Method(
     title="QAT W4A16",
     summary="INT4 weights in groups, trained to be rounded",
     explanation="Quantization-aware fine-tuning, for small models: every weight is trained while it is rounded, "
-    "towards the original's own predictions on your text. Then it is rounded to 4 bits on the grid that it was trained for, as "
-    "engines read it. Where unseen text shows no gain, the model is rounded as it was.",
+    "towards the original's own predictions on your text. Then it is rounded to 4 bits on the grid that it was trained "
+    "for, as engines read it. Where unseen text shows no gain, the model is rounded as it was.",
     family="INT4",
     scheme="W4A16",
     weight_bits=4,

@@ -52,7 +52,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(original: Path, output: Path, text: Path, **chosen: Json) -> Compress:
     method = find("qat-w4a16")
-    parameters = {**method.defaults(None), "group_size": 32, "minutes": 5.0, "learning_rate": 2e-3, **chosen}
+    parameters = {**method.defaults(None), "group_size": 32, "minutes": 5.0, "passes": 3, "batch_size": 2, **chosen}
     return Compress(
         job="job",
         model=str(original),
@@ -195,7 +195,11 @@ def test_that_the_artifact_is_an_ordinary_one(trained: Any):
     config = json.loads((output / "config.json").read_text())["quantization_config"]
     (group,) = config["config_groups"].values()
     assert config["format"] == "pack-quantized"
-    assert (group["weights"]["num_bits"], group["weights"]["group_size"], group["weights"]["symmetric"]) == (4, 32, True)
+    assert (group["weights"]["num_bits"], group["weights"]["group_size"], group["weights"]["symmetric"]) == (
+        4,
+        32,
+        True,
+    )
     assert not (output / "loader").exists()
 
 
@@ -203,9 +207,7 @@ def test_that_training_without_a_gain_leaves_the_weights_as_rounding_alone_does(
     original: Path, text: Path, tmp_path: Path
 ):
     memory = Memory()
-    found = compress.run(
-        command(original, tmp_path / "qat", text, learning_rate=1e-7, passes=1), reporter(memory)
-    )
+    found = compress.run(command(original, tmp_path / "qat", text, learning_rate=1e-7, passes=1), reporter(memory))
     plain = command(original, tmp_path / "rtn", text)
     plain = plain.model_copy(update={"modifiers": plain.modifiers[1:], "calibration": None})
     rounded = compress.run(plain, reporter(Memory()))

@@ -24,7 +24,6 @@ from torchao.quantization.qat import IntxFakeQuantizeConfig, QATConfig
 from torchao.quantization.qat.fake_quantizer import IntxFakeQuantizer
 
 
-
 class SavedGrid(IntxFakeQuantizer):
     """Symmetric integers in groups along a row, as compressed-tensors rounds weights of `dtype`.
 
