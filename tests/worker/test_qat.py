@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -255,7 +256,8 @@ assert "torchao.quantization" in sys.modules
 
 
 def test_that_nobody_but_the_training_imports_torchao_and_that_it_says_nothing():
-    done = subprocess.run([sys.executable, "-P", "-c", _HIDDEN], capture_output=True, text=True, check=False)
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-P", "-c", _HIDDEN], capture_output=True, text=True, check=False, env=paths)
     assert done.returncode == 0, done.stderr
     assert "Failed to load" not in done.stderr
     assert "register_constant" not in done.stderr
