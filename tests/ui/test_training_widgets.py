@@ -1,4 +1,4 @@
-"""What the window shows of weights that are trained to be rounded: their curve, apart from a recovery's, and figures."""
+"""What the window shows of weights that are trained to be rounded: a curve of their own, and figures."""
 
 from __future__ import annotations
 
