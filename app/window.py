@@ -15,7 +15,7 @@ from app.spare_memory import few_arenas
 from core.settings import load_settings
 from ui.constants_alive import keep_constants_alive
 from ui.main_window import MainWindow
-from ui.theme import Mode, apply_theme
+from ui.theme import use_theme
 
 if TYPE_CHECKING:
     from app.shell import Shell
@@ -87,13 +87,6 @@ async def serve(window: MainWindow, factories: PageFactories) -> int:
         await shell.tasks.close()
         await shell.engine.close()
     return 0
-
-
-def use_theme(mode: Mode) -> None:
-    """Put the theme on the running application."""
-    application = QApplication.instance()
-    if isinstance(application, QApplication):
-        apply_theme(application, mode)
 
 
 async def _opened(window: MainWindow) -> Shell | None:
