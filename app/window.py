@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication
 from app.page_factories import PageFactories
 from app.spare_memory import few_arenas
 from core.settings import load_settings
+from ui.application_icon import application_icon
 from ui.constants_alive import keep_constants_alive
 from ui.main_window import MainWindow
 from ui.theme import use_theme
@@ -50,6 +51,7 @@ def run_window() -> int:
     window.show()
     # Painted before anything else is imported: what follows takes as long as all that came before.
     application.processEvents()
+    application.setWindowIcon(application_icon())
 
     from qasync import QEventLoop
 
