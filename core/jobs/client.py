@@ -29,10 +29,12 @@ from core.jobs.protocol import (
     Finished,
     FinishReason,
     Hello,
+    Opens,
     Shutdown,
     decode_event,
     encode,
 )
+from core.models.own_code import TrustedCode
 from core.system_errors import DISK_FULL, NoRoomError, system_problem
 from core.value import Value
 
@@ -68,8 +70,9 @@ class WorkerClient:
     ends with exactly one `finished`: the worker's own, or one made here when the process ends without it.
     """
 
-    def __init__(self, log: Path, stream: BinaryIO) -> None:
+    def __init__(self, log: Path, stream: BinaryIO, code: tuple[TrustedCode, ...] = ()) -> None:
         self._log = log
+        self._code = code
         self._stream = stream
         self._inboxes: dict[str, _Inbox] = {}
         self._hello: Hello | None = None
@@ -99,7 +102,7 @@ class WorkerClient:
                 f"The log {log} cannot be written: {error.strerror}.",
                 "Check the permissions and the free space of the application's folder.",
             ) from error
-        client = cls(log, stream)
+        client = cls(log, stream, launch.code)
         client._fence = await asyncio.to_thread(fence, launch.memory_limit)
         loop = asyncio.get_running_loop()
         try:
@@ -160,6 +163,8 @@ class WorkerClient:
         """
         if isinstance(command, Cancel | Shutdown) or command.job in self._inboxes:
             raise ValueError(f"not a new job: {command}")
+        if self._code and isinstance(command, Opens):
+            command = command.model_copy(update={"code": self._code})
         inbox = self._inboxes[command.job] = _Inbox()
         try:
             if self._ended.is_set():
