@@ -11,7 +11,7 @@ from core.jobs.snapshot import Phase
 from core.value import Json, Received
 
 OWN_CODE = "own_code"
-"""In a run's settings: the code that came with its models and was run, [{model, fingerprint}]; absent where none was."""
+"""In a run's settings: the code of its models that may run, [{model, fingerprint}]; absent where none may."""
 
 
 class RunKind(StrEnum):

@@ -98,5 +98,5 @@ class LocalModel(Value):
 
     @property
     def usable(self) -> bool:
-        """Whether transformers may load it: without pickles, and without code that came with it and nobody agreed to."""
+        """Whether transformers may load it: without pickles, and without code of its own that nobody agreed to."""
         return not any(remark.level == "blocks" for remark in self.remarks)
