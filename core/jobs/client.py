@@ -19,6 +19,7 @@ from core.errors import BitpressError, Problem
 from core.jobs.launch import PARENT_VARIABLE, WorkerLaunch, default_launch
 from core.jobs.memory_group import Fence, Keeper, fence
 from core.jobs.memory_watch import MemoryWatch, kernel_kills, killed_since
+from core.jobs.opens import Opens
 from core.jobs.out_of_memory import ended_at_limit, ended_by_kernel, over_limit, with_peak
 from core.jobs.protocol import (
     PROTOCOL_VERSION,
@@ -29,7 +30,6 @@ from core.jobs.protocol import (
     Finished,
     FinishReason,
     Hello,
-    Opens,
     Shutdown,
     decode_event,
     encode,

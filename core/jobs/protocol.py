@@ -15,12 +15,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
+from core.jobs.opens import Opens
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.measure.task_answers import AskedTask
 from core.methods.method import Expected, ModifierSpec
 from core.methods.recovery import RecoverySpec
 from core.methods.scheme import Scheme
-from core.models.own_code import TrustedCode
 from core.value import Json, Received, Value
 
 PROTOCOL_VERSION = 2
@@ -37,12 +37,6 @@ class FinishReason(StrEnum):
 
 
 # Commands -------------------------------------------------------------------------------------------------------
-
-
-class Opens(Value):
-    """A command that opens models. `code` is what may run of the Python that came with them; usually nothing."""
-
-    code: tuple[TrustedCode, ...] = ()
 
 
 class ImportGguf(Value):
@@ -486,13 +480,6 @@ AnyEvent = Hello | Accepted | StageStarted | StageFinished | Progress | Metric |
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])
-
-
-def opened(command: Opens) -> tuple[str, ...]:
-    """The folders of models that a command opens, each once, the original first."""
-    names = ("original", "model", "artifact")
-    one = tuple(getattr(command, name, None) for name in names)
-    return tuple(dict.fromkeys(str(path) for path in (*one, *getattr(command, "others", ())) if path is not None))
 
 
 def encode(message: Value | Event) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.jobs.opens import Opens, opened
 from core.jobs.protocol import (
     AnswerPrompts,
     Benchmark,
@@ -17,13 +18,11 @@ from core.jobs.protocol import (
     Load,
     MeasureSensitivity,
     MeasureServer,
-    Opens,
     Prove,
     Recover,
     RunTasks,
     SurveyModel,
     Unload,
-    opened,
 )
 from core.value import Json
 from core.worker.loading import Loaded
