@@ -43,6 +43,7 @@ class OwnConfig(LlamaConfig):
 """
 
 _MODELING = """
+import torch
 from transformers import LlamaForCausalLM
 
 from .configuration_own import OwnConfig

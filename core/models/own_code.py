@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from core.errors import BitpressError
@@ -67,6 +67,8 @@ class OwnCode(Value):
     files: tuple[CodeFile, ...] = ()
     needed: tuple[str, ...] = ()
     """What of the model cannot be had without its code: `model`, `tokenizer`."""
+    unnamed: tuple[str, ...] = ()
+    """Classes that are needed and that the settings do not name, such as AutoConfig."""
 
     @property
     def fingerprint(self) -> str:
@@ -83,6 +85,8 @@ class OwnCode(Value):
             )
         if self.missing or not self.files:
             return f"It asks for {', '.join(self.missing) or 'code'}, which is not in the folder."
+        if self.unnamed:
+            return f"Its settings do not say which class is its {' and its '.join(self.unnamed)}."
         return ""
 
     @property
@@ -126,6 +130,9 @@ def read_own_code(folder: Path) -> tuple[OwnCode, Mapping[str, bytes]] | None:
         return None
     contents = dict(_contents(folder))
     missing = tuple(shown(f"{module}.py") for module in modules if f"{module.replace('.', '/')}.py" not in contents)
+    needed = needed_parts(
+        asked["config.json"], asked["tokenizer_config.json"], tokenizer_file=holds(folder, "tokenizer.json")
+    )
     code = OwnCode(
         folder=folder,
         repository=_repository(folder, asked["config.json"]),
@@ -136,9 +143,8 @@ def read_own_code(folder: Path) -> tuple[OwnCode, Mapping[str, bytes]] | None:
             CodeFile(name=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
             for name, content in contents.items()
         ),
-        needed=needed_parts(
-            asked["config.json"], asked["tokenizer_config.json"], tokenizer_file=holds(folder, "tokenizer.json")
-        ),
+        needed=needed,
+        unnamed=_unnamed(needed, asked["config.json"].get("auto_map"), asked["tokenizer_config.json"].get("auto_map")),
     )
     return code, contents
 
@@ -192,6 +198,20 @@ def differing(trusted: TrustedCode, code: OwnCode) -> tuple[str, ...]:
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     )
+
+
+def tokenizer_class(auto_map: Json) -> str | None:
+    """What `auto_map` of a tokenizer names: the second of two is the fast one, which transformers prefers."""
+    found = auto_map.get("AutoTokenizer") if isinstance(auto_map, dict) else auto_map
+    names = [name for name in (found if isinstance(found, list) else [found]) if isinstance(name, str)]
+    return names[-1] if names else None
+
+
+def _unnamed(needed: Sequence[str], model: Json, tokenizer: Json) -> tuple[str, ...]:
+    named = model if isinstance(model, dict) else {}
+    wanted = ("AutoConfig", "AutoModelForCausalLM") if "model" in needed else ()
+    lacking = tuple(kind for kind in wanted if not isinstance(named.get(kind), str))
+    return (*lacking, "AutoTokenizer") if "tokenizer" in needed and tokenizer_class(tokenizer) is None else lacking
 
 
 def _references(auto_map: Json) -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from core.errors import BitpressError
 from core.models.local_files import read_json, shown
-from core.models.own_code import OwnCode, TrustedCode, differing, needed_code, read_own_code
+from core.models.own_code import OwnCode, TrustedCode, differing, needed_code, read_own_code, tokenizer_class
 from core.value import Json
 
 if TYPE_CHECKING:
@@ -109,11 +109,7 @@ def own_tokenizer_class(folder: Path) -> Any:
             f"`bitpress inspect {folder} --code` shows it.",
         )
     settings = read_json(folder, "tokenizer_config.json", "bad-config") or {}
-    asked = settings.get("auto_map")
-    pair = asked.get("AutoTokenizer") if isinstance(asked, dict) else asked
-    names = [name for name in pair if isinstance(name, str)] if isinstance(pair, list) else [pair]
-    # The second one is the fast tokenizer, which transformers prefers.
-    return _class(code, names[-1] if names else None)
+    return _class(code, tokenizer_class(settings.get("auto_map")))
 
 
 def carried_code(original: Path) -> Mapping[str, bytes]:

@@ -98,7 +98,8 @@ class OwnCodeDialog(QDialog):
         self._text.setObjectName("own_code.text")
         self._text.setAccessibleName("Code")
         self._text.setReadOnly(True)
-        self._text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        # Wrapped: nothing can stand out of sight behind a thousand spaces.
+        self._text.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
         self._text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         right.addWidget(self._hash)
         right.addWidget(self._text, 1)
@@ -124,7 +125,7 @@ class OwnCodeDialog(QDialog):
         self._withdraw.clicked.connect(self._say_withdrawn)
 
     def _make_buttons(self) -> QHBoxLayout:
-        copy = quiet_button("Copy hash of all", "own_code.copy")
+        copy = quiet_button("Copy fingerprint", "own_code.copy")
         copy.setEnabled(bool(self._code.files))
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(self._code.fingerprint))
         close = primary_button("Close", "own_code.close")
@@ -181,17 +182,17 @@ def risk_words(code: OwnCode, consent: Consent | None) -> str:
             f"This code runs when the model is used: {consent.by} agreed to it on {consent.given:%Y-%m-%d}. "
             + WHAT_IT_COULD
         )
-    return f"The {what} cannot be used without this code, and none of it has run yet. {WHAT_IT_COULD}"
+    return f"The {what} cannot be used without this code, and nobody has agreed to it. {WHAT_IT_COULD}"
 
 
 def fact_words(code: OwnCode) -> tuple[tuple[str, str], ...]:
     """What the settings ask for, and what is not here."""
-    found = [("Asked for", ", ".join(code.named))]
+    found = [("Folder", str(code.folder)), ("Asked for", ", ".join(code.named))]
     if code.elsewhere:
         found.append(("Elsewhere", f"Code of {', '.join(code.elsewhere)}, which is not in this folder"))
     if code.missing:
         found.append(("Missing", ", ".join(code.missing)))
-    found.append(("Hash of all", code.fingerprint if code.files else "There is no Python file in the folder"))
+    found.append(("Fingerprint", code.fingerprint if code.files else "There is no Python file in the folder"))
     return tuple(found)
 
 
