@@ -45,6 +45,7 @@ class OwnConfig(LlamaConfig):
 _MODELING = """
 import torch
 from transformers import LlamaForCausalLM
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from .configuration_own import OwnConfig
 from .parts.scaling import scaled
@@ -53,16 +54,36 @@ from .parts.scaling import scaled
 class OwnForCausalLM(LlamaForCausalLM):
     config_class = OwnConfig
 
-    def forward(self, *args, **kwargs):
-        output = super().forward(*args, **kwargs)
-        output.logits = scaled(output.logits)
-        return output
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        past_key_values=None,
+        inputs_embeds=None,
+        labels=None,
+        use_cache=None,
+        logits_to_keep=0,
+        **kwargs,
+    ):
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(scaled(outputs.last_hidden_state)[:, kept, :])
+        return CausalLMOutputWithPast(logits=logits, past_key_values=outputs.past_key_values)
 """
 
 _SCALING = """
 
-def scaled(logits):
-    return logits * 0.5
+def scaled(states):
+    return states * 0.5
 """
 
 _TOKENIZATION = """
