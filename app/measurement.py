@@ -134,6 +134,7 @@ async def start_sensitivity(
     Raises BitpressError `unknown-scheme`, `bad-setting`, `budget-too-small`, `nothing-to-compress`, and what looking
     inside the model raises, all before anything runs.
     """
+    await engine.launch_for(model.path)
     survey = await survey_of(engine, model) if model.quantization is None else None
     if survey is None:
         raise BitpressError(

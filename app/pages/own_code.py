@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.consent import agree
 from app.shell import Shell
-from core.models.consent import LEAST_DIGITS, kept_consent, withdraw
+from core.models.consent import kept_consent, withdraw
 from core.models.local_model import LocalModel
 from core.models.own_code import OwnCode, code_texts, own_code
 from ui.dialogs.own_code import OwnCodeDialog
@@ -35,6 +35,6 @@ async def _agreed(shell: Shell, code: OwnCode) -> None:
 
 async def withdrawn(shell: Shell, fingerprint: str) -> None:
     """Take a consent back; models that stay loaded with that code for comparisons are let go."""
-    await asyncio.to_thread(withdraw, shell.engine.home, fingerprint[: max(LEAST_DIGITS, 64)])
+    await asyncio.to_thread(withdraw, shell.engine.home, fingerprint)
     await shell.engine.residents.close()
     shell.refresh_models()

@@ -10,9 +10,15 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QCheckBox, QLabel, QListWidget, QPlainTextEdit, QPushButton
 from pytestqt.qtbot import QtBot
 
+from core.methods.recipe import Recipe
 from core.models.consent import Consent
 from core.models.own_code import CodeFile, OwnCode
+from core.plan.finding import CONSENT as CONSENT_FIX
+from core.plan.finding import Finding, Severity
+from core.plan.method_plan import MethodPlan
 from ui.dialogs.own_code import OwnCodeDialog
+from ui.pages.compress_start import StartCard
+from ui.widgets.consents_card import ConsentsCard
 
 TEXTS = {"modeling_<b>.py": "<b>bold</b>\n\x1b[31mred \u202e", "tok.py": "x = 1"}
 CODE = OwnCode(
@@ -124,3 +130,42 @@ def test_that_code_that_is_not_needed_is_said_to_be_left_alone(qtbot: QtBot) -> 
     dialog = shown(qtbot, CODE.model_copy(update={"needed": ()}))
     assert "transformers knows this kind of model itself" in said(dialog)
     assert button(dialog, "agree") is None
+
+
+def test_that_the_settings_list_what_was_agreed_to_and_take_it_back(qtbot: QtBot) -> None:
+    card = ConsentsCard()
+    qtbot.addWidget(card)
+    assert any("agreed to none" in label.text() for label in card.findChildren(QLabel) if not label.isHidden())
+    card.show_consents((CONSENT,))
+    assert any(f"{CODE.repository}, 2 files" in label.text() for label in card.findChildren(QLabel))
+    withdraw = card.findChild(QPushButton, "settings.consents.list.0.act")
+    assert withdraw is not None
+    with qtbot.waitSignal(card.withdraw_requested) as heard:
+        withdraw.click()
+    assert heard.args == [CODE.fingerprint]
+
+
+def test_that_the_finding_before_a_start_opens_the_code_and_mends_nothing(qtbot: QtBot) -> None:
+    card = StartCard()
+    qtbot.addWidget(card)
+    finding = Finding(code="remote-code", severity=Severity.BLOCKS, message="code", fix={CONSENT_FIX: "ab" * 32})
+    plan = MethodPlan(
+        recipe=Recipe(method="fp8-dynamic", parameters={}),
+        findings=(finding, finding),
+        estimates=None,
+        rank=0,
+        advice="",
+        reason="",
+    )
+    card.show_plan(plan)
+    read = card.findChild(QPushButton, "compress.findings.0.act")
+    assert read is not None
+    assert read.text() == "Read the code…"
+    mended: list[object] = []
+    card.fix_requested.connect(mended.append)
+    with qtbot.waitSignal(card.code_requested):
+        read.click()
+    assert mended == []
+    mend_all = card.findChild(QPushButton, "compress.mend_all")
+    assert mend_all is not None
+    assert mend_all.isHidden()
