@@ -52,7 +52,7 @@ async def start_export(engine: Engine, *, model: LocalModel, form: Format, outpu
     order = ExportOrder(
         model=model.path, output=place, recipe=recipe, device=engine.settings.device, app_version=installed_version()
     )
-    return await engine.queue.submit(
+    return await engine.submit(
         NewRun(
             kind=RunKind.EXPORT,
             title=f"Export {model.name} as {'plain weights' if form == 'plain' else 'W4A16'}",

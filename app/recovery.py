@@ -134,7 +134,7 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
         app_version=installed_version(),
         original_bytes=planned.original.bytes,
     )
-    return await engine.queue.submit(
+    return await engine.submit(
         NewRun(
             kind=RunKind.RECOVER,
             title="Recovery",

@@ -13,6 +13,7 @@ from core.measure.rehearsed import Rehearsed
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
 from core.measure.sensitivity_values import SensitivityResult
 from core.methods.recovery import Recovered
+from core.models.consent import LEAST_DIGITS
 from core.plan.history import kept_recipe, reductions_of
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
@@ -65,9 +66,9 @@ def proof_of(run: Run) -> ProofResult | None:
 def recipe_words(run: Run) -> str:
     """The settings in one line: group 128, static ordering, 256 samples of self-made chat."""
     settings = kept_recipe(run)
+    parts = [f"with code of {model}, {fingerprint[:LEAST_DIGITS]}" for model, fingerprint in run.own_code]
     if not isinstance(settings, dict):
-        return ""
-    parts: list[str] = []
+        return " · ".join(parts)
     parameters = settings.get("parameters")
     if run.kind in (RunKind.COMPRESS, RunKind.REHEARSE) and isinstance(parameters, dict):
         parts.extend(_parameter_words(parameters))
