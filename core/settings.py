@@ -71,6 +71,11 @@ class Settings(Received):
         title="Quit when the background is done",
         description="Where the window was closed and work goes on: end Bitpress after the last run.",
     )
+    keep_awake: bool = Field(
+        default=True,
+        title="Stay awake during a job",
+        description="Inhibit suspend while a job runs, where the desktop lets us. A closed lid still suspends.",
+    )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
     )

@@ -51,6 +51,14 @@ def time_words(snapshot: JobSnapshot, now: float) -> tuple[str, str]:
     return duration_text(left), f"left in this stage, {passed} so far"
 
 
+def guard_words(snapshot: JobSnapshot) -> str:
+    """Who guards the memory, and while it runs whether the machine is kept awake."""
+    parts = [f"Memory limit {snapshot.memory_limit}."] if snapshot.memory_limit else []
+    if snapshot.awake and snapshot.phase is not Phase.FINISHED:
+        parts.append(f"{snapshot.awake[:1].upper()}{snapshot.awake[1:]}.")
+    return " ".join(parts)
+
+
 def _runs(state: StageState) -> bool:
     return state.started is not None and state.finished is None
 
@@ -104,9 +112,15 @@ class StageList(QWidget):
         self.setObjectName("stages")
         self.setAccessibleName("Stages")
         self._snapshot: JobSnapshot | None = None
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(8)
+        row = QHBoxLayout()
         row.setSpacing(16)
+        whole.addLayout(row)
+        self._guards = PlainLabel("", "note")
+        self._guards.setObjectName("stages.guards")
+        whole.addWidget(self._guards)
         self._columns: list[_Column] = []
         self._row = QHBoxLayout()
         self._row.setSpacing(8)
@@ -142,6 +156,8 @@ class StageList(QWidget):
             state = stages[index]
             column.show_state(state, snapshot.reason)
             self._row.setStretch(index, round(column.wanted() * (_RUNNING if state is current else 1.0)))
+        self._guards.setText(guard_words(snapshot))
+        self._guards.setVisible(bool(self._guards.text()))
         self.tick(now)
 
     def tick(self, now: float) -> None:
