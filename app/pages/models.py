@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog
 from app.engine import free_name
 from app.folders import show_in_folder
 from app.pages.deployment import show_deployment
+from app.pages.export import ask_export
 from app.shell import Shell
 from app.starter import ensure_starter, import_gguf
 from core.models.local_model import LocalModel, Origin, Weights
@@ -42,6 +43,7 @@ class ModelsBinding:
             lambda model: shell.tasks.replace("deployment", show_deployment(page, shell, model))
         )
         page.code_requested.connect(lambda model: shell.tasks.replace("own-code", self._show_code(model)))
+        page.export_requested.connect(lambda model: shell.tasks.start("ask-export", self._export(model)))
         page.selection_changed.connect(lambda model: shell.tasks.replace("fits", self._show_fits(model)))
         shell.on_models.append(page.show_models)
         page.show_models(shell.models)
@@ -54,6 +56,9 @@ class ModelsBinding:
         survey = await asyncio.to_thread(kept_survey, home, model.path)
         lines = fits(model, survey, machine)
         self._page.show_fits(model.path, tuple((TONES[fit], sentence) for fit, sentence in lines))
+
+    async def _export(self, model: LocalModel) -> None:
+        await ask_export(self._page, self._shell, model)
 
     async def _show_code(self, model: LocalModel) -> None:
         code = await asyncio.to_thread(own_code, model.path)

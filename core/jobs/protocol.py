@@ -483,9 +483,7 @@ class Finished(Event):
     problem: Problem | None = None
 
 
-AnyEvent = (
-    Hello | StayedAwake | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
-)
+AnyEvent = Hello | StayedAwake | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])

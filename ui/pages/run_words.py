@@ -197,7 +197,8 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
         found.append((memory_text(peak), "peak memory"))
     proof = proof_of(run)
     if proof is not None and proof.kl is not None:
-        found.append((significant(proof.kl), "KL from the original, in nats"))
+        origin = "artifact" if run.kind is RunKind.EXPORT else "original"
+        found.append((significant(proof.kl), f"KL from the {origin}, in nats"))
     return (*found, *_gain(result))
 
 

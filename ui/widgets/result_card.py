@@ -22,6 +22,7 @@ class ResultCard(Card):
     compare_pressed = Signal()
     measure_pressed = Signal()
     recover_pressed = Signal()
+    export_pressed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("", parent, margin=16)
@@ -35,6 +36,9 @@ class ResultCard(Card):
         self.recover = quiet_button("Recover…", "runs.recover")
         self.recover.setToolTip("Bring it nearer to its original by training; codes and size stay as they are.")
         self.recover.clicked.connect(self.recover_pressed)
+        self.export = quiet_button("Export…", "runs.export")
+        self.export.setToolTip("Write it in a form that other programs open.")
+        self.export.clicked.connect(self.export_pressed)
         self._tag = Tag()
         self._proof = ElidedLabel("", "note")
         self._proof.setObjectName("runs.result.proof")
@@ -47,6 +51,7 @@ class ResultCard(Card):
         middle.addWidget(self._proof)
         middle.addWidget(self._unfold)
         middle.addStretch(1)
+        middle.addWidget(self.export)
         middle.addWidget(self.recover)
         middle.addWidget(self.compare)
         middle.addWidget(self.measure)
@@ -78,11 +83,12 @@ class ResultCard(Card):
         self._unfold.setChecked(not proof.passed)
         self._show_checks(self._unfold.isChecked())
 
-    def offer_next(self, there: bool, recoverable: bool = False) -> None:
-        """Whether there is a model to compare and to measure, and one that could be recovered."""
+    def offer_next(self, there: bool, made: bool = False) -> None:
+        """Whether there is a model to compare and to measure, and one that was made: to be recovered or exported."""
         self.compare.setVisible(there)
         self.measure.setVisible(there)
-        self.recover.setVisible(recoverable)
+        self.recover.setVisible(made)
+        self.export.setVisible(made)
 
     def _show_checks(self, shown: bool) -> None:
         self._checks.setVisible(shown)
