@@ -22,7 +22,6 @@ from core.paths import Home
 from core.plan.export_forms import Form
 from core.report.reproduce import command_line
 
-
 PROOF = {"passed": True, "checks": [], "seconds": 1.0, "kl": 0.0}
 SCRIPT = {
     "export_plain": [
