@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.plan.export_forms import Form, Offered
+from ui.dialogs.grow import grow
 from ui.models.model_words import short_path
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.elided import ElidedLabel
@@ -99,7 +100,7 @@ class ExportDialog(QDialog):
         self._problem.setText(text)
         self._problem.setVisible(bool(text))
         self._start.setEnabled(not text)
-        self._grow()
+        grow(self)
 
     def _choice(self, one: Offered) -> QVBoxLayout:
         button = QRadioButton(one.title)
@@ -182,12 +183,6 @@ class ExportDialog(QDialog):
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         dialog.fileSelected.connect(lambda path: self.set_folder(Path(path)))
         dialog.open()
-
-    def _grow(self) -> None:
-        """A dialog that is open does not grow by itself for a text that wraps."""
-        if (layout := self.layout()) is not None:
-            layout.activate()
-            self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
 
     def _press_start(self) -> None:
         if self.form is not None:
