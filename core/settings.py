@@ -82,6 +82,9 @@ class Settings(Received):
     offline: bool = Field(
         default=False, title="Offline", description="Never use the network, not even for the starter model."
     )
+    # Without a title: it is chosen where it is used.
+    gate: str = Field(default="", max_length=200)
+    """The gate that results are judged by, by name; empty, or one that is gone by then, is the usual one."""
 
 
 def load_settings(path: Path) -> Settings:

@@ -167,7 +167,9 @@ async def ask_sweep(parent: QWidget, shell: Shell, model: LocalModel, choice: Co
     words = f"{len(choice.to_run)} methods on {model.label}, measured on the same held-out text."
     plain = plan_of(choice, model)
     recoverable = [entry.title for entry in plain.entries if why_not_recovered(entry) is None]
-    dialog = SweepStartDialog(words, titles, USUAL, parent, recoverable=recoverable, recovery=choice.recovery)
+    dialog = SweepStartDialog(
+        words, titles, shell.engine.settings.gate or USUAL, parent, recoverable=recoverable, recovery=choice.recovery
+    )
 
     def planned(asked: SweepAsked) -> SweepPlan:
         entries = plain.entries if asked.recovery is None else also_recovered(plain.entries, asked.recovery)

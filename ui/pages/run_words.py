@@ -156,11 +156,13 @@ def _rehearsal_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...
     except ValueError:
         return ()
     passed = sum(check.passed for check in rehearsed.checks)
+    tried = () if rehearsed.recovery is None else ((str(rehearsed.recovery.steps), "steps of recovery tried"),)
     return (
         (f"{passed} of {len(rehearsed.checks)}", "checks passed"),
         (f"{len(rehearsed.layers)} of {rehearsed.of}", "layers rehearsed"),
         (duration_text(rehearsed.seconds), "time taken"),
         (memory_text(rehearsed.peak_bytes), "peak memory"),
+        *tried,
     )
 
 
