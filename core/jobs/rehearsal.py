@@ -30,8 +30,7 @@ from core.jobs.protocol import (
     Recover,
     StageFinished,
 )
-from core.jobs.recovery import RECOVERY_PREFIX
-from core.jobs.snapshot import PROOF_PREFIX
+from core.jobs.snapshot import PROOF_PREFIX, RECOVERY_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, staged
 from core.measure.rehearsed import Rehearsed, layer_words
 from core.measure.results import ProofResult

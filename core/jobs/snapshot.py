@@ -26,6 +26,11 @@ from core.value import Json
 PROOF_PREFIX = "prove-"
 """Before the names of a proof's stages where it is part of a longer run, so that no two stages share a name."""
 
+RECOVERY_PREFIX = "recover-"
+"""Before the names of a recovery's stages where it is part of a longer run."""
+
+AGAIN_PREFIX = "again-"
+"""Before the names of the stages of what is done to an export's plain weights."""
 
 BROKEN = frozenset({FinishReason.FAILED, FinishReason.INTERRUPTED})
 """The ends that have a problem."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QDialog,
@@ -16,15 +17,16 @@ from PySide6.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from typing_extensions import override
 
 from core.plan.export_forms import Form, Offered
-from ui.dialogs.grow import grow
+from ui.dialogs.grow import fit, grow
 from ui.models.model_words import short_path
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.elided import ElidedLabel
 from ui.widgets.plain import PlainLabel
 
-_INDENT = 26
+_INDENT = 24
 """Pixels: what is said of a form stands under its title."""
 
 
@@ -75,6 +77,11 @@ class ExportDialog(QDialog):
         buttons.addWidget(self._start)
         column.addLayout(buttons)
         self._show_chosen()
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        fit(self)
 
     @property
     def form(self) -> Form | None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QCheckBox, QDialog, QHBoxLayout, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from core.methods.recovery import RecoverySpec
-from ui.dialogs.grow import grow
+from ui.dialogs.grow import fit, grow
 from ui.forms.recovery_field import minutes_box
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.elided_combo import ElidedCombo
@@ -51,7 +53,7 @@ class SweepStartDialog(QDialog):
         self.setObjectName("sweep.start_dialog")
         self.setWindowTitle("Sweep")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setMinimumWidth(460)
+        self.setMinimumWidth(520)
         column = QVBoxLayout(self)
         column.setContentsMargins(24, 20, 24, 20)
         column.setSpacing(12)
@@ -115,7 +117,7 @@ class SweepStartDialog(QDialog):
 
     def _add_recovery(self, column: QVBoxLayout, recoverable: Sequence[str], recovery: RecoverySpec | None) -> None:
         self._spec = recovery or RecoverySpec()
-        self._recover = QCheckBox("Recover each as well, as a row of its own, for at most")
+        self._recover = QCheckBox("Recover each as well, for at most")
         self._recover.setObjectName("sweep.start.recover")
         self._recover.setEnabled(bool(recoverable))
         self._recover.setChecked(recovery is not None and bool(recoverable))
@@ -127,7 +129,9 @@ class SweepStartDialog(QDialog):
         row.addWidget(self._minutes)
         row.addStretch(1)
         column.addLayout(row)
-        about = f"Goes with {', '.join(recoverable)}." if recoverable else "Recovery goes with none of these methods."
+        about = "Recovery goes with none of these methods."
+        if recoverable:
+            about = f"A row of its own beside the one without. It goes with {', '.join(recoverable)}."
         self._about = PlainLabel(about, "note")
         self._about.setObjectName("sweep.start.recover.about")
         column.addWidget(self._about)
@@ -141,6 +145,11 @@ class SweepStartDialog(QDialog):
 
     def _tell(self) -> None:
         self.changed.emit(self.value())
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        fit(self)
 
     def _press_start(self) -> None:
         self.started.emit(self.value())

@@ -51,16 +51,18 @@ class ResultCard(Card):
         middle.addWidget(self._proof)
         middle.addWidget(self._unfold)
         middle.addStretch(1)
-        middle.addWidget(self.export)
-        middle.addWidget(self.recover)
-        middle.addWidget(self.compare)
-        middle.addWidget(self.measure)
+        next_steps = QHBoxLayout()
+        next_steps.setSpacing(8)
+        for button in (self.compare, self.measure, self.recover, self.export):
+            next_steps.addWidget(button)
+        next_steps.addStretch(1)
         self._checks = CheckList()
         self._checks.setObjectName("runs.result.checks")
         self.body.setSpacing(10)
         self.body.addWidget(self._figures)
         self.body.addLayout(middle)
         self.body.addWidget(self._checks)
+        self.body.addLayout(next_steps)
         self.hide()
 
     def show_result(self, figures: tuple[Figure, ...], proof: ProofResult | None) -> None:

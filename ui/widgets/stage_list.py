@@ -77,9 +77,11 @@ class _Column(QWidget):
         column.addWidget(self.title)
         column.addWidget(self.detail)
 
-    def wanted(self) -> int:
-        """The width at which the title is whole, and at which a short title still has a bar to look at."""
-        return max(_LEAST, self.title.sizeHint().width())
+    def wanted(self, *, running: bool) -> int:
+        """The width at which the title is whole, for the running stage also what is below it, and at which a short
+        title still has a bar to look at.
+        """
+        return max(_LEAST, self.title.sizeHint().width(), self.detail.sizeHint().width() if running else 0)
 
     def show_state(self, state: StageState, ended: FinishReason | None) -> None:
         """`ended` is why the job is over, None while it runs."""
@@ -155,7 +157,9 @@ class StageList(QWidget):
                 continue
             state = stages[index]
             column.show_state(state, snapshot.reason)
-            self._row.setStretch(index, round(column.wanted() * (_RUNNING if state is current else 1.0)))
+            self._row.setStretch(
+                index, round(column.wanted(running=state is current) * (_RUNNING if state is current else 1.0))
+            )
         self._guards.setText(guard_words(snapshot))
         self._guards.setVisible(bool(self._guards.text()))
         self.tick(now)
