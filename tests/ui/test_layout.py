@@ -30,7 +30,7 @@ from ui.widgets.elided import ElidedLabel
 from ui.widgets.figures import FigureRow
 from ui.widgets.number_box import NumberBox
 from ui.widgets.scrolled import Scrolled
-from ui.widgets.stage_list import StageList
+from ui.widgets.stage_list import StageList, shares
 
 LONG = "A-model-with-a-very-long-name-of-many-parts-Instruct"
 STAGES = (
@@ -217,3 +217,17 @@ def test_that_a_number_has_as_few_decimals_as_it_needs(qtbot: QtBot) -> None:
     box.setLocale(QLocale(QLocale.Language.German))
     box.setValue(0.5)
     assert box.text() == "0,5"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "room", "given"),
+    [
+        ([50, 60], 200, [50, 60]),
+        ([50, 200, 300], 250, [50, 100, 100]),
+        ([10], 5, [5]),
+        ([], 9, []),
+        ([9, 9], -4, [0, 0]),
+    ],
+)
+def test_that_short_titles_are_whole_before_long_ones_are(wanted: list[int], room: int, given: list[int]) -> None:
+    assert shares(wanted, room) == given
