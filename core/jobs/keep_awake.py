@@ -28,7 +28,7 @@ END_SECONDS = 1.0
 LIGHT = frozenset({RunKind.COMPARE})
 """Runs of seconds, with somebody in front of them."""
 
-HELD = "this machine stays awake while the job runs: suspend is inhibited by Bitpress (a closed lid still suspends)"
+HELD = "this machine stays awake while a job runs: suspend is inhibited by Bitpress (a closed lid still suspends)"
 _SAYS_SO = ("/bin/sh", "-c", "echo held; exec cat")
 _WORDS_BYTES = 300
 
@@ -133,4 +133,4 @@ def _reason(said: bytes) -> str:
 
 
 def _not_held(reason: str) -> Sleep:
-    return Sleep(held=False, words=f"this machine may fall asleep while the job runs, which stops it ({reason})")
+    return Sleep(held=False, words=f"this machine may fall asleep while a job runs, which stops it ({reason})")

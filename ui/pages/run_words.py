@@ -186,7 +186,8 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
     size, before = result.get("bytes"), result.get("original_bytes")
     if isinstance(size, int):
         caption = "on disk"
-        if isinstance(before, int) and before > 0:
+        # On its way an export was plain, which is no size of anything that somebody has.
+        if isinstance(before, int) and before > 0 and run.kind is not RunKind.EXPORT:
             caption = f"was {bytes_text(before)}"
             share = 1 - size / before
             caption += f", {percent_text(abs(share))} {'smaller' if share >= 0 else 'larger'}" if share else ""
