@@ -8,6 +8,7 @@ from app.doctor import checks_of
 from app.shell import Shell
 from core.settings import Settings
 from ui.pages.settings import SettingsPage
+from ui.theme import use_theme
 
 
 class SettingsBinding:
@@ -31,8 +32,6 @@ class SettingsBinding:
         self._page.machine.show_checks(checks)
 
     def _changed(self, settings: Settings) -> None:
-        from app.window import use_theme
-
         before = self._shell.engine.settings
         self._shell.change_settings(settings)
         self._shell.engine.queue.keep_awake = settings.keep_awake
