@@ -45,6 +45,7 @@ class SettingsBinding:
     def _changed(self, settings: Settings) -> None:
         before = self._shell.engine.settings
         self._shell.change_settings(settings)
+        self._shell.engine.queue.keep_awake = settings.keep_awake
         if settings.theme != before.theme:
             use_theme(settings.theme)
         if (settings.watched_folders, settings.hub_cache) != (before.watched_folders, before.hub_cache):

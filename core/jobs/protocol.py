@@ -390,6 +390,14 @@ class Hello(Event):
     """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
 
 
+class StayedAwake(Event):
+    """Whether this machine is kept from falling asleep while the job runs, in words; said by the application."""
+
+    type: Literal["stayed_awake"] = "stayed_awake"
+    held: bool
+    words: str
+
+
 class Stage(Received):
     """One step of a plan. `unit` names what is counted (layer, prompt, batch), empty where nothing is."""
 
@@ -476,7 +484,7 @@ class Finished(Event):
     problem: Problem | None = None
 
 
-AnyEvent = Hello | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
+AnyEvent = Hello | StayedAwake | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])

@@ -14,16 +14,13 @@ from pathlib import Path
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Prove, Recover, StageFinished, Warned
-from core.jobs.snapshot import PROOF_PREFIX
+from core.jobs.snapshot import PROOF_PREFIX, RECOVERY_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
 from core.measure.results import ProofResult
 from core.methods.method import Expected
 from core.methods.recovery import Recovered, RecoverySpec
 from core.models.artifact import Manifest, publish, read_manifest, write_manifest
 from core.value import Json
-
-RECOVERY_PREFIX = "recover-"
-"""Before the names of a recovery's stages where it is part of a longer run."""
 
 STATES = "cache/recovery"
 """In the home folder: what originals computed. Bounded by the worker, the oldest give way."""

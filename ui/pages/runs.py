@@ -71,6 +71,7 @@ class RunsPage(QWidget):
     resume_requested = Signal(int)
     queue_asked = Signal(object)
     recover_requested = Signal(int)
+    export_requested = Signal(int)
 
     def __init__(self, parent: QWidget | None = None, *, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives seconds since the epoch."""
@@ -259,6 +260,7 @@ class RunsPage(QWidget):
     def _add_lower_part(self, body: QVBoxLayout) -> None:
         """Graphs or log, whichever is asked for."""
         self._result.recover_pressed.connect(lambda: self._tell(self.recover_requested))
+        self._result.export_pressed.connect(lambda: self._tell(self.export_requested))
         self._recovery = RecoveryCard(recovery_drawing)
         body.addWidget(self._recovery)
         self._plots = QWidget()
