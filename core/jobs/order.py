@@ -135,6 +135,7 @@ class RecoverOrder(Value):
     device: str = "auto"
     app_version: str = ""
     original_bytes: int = 0
+    checkpoint_seconds: float | None = 60.0
 
 
 Order = Annotated[

@@ -184,6 +184,7 @@ class Recover(Value):
     answers: str | None = None
     cache: str | None = None
     device: str = "auto"
+    checkpoints: Checkpoints | None = None
 
 
 class CutModel(Value):

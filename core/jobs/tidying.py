@@ -34,7 +34,10 @@ def tidied(run: Run, folder: Path) -> Tidied:
     point = point_at(output, run.id) if end is None and run.order is not None else None
     if point is None:
         remove_checkpoint(output, run.id)
-    if end is None and (point is None or point.layer is not None):
+    if end is None:
+        # A recovery on its way into the artifact: what it rests on is among the checkpoints.
+        _clear(staging_beside(output.with_name(f"{output.name}.recovered"), run.id))
+    if end is None and not (point is not None and point.pressed):
         _clear(staging_beside(output, run.id))
     return Tidied(end, None if point is None else point.words)
 

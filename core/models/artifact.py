@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -62,6 +63,32 @@ def read_manifest(folder: Path) -> Manifest | None:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write beside and rename, so that no reader meets half of it."""
     write_whole(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
+
+
+PREPARED_FILE = ".bitpress.json.proved"
+"""The manifest as it is once the proof has passed: what is left to do then is a rename, which needs no room."""
+
+
+def prepare_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write it as of an artifact that no proof has seen, and beside it as of one that has passed. Raises OSError."""
+    write_manifest(folder, manifest.model_copy(update={"proved": None}))
+    write_whole(folder / PREPARED_FILE, manifest.model_copy(update={"proved": True}).model_dump_json(indent=1).encode())
+
+
+def confirm_manifest(folder: Path, manifest: Manifest) -> None:
+    """Say in a prepared folder what the proof came to, which is `manifest.proved`, also where the disk is full.
+
+    Only that a proof has failed may then not be said: the folder goes on saying that none has passed. Raises OSError.
+    """
+    prepared = folder / PREPARED_FILE
+    if manifest.proved:
+        os.replace(prepared, folder / MANIFEST_FILE)  # noqa: PTH105
+        sync(folder)
+        return
+    prepared.unlink(missing_ok=True)
+    if manifest.proved is False:
+        with suppress(OSError):
+            write_manifest(folder, manifest)
 
 
 def staging_beside(final: Path, run: int | str) -> Path:

@@ -22,7 +22,15 @@ import torch
 from llmcompressor.pipelines.cache import IntermediatesCache
 
 from core.durable import sync, write_whole
-from core.jobs.checkpoint import CHECKPOINT_FILE, CHECKPOINT_LIMIT, Checkpoint, KeptFile, KeptLayers, read_checkpoint
+from core.jobs.checkpoint import (
+    CHECKPOINT_FILE,
+    CHECKPOINT_LIMIT,
+    STEPS,
+    Checkpoint,
+    KeptFile,
+    KeptLayers,
+    read_checkpoint,
+)
 from core.jobs.protocol import Checkpoints
 from core.plan.words import size
 from core.regular_file import read_regular
@@ -350,13 +358,15 @@ class CheckpointBook:
             files = {} if point is None else point.files
         with suppress(OSError):
             for path in self.folder.iterdir():
-                if path.name not in files and path.name != CHECKPOINT_FILE:
+                if path.name not in files and path.name != CHECKPOINT_FILE and not path.name.startswith(STEPS):
                     path.unlink(missing_ok=True)
 
     def _clear(self) -> None:
         if self.folder.is_dir() and not self.folder.is_symlink():
             (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._discard_unnamed({})
+            with suppress(OSError):
+                self.folder.rmdir()
 
 
 def _bytes(activations: IntermediatesCache, names: set[str]) -> int:
