@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
 from core.methods.recovery import Recovered
-from core.models.artifact import Manifest, confirm_manifest, prepare_manifest, settle, staging_beside
+from core.models.artifact import Beside, Manifest, beside, confirm_manifest, prepare_manifest, settle
 from core.plan.estimates import Estimates
 from core.plan.reductions import Effort
 from core.system_errors import system_problem
@@ -110,15 +110,13 @@ def compression(wanted: Compression) -> Work:
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
         finished: Finished | None = None
         try:
-            async with staged(context, wanted.output) as staging:
-                await asyncio.to_thread(_hold_room, wanted.output, context.run.id)
+            async with staged(context, wanted.output) as staging, _room(context, wanted.output):
                 async for event in _press_and_prove(context, wanted, staging):
                     if isinstance(event, Finished):
                         finished = event
                     else:
                         yield event
         finally:
-            await asyncio.to_thread(shutil.rmtree, room_beside(wanted.output, context.run.id), True)
             point = await asyncio.to_thread(let_go, context, wanted.output, finished)
         if finished is not None:
             yield finished if point is None else resumable(finished, context, point)
@@ -399,21 +397,25 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
 
 def _prepare(context: WorkContext, wanted: Compression, staging: Path, manifest: Manifest) -> None:
     """Write the manifest before the proof, in the room that was held back for it. Raises OSError."""
-    shutil.rmtree(room_beside(wanted.output, context.run.id), ignore_errors=True)
+    shutil.rmtree(beside(wanted.output, Beside.ROOM, context.run.id), ignore_errors=True)
     prepare_manifest(staging, manifest)
 
 
-def room_beside(output: Path, run: int) -> Path:
-    """The hidden folder that holds room for the manifest while a job may fill the disk; it is one of staging."""
-    return staging_beside(output.with_name(f"{output.name}.room"), run)
-
-
-def _hold_room(output: Path, run: int) -> None:
+@asynccontextmanager
+async def _room(context: WorkContext, output: Path) -> AsyncIterator[None]:
     """Take some room from the beginning: a disk that fills up must not cost what was pressed and proved.
 
     A disk that has not even that will be found full by the job, which says so with what is missing.
     """
-    folder = room_beside(output, run)
+    await asyncio.to_thread(_hold_room, output, context.run.id)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(shutil.rmtree, beside(output, Beside.ROOM, context.run.id), True)
+
+
+def _hold_room(output: Path, run: int) -> None:
+    folder = beside(output, Beside.ROOM, run)
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "room").open("wb") as file:

@@ -18,11 +18,11 @@ from core.jobs.client import WORKER_DIED
 from core.jobs.going_on import let_go, resumable
 from core.jobs.protocol import AnyEvent, Checkpoints, Finished, FinishReason, Prove, Recover, StageFinished, Warned
 from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged, to_its_end
+from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Expected
 from core.methods.recovery import Recovered, RecoverySpec
-from core.models.artifact import Manifest, publish, read_manifest, staging_beside, write_manifest
+from core.models.artifact import Beside, Manifest, beside, read_manifest, settle, write_manifest
 from core.value import Json
 
 RECOVERY_PREFIX = "recover-"
@@ -132,8 +132,7 @@ def _trained(step: Step) -> int:
 
 async def _recover_once(context: WorkContext, step: Step, staging: Path, output: Path) -> AsyncIterator[AnyEvent]:
     """One worker's try; a finished event comes where somebody cancelled, or where it failed."""
-    place = output.with_name(f"{output.name}.recovered")
-    async with staged(context, place) as made:
+    async with staged(context, output.with_name(f"{output.name}.{Beside.RECOVERED}")) as made:
         # A window that was killed may have left it behind.
         await asyncio.to_thread(shutil.rmtree, made, True)
         command = Recover(
@@ -159,7 +158,7 @@ async def _recover_once(context: WorkContext, step: Step, staging: Path, output:
             return
         if step.helped:
             context.check()
-            await to_its_end(_replace, made, staging, staging_beside(place, f"{context.run.id}0"))
+            await to_its_end(_replace, made, staging, beside(output, Beside.BEFORE, context.run.id))
         else:
             yield _warning(context, "recovery-without-gain", without_gain(Recovered(**step.result["recovery"])))
 
@@ -225,8 +224,10 @@ async def _recover_and_prove(context: WorkContext, wanted: Recovery, staging: Pa
         yield _not_proved(context, proof, told)
         return
     context.check()
-    await asyncio.to_thread(_publish, context, wanted, staging, result)
-    yield completed(context, {**told, "output": str(wanted.output)})
+    await to_its_end(_settle, context, wanted, staging, result)
+    done = completed(context, {**told, "output": str(wanted.output)})
+    await publish_as(context, staging, wanted.output, done)
+    yield done
 
 
 def _checkpoints(context: WorkContext, wanted: Recovery) -> Checkpoints | None:
@@ -260,12 +261,15 @@ def _not_proved(context: WorkContext, proof: ProofResult, told: dict[str, Json])
     return completed(context, told).model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
 
 
-def _publish(context: WorkContext, wanted: Recovery, staging: Path, result: Json) -> None:
-    """With a manifest like the one that the artifact has, where it has one of ours, and what it was recovered from."""
+def _settle(context: WorkContext, wanted: Recovery, staging: Path, result: Json) -> None:
+    """Bring all to the disk, with a manifest like the one that the artifact has, where it has one of ours.
+
+    A disk that does not take it fails the run, which goes on after its training.
+    """
     before = read_manifest(wanted.artifact)
     if before is not None:
         write_manifest(staging, _manifest(context, wanted, before, result))
-    publish(staging, wanted.output)
+    settle(staging)
 
 
 def _manifest(context: WorkContext, wanted: Recovery, before: Manifest, result: Json) -> Manifest:

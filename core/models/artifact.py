@@ -6,6 +6,7 @@ import errno
 import os
 from contextlib import suppress
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -94,6 +95,22 @@ def confirm_manifest(folder: Path, manifest: Manifest) -> None:
 def staging_beside(final: Path, run: int | str) -> Path:
     """A hidden folder on the same disk as `final`; unfinished work there is recognised by its name."""
     return final.parent / f".{final.name}.partial-{run}"
+
+
+class Beside(StrEnum):
+    """Further folders that a run may have beside its staging folder; they are of its kind and go with it."""
+
+    ROOM = "room"
+    """Held back for the manifest while the job may fill the disk."""
+    RECOVERED = "recovered"
+    """A recovery on its way into the artifact."""
+    BEFORE = "unrecovered"
+    """The artifact as it was before that, for the moment between two renames."""
+
+
+def beside(final: Path, part: Beside, run: int | str) -> Path:
+    """The folder of this use."""
+    return staging_beside(final.with_name(f"{final.name}.{part}"), run)
 
 
 def settle(folder: Path) -> None:
