@@ -185,6 +185,7 @@ class Recover(Opens):
     answers: str | None = None
     cache: str | None = None
     device: str = "auto"
+    checkpoints: Checkpoints | None = None
 
 
 class CutModel(Opens):
