@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import BLOCKED, DONE, Output
-from app.cli.session import follow, serve
+from app.cli.session import TrustCode, follow, serve
 from app.engine import Engine
 from core.plan.finding import Severity
 
@@ -36,6 +36,7 @@ def recover(
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")
     ] = None,
+    trust_code: TrustCode = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """Bring a compressed model nearer to its original by training; its codes and its size stay as they are."""
@@ -76,7 +77,7 @@ def recover(
         output.say(outcome(result["recovery"]))
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 def outcome(result: Any) -> str:

@@ -12,6 +12,9 @@ AWQ = Source(
     "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, Lin et al. 2024",
     "https://arxiv.org/abs/2306.00978",
 )
+DEEPER_LAYERS = Source(
+    "The Unreasonable Ineffectiveness of the Deeper Layers, Gromov et al. 2024", "https://arxiv.org/abs/2403.17887"
+)
 DEEPSEEK = Source("DeepSeek-V3 Technical Report, DeepSeek-AI 2024", "https://arxiv.org/abs/2412.19437")
 FLAP = Source(
     "Fluctuation-based Adaptive Structured Pruning for Large Language Models, An et al. 2024",
@@ -62,6 +65,10 @@ SCHEMES = Source(
 SHORTGPT = Source(
     "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect, Men et al. 2024",
     "https://arxiv.org/abs/2403.03853",
+)
+SLEB = Source(
+    "SLEB: Streamlining LLMs through Redundancy Verification and Elimination of Transformer Blocks, Song et al. 2024",
+    "https://arxiv.org/abs/2402.09025",
 )
 SMOOTHQUANT = Source(
     "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models, Xiao et al. 2023",

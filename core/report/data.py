@@ -358,6 +358,8 @@ class RunReport(Received):
     command_line: str
     python_script: str
     serve_command: str
+    own_code: tuple[str, ...] = ()
+    """Sentences: which code that came with the model was run."""
     warnings: tuple[str, ...] = ()
 
 
