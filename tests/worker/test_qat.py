@@ -297,9 +297,10 @@ def test_that_a_training_that_was_killed_goes_on_and_ends_with_the_same_bytes(
     again = compress.run(wanted, reporter(memory))
     assert again["resumed"] == {"at": "after step 3 of its training"}
     assert again["tensors_sha256"] == whole["tensors_sha256"]
-    assert again["training"]["steps"] == whole["training"]["steps"] == 8
+    count = whole["training"]["steps"]
+    assert again["training"]["steps"] == count > 4
     steps = [event.layer for event in memory.events if isinstance(event, Metric) and event.name == QAT_TRAIN_METRIC]
-    assert steps == [str(step) for step in range(1, 9)]
+    assert steps == [str(step) for step in range(1, count + 1)]
 
 
 def test_that_a_training_that_is_over_is_not_done_again(original: Path, text: Path, tmp_path: Path):
