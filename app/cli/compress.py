@@ -254,6 +254,10 @@ def compress(
             f"{duration_text(result['seconds'])}; "
             f"the proof took {duration_text(result['proof']['seconds'])} and passed."
         )
+        if result.get("training"):
+            from app.cli.recover import trained_outcome
+
+            output.say(trained_outcome(result["training"]))
         if result.get("recovery"):
             from app.cli.recover import outcome
 

@@ -112,8 +112,9 @@ class Compress(Opens):
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
     `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
-    `threads` (of torch) and, where it went on from a checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the
-    first layer that was done here, counted from 1, and the time that the finished ones took).
+    `threads` (of torch), `training` (Recovered, or null where no weights were trained) and, where it went on from a
+    checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the first layer that was done here, counted from 1,
+    and the time that the finished ones took).
     """
 
     type: Literal["compress"] = "compress"

@@ -203,7 +203,7 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
     if proof is not None and proof.kl is not None:
         origin = "artifact" if run.kind is RunKind.EXPORT else "original"
         found.append((significant(proof.kl), f"KL from the {origin}, in nats"))
-    return (*found, *_gain(result))
+    return (*found, *_gain(result, "training"), *_gain(result))
 
 
 def _recovery_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
@@ -214,17 +214,20 @@ def _recovery_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]
     return tuple(found)
 
 
-def _gain(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
-    """What a recovery changed, on samples that it had not seen."""
+def _gain(result: Mapping[str, Json], of: str = "recovery") -> tuple[tuple[str, str], ...]:
+    """What a recovery, or the training of weights, changed on samples that it had not seen."""
     try:
-        found = Recovered.model_validate(result.get("recovery"))
+        found = Recovered.model_validate(result.get(of))
     except ValueError:
         return ()
-    change = "not recovered: no gain beyond its interval"
-    if found.helped:
-        change = f"KL on unseen samples, was {significant(found.before.value)}"
+    if of == "training":
+        change = "not trained: no gain beyond its interval"
+        helped = f"KL on unseen samples, {significant(found.before.value)} by rounding alone"
+    else:
+        change = "not recovered: no gain beyond its interval"
+        helped = f"KL on unseen samples, was {significant(found.before.value)}"
     return (
-        (significant(found.after.value if found.helped else found.before.value), change),
+        (significant(found.after.value if found.helped else found.before.value), helped if found.helped else change),
         (number_text(sum(found.trained.values())), "parameters trained"),
     )
 
