@@ -143,10 +143,10 @@ def _making(run: RunReport) -> Iterator[str]:
     yield ""
     for setting in run.method.settings:
         yield f"- {_text(setting.title)}: {_text(str(setting.value))} {_text(setting.unit)}".rstrip()
-    if run.trained is not None:
-        yield f"- {training_line(run.trained)}"
     for sentence in run.own_code:
         yield f"- {_text(sentence)} The same files are in this folder: transformers asks before it runs them."
+    if run.trained is not None:
+        yield f"- {training_line(run.trained)}"
     if run.recovered is not None:
         yield f"- {recovery_line(run.recovered)}"
     if run.calibration:
