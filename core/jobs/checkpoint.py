@@ -22,7 +22,7 @@ from core.value import Received, Value
 
 CHECKPOINT_FILE = "checkpoint.json"
 MEASURED, TRAINING, TUNING = "measured", "training", "tuning"
-"""What is kept of jobs that go step by step: what blocks are worth, and a recovery's training."""
+"""What is kept of jobs that go step by step: what blocks are worth, a recovery's training, and that of weights."""
 STEPS = (TRAINING, MEASURED, TUNING)
 PRESSED_FILE = "pressed.json"
 """What is kept of an artifact that is saved and not yet proved."""

@@ -121,7 +121,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         with report.stage("save"):
             weights, digest = _saved(command, loaded, output, packed, report)
     return {
-        "versions": library_versions(),
+        "versions": library_versions(*(("torchao",) if _trains(command) else ())),
         "calibration": facts.model_dump(mode="json") if facts else None,
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
@@ -186,8 +186,7 @@ def _measuring(
     from core.worker.checkpoint_fingerprint import fingerprint
     from core.worker.step_book import StepBook
 
-    trains = any(spec.name == TRAINING for spec in command.modifiers)
-    name, what = (TUNING, "The training") if trains else (MEASURED, "The search")
+    name, what = (TUNING, "The training") if _trains(command) else (MEASURED, "The search")
     book = StepBook(command.checkpoints, name, what, fingerprint(command, facts), report, of="training")
     chosen.keep_in(book)
     return book
@@ -265,6 +264,10 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
         ),
         Stage(id="save", title="Save"),
     )
+
+
+def _trains(command: Compress) -> bool:
+    return any(spec.name == TRAINING for spec in command.modifiers)
 
 
 def _unit(spec: ModifierSpec) -> str:

@@ -22,6 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
+from core.jobs.checkpoint import checkpoint_beside, point_at
 from core.jobs.protocol import AnyEvent, Checkpoints, Compress, Metric, Progress, StageStarted, Warned
 from core.methods.catalogue import find
 from core.methods.qat import QAT_HELD_OUT_METRIC, QAT_TRAIN_METRIC
@@ -290,9 +291,13 @@ def test_that_a_training_that_was_killed_goes_on_and_ends_with_the_same_bytes(
         if isinstance(event, Metric) and event.name == QAT_TRAIN_METRIC and event.layer == "4":
             cancelled.set()
 
-    wanted = kept_in(command(original, tmp_path / "out", text, **settings), tmp_path / "kept")
+    folder = checkpoint_beside(tmp_path / "out", 7)
+    wanted = kept_in(command(original, tmp_path / "out", text, **settings), folder)
     with pytest.raises(JobCancelledError):
         compress.run(wanted, reporter(Memory(at_the_fourth_step), cancelled))
+    point = point_at(tmp_path / "out", 7)
+    assert point is not None
+    assert (point.title, point.words) == ("Training", "after step 3 of its training")
     memory = Memory()
     again = compress.run(wanted, reporter(memory))
     assert again["resumed"] == {"at": "after step 3 of its training"}
