@@ -27,7 +27,7 @@ MINUTES = Parameter(
     kind=Kind.NUMBER,
     default=20.0,
     minimum=0.05,
-    maximum=10_080.0,
+    maximum=1440.0,
     unit="minutes",
 )
 
