@@ -60,7 +60,7 @@ class Engine:
         limit = chosen_limit(total_memory(), settings.memory_limit, os.environ)
         launch = default_launch(nice=nice, threads=settings.threads, memory_limit=limit)
         sampler = machine_sampler(home.root)
-        queue = JobQueue(store, home, launch, sampler)
+        queue = JobQueue(store, home, launch, sampler, keep_awake=settings.keep_awake)
         residents = ResidentModels(budget=int(psutil.virtual_memory().available * RESIDENT_SHARE))
         return cls(home, settings, store, queue, launch, sampler, residents)
 

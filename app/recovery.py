@@ -133,6 +133,7 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
         device=engine.settings.device,
         app_version=installed_version(),
         original_bytes=planned.original.bytes,
+        checkpoint_seconds=engine.settings.checkpoint_seconds or None,
     )
     return await engine.submit(
         NewRun(

@@ -254,6 +254,10 @@ def compress(
             f"{duration_text(result['seconds'])}; "
             f"the proof took {duration_text(result['proof']['seconds'])} and passed."
         )
+        if result.get("training"):
+            from app.cli.recover import trained_outcome
+
+            output.say(trained_outcome(result["training"]))
         if result.get("recovery"):
             from app.cli.recover import outcome
 
@@ -402,5 +406,7 @@ def _say_rehearsal(output: Output, told: dict[str, Any]) -> None:
             f"Rehearsed on {layer_words(tuple(told['layers']), told['of'])} in {duration_text(told['seconds'])}: "
             f"all {len(told['checks'])} checks passed, peak memory {memory_text(told['peak_bytes'])}."
         )
+        if told.get("recovery"):
+            output.say(f"Recovery trained {told['recovery']['steps']} steps on it and was judged.")
     elif told["problem"] is not None and told["problem"]["hint"]:
         output.say(f"What to do: {told['problem']['hint']}")

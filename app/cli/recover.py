@@ -96,6 +96,19 @@ def outcome(result: Any) -> str:
     )
 
 
+def trained_outcome(result: Any) -> str:
+    """What training the weights before they were rounded gained, or that it did not, in sentences."""
+    from core.methods.recovery import Recovered
+
+    found = Recovered.model_validate(result)
+    figures = (
+        f"{found.before.value:.4f} by rounding alone, {found.after.value:.4f} after {found.steps} steps, a change of "
+        f"{found.change.value:+.4f} ({found.change.low:+.4f} to {found.change.high:+.4f})"
+    )
+    kept = f"Step {found.best_step} is kept." if found.helped else "That is no gain: weights were rounded as they were."
+    return f"Mean KL divergence on {found.judged_samples} samples that the training had not seen: {figures}. {kept}"
+
+
 def asked_data(artifact: Path, text: list[str] | None, samples: int | None, max_length: int | None) -> Any:
     """The data that options ask for, over what the artifact was calibrated with; None where they say nothing."""
     from app.calibration import typed_sources

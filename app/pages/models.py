@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFileDialog
 from app.engine import free_name
 from app.folders import show_in_folder
 from app.pages.deployment import show_deployment
+from app.pages.export import ask_export
 from app.pages.own_code import show_code
 from app.shell import Shell
 from app.starter import ensure_starter, import_gguf
@@ -41,6 +42,7 @@ class ModelsBinding:
             lambda model: shell.tasks.replace("deployment", show_deployment(page, shell, model))
         )
         page.code_requested.connect(lambda model: shell.tasks.replace("own-code", show_code(page, shell, model)))
+        page.export_requested.connect(lambda model: shell.tasks.start("ask-export", ask_export(page, shell, model)))
         page.selection_changed.connect(lambda model: shell.tasks.replace("fits", self._show_fits(model)))
         shell.on_models.append(page.show_models)
         page.show_models(shell.models)

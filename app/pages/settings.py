@@ -10,6 +10,7 @@ from app.shell import Shell
 from core.models.consent import kept
 from core.settings import Settings
 from ui.pages.settings import SettingsPage
+from ui.theme import use_theme
 
 
 class SettingsBinding:
@@ -42,10 +43,9 @@ class SettingsBinding:
         self._page.machine.show_checks(checks)
 
     def _changed(self, settings: Settings) -> None:
-        from app.window import use_theme
-
         before = self._shell.engine.settings
         self._shell.change_settings(settings)
+        self._shell.engine.queue.keep_awake = settings.keep_awake
         if settings.theme != before.theme:
             use_theme(settings.theme)
         if (settings.watched_folders, settings.hub_cache) != (before.watched_folders, before.hub_cache):

@@ -48,6 +48,8 @@ DRAIN_SECONDS = 0.5
 """How long the last lines of a dead worker may take to arrive."""
 NEAR_LIMIT = 0.5
 """Of the limit: between two readings a worker may have taken the rest, and one that held less died of another lack."""
+WORKER_DIED = "worker-died"
+"""The code of a worker that ended before its job, for whatever reason that nobody knows better."""
 LEAST_LOG = 1_000_000
 """Bytes that a short job's log takes; said where the disk has no room for it."""
 LOG_LINES = 40
@@ -419,12 +421,10 @@ def death(status: int | None) -> Problem:
             )
         else:
             hint = "The details hold the last lines of its log. Run it again; if it happens again, report it with them."
-        return Problem(
-            code="worker-died", message=f"The worker was ended by {name} before the job was done.", hint=hint
-        )
+        return Problem(code=WORKER_DIED, message=f"The worker was ended by {name} before the job was done.", hint=hint)
     ending = "closed its output" if status is None else f"ended with exit status {status}"
     return Problem(
-        code="worker-died",
+        code=WORKER_DIED,
         message=f"The worker {ending} before the job was done.",
         hint="The details hold the last lines of its log.",
     )

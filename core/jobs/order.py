@@ -143,6 +143,7 @@ class RecoverOrder(Ordered):
     device: str = "auto"
     app_version: str = ""
     original_bytes: int = 0
+    checkpoint_seconds: float | None = 60.0
 
 
 Order = Annotated[

@@ -112,8 +112,9 @@ class Compress(Opens):
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
     `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
-    `threads` (of torch) and, where it went on from a checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the
-    first layer that was done here, counted from 1, and the time that the finished ones took).
+    `threads` (of torch), `training` (Recovered, or null where no weights were trained) and, where it went on from a
+    checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the first layer that was done here, counted from 1,
+    and the time that the finished ones took).
     """
 
     type: Literal["compress"] = "compress"
@@ -185,6 +186,7 @@ class Recover(Opens):
     answers: str | None = None
     cache: str | None = None
     device: str = "auto"
+    checkpoints: Checkpoints | None = None
 
 
 class CutModel(Opens):
@@ -390,6 +392,14 @@ class Hello(Event):
     """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
 
 
+class StayedAwake(Event):
+    """Whether this machine is kept from falling asleep while the job runs, in words; said by the application."""
+
+    type: Literal["stayed_awake"] = "stayed_awake"
+    held: bool
+    words: str
+
+
 class Stage(Received):
     """One step of a plan. `unit` names what is counted (layer, prompt, batch), empty where nothing is."""
 
@@ -476,7 +486,7 @@ class Finished(Event):
     problem: Problem | None = None
 
 
-AnyEvent = Hello | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
+AnyEvent = Hello | StayedAwake | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])

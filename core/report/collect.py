@@ -278,6 +278,7 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         tasks=tasks,
         telemetry=timeline.timeline(samples, events),
         layer_errors=timeline.layer_errors(events),
+        trained=_value(Recovered, result.get("training")),
         recovered=_value(Recovered, result.get("recovery")),
         versions={**run.versions, **_versions(result.get("versions"))},
         hashes=_hashes(result),

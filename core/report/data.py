@@ -349,6 +349,8 @@ class RunReport(Received):
     gate: GateFacts | None = None
     telemetry: Telemetry | None
     layer_errors: tuple[LayerError, ...] = ()
+    trained: Recovered | None = None
+    """What training the weights before they were rounded brought, also where it did not help."""
     recovered: Recovered | None = None
     """What a recovery brought, also where it did not help."""
     versions: dict[str, str]

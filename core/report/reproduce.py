@@ -42,9 +42,12 @@ _LINE = 100
 
 
 def command_line(run: Run) -> str:
-    """The `bitpress compress` command that asks for the same run, every parameter spelled out; empty for other runs."""
+    """The `bitpress` command that asks for the same compression, recovery or export, every parameter spelled out; empty
+    for other runs."""
     if run.kind is RunKind.RECOVER:
         return _recover_command(run)
+    if run.kind is RunKind.EXPORT:
+        return _export_command(run)
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     if recipe is None:
         return ""
@@ -61,6 +64,12 @@ def _trust_words(run: Run) -> list[str]:
     """The consent that was given, to the very code that ran: it lets no other code run."""
     found = (fingerprint for _, fingerprint in run.own_code if re.fullmatch("[0-9a-f]{64}", fingerprint))
     return [word for fingerprint in found for word in ("--trust-code", fingerprint)]
+
+
+def _export_command(run: Run) -> str:
+    rounded = isinstance(run.order, dict) and run.order.get("recipe") is not None
+    words = ["bitpress", "export", _argument(run.models[0]), "--as", "w4a16" if rounded else "plain"]
+    return shlex.join([*words, "--output", _argument(run.output)] if run.output else words)
 
 
 def _recover_command(run: Run) -> str:

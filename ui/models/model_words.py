@@ -100,6 +100,11 @@ def why_not_compress(model: LocalModel) -> str:
     return ""
 
 
+def can_export(model: LocalModel) -> bool:
+    """Whether it holds something that can be put into another form; which one is said by the dialog."""
+    return model.quantization is not None and model.weights is Weights.SAFETENSORS and model.usable
+
+
 def facts(model: LocalModel) -> tuple[tuple[str, str], ...]:
     """What is inside, for the details; what is not known is left out."""
     rows = (
