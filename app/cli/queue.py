@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.output import DONE, FAILED, Output
-from app.cli.session import serve
+from app.cli.session import TrustCode, serve
 from app.engine import Engine
 from core.errors import BitpressError
 from core.jobs.checkpoint import resume_point
@@ -121,7 +121,7 @@ def cancel(run: Number, as_json: Json = False) -> int:
 
 
 @commands.command("retry")
-def retry(run: Number, as_json: Json = False) -> int:
+def retry(run: Number, trust_code: TrustCode = None, as_json: Json = False) -> int:
     """Put a run that is over into the queue again, with the same settings, as a new run."""
     output = Output(as_json)
 
@@ -133,7 +133,7 @@ def retry(run: Number, as_json: Json = False) -> int:
         say_queued(output, again)
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 @commands.command("resume")
