@@ -100,13 +100,17 @@ class ResumePoint(Value):
     """A recipe of several modifiers goes over the layers once for each."""
     title: str = ""
     """Of the modifier, or of the stage."""
+    where: str = ""
+    """The whole answer, of what has no layers."""
     saved: datetime
     bytes: int = 0
     """What the checkpoint takes on the disk."""
 
     @property
     def words(self) -> str:
-        """`from layer 17 of 30`, `from layer 17 of 30 in step 2 of 2`, or `at the proof`."""
+        """`from layer 17 of 30`, `from layer 17 of 30 in step 2 of 2`, `at the proof`, or what `where` says."""
+        if self.where:
+            return self.where
         if self.layer is None or self.layers is None:
             return "at the proof"
         step = f" in step {self.step} of {self.steps}" if self.steps > 1 else ""
