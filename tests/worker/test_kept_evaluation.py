@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from core.calibration.spec import CalibrationSpec
 from core.jobs.kept_work import let_go, note_point, read_note
 from core.jobs.protocol import AnyEvent, Evaluate, Keeping, MeasureSensitivity, Progress, RunTasks
 from core.measure.parts import trial_scheme
+from core.measure.passages import Row
 from core.measure.results import EvaluationResult, EvaluationSuite
 from core.measure.sensitivity_values import SensitivityResult
 from core.measure.task_answers import ModelAnswers
@@ -25,6 +27,8 @@ from core.measure.task_files import built_in_tasks
 from core.measure.task_prepared import write_tasks
 from core.paths import Home
 from core.worker import evaluate, loading, scoring, sensitivity, task_model, task_run
+from core.worker.reference_known import known_model
+from core.worker.reference_states import reading
 from core.worker.reporter import JobCancelledError
 from core.worker.versions import library_versions
 
@@ -148,32 +152,45 @@ def test_that_an_evaluation_without_room_or_with_nothing_to_keep_finds_the_same(
 def test_that_what_was_scored_under_other_conditions_is_not_taken(
     models: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = scoring_of(models, tmp_path, suite=PLAIN)
+    asked = scoring_of(models[:2], tmp_path, suite=PLAIN)
     evaluated(asked)
 
-    def batches_run(again: Evaluate) -> int:
+    def batches_run() -> int:
         ran: list[int] = []
         forward = scoring.forward
         with monkeypatch.context() as patch:
             patch.setattr(scoring, "forward", lambda *given: ran.append(1) or forward(*given))
-            evaluated(again)
+            evaluated(asked)
         return len(ran)
 
-    assert batches_run(asked) == 0
-    window = PLAIN.model_copy(update={"window": 4})
-    assert batches_run(asked.model_copy(update={"suite": window})) > 0, "another window"
-    fewer = PLAIN.model_copy(update={"tokens": 100})
-    assert batches_run(asked.model_copy(update={"suite": fewer})) > 0, "other text"
-    assert batches_run(asked.model_copy(update={"others": (str(models[2]), str(models[1]))})) == 0, "another order"
-    versions = {**library_versions(), "transformers": "0"}
-    with monkeypatch.context() as patch:
-        patch.setattr("core.worker.reference_states.library_versions", lambda: versions)
-        assert batches_run(asked) > 0, "another version"
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "CPU_LOGITS", 2**24)
-        assert batches_run(asked) > 0, "other batches"
+    assert batches_run() == 0
     (models[1] / "model.safetensors").touch()
-    assert batches_run(asked) > 0, "another file"
+    assert batches_run() > 0, "another file"
+    monkeypatch.setattr(evaluate, "CPU_LOGITS", 2**24)
+    assert batches_run() > 0, "other batches"
+
+
+def test_that_all_that_decides_the_last_bits_is_in_the_name(models: list[Path]) -> None:
+    known = known_model(str(models[0]))
+    rows = tuple(Row(text=0, document=number, ids=(1, 2, 3, 4), first=1) for number in range(3))
+    plan = ((0, 1), (2,))
+    shorter = (*rows[:2], Row(text=0, document=2, ids=(1, 2, 3), first=1))
+    later = (*rows[:2], Row(text=0, document=2, ids=(1, 2, 3, 4), first=2))
+    versions = {**library_versions(), "transformers": "0"}
+    names = [
+        reading(known, rows, plan, "cpu").key,
+        reading(known, shorter, plan, "cpu").key,
+        reading(known, later, plan, "cpu").key,
+        reading(known, rows, ((0,), (1, 2)), "cpu").key,
+        reading(known, rows, plan, "NVIDIA H200").key,
+        reading(replace(known, dtype=torch.float32), rows, plan, "cpu").key,
+        reading(replace(known, path=str(models[1])), rows, plan, "cpu").key,
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.worker.reference_states.library_versions", lambda: versions)
+        names.append(reading(known, rows, plan, "cpu").key)
+    assert len(set(names)) == len(names)
+    assert names[0] == reading(known, rows, plan, "cpu").key
 
 
 def test_that_a_damaged_or_shortened_file_costs_its_windows_and_changes_no_figure(
