@@ -76,10 +76,10 @@ def note_point(folder: Path, home: Home) -> ResumePoint | None:
     """Where the run with this folder would go on, if all that this rests on is still there. Reads the disk."""
     found = read_note(folder / NOTE_FILE)
     if found is not None and found.files and all(_has(home.cache / name, size) for name, size in found.files.items()):
-        return ResumePoint(where=found.words, saved=found.saved, bytes=sum(found.files.values()))
+        return ResumePoint(at=found.words, saved=found.saved, bytes=sum(found.files.values()))
     done = read_models(folder)
     if done is not None and done.models:
-        return ResumePoint(where=f"at model {min(len(done.models) + 1, done.of)} of {done.of}", saved=done.saved)
+        return ResumePoint(at=f"at model {min(len(done.models) + 1, done.of)} of {done.of}", saved=done.saved)
     return None
 
 
