@@ -72,6 +72,6 @@ def how_to_agree(folder: Path, fingerprint: str) -> str:
     """What to type after reading the code."""
     short = fingerprint[:LEAST_DIGITS]
     return (
-        f"Read it: `bitpress inspect {folder} --code`. Then add `--trust-code {short}` for this command alone, or keep "
-        f"the consent: `bitpress inspect {folder} --code --consent {short}`."
+        f"Read it on the Models page, or with `bitpress inspect {folder} --code`. Then agree there, add `--trust-code "
+        f"{short}` for one command alone, or keep the consent: `bitpress inspect {folder} --code --consent {short}`."
     )

@@ -61,7 +61,12 @@ async def start_evaluation(
     settings: dict[str, object] = {"suite": suite.model_dump(mode="json")}
     suite = suite.model_copy(update={"texts": tuple(place(text, engine.home) for text in suite.texts)})
     order = EvaluateOrder(
-        original=str(original.path), others=tuple(paths), suite=suite, cache=cache, device=engine.settings.device
+        original=str(original.path),
+        others=tuple(paths),
+        suite=suite,
+        cache=cache,
+        device=engine.settings.device,
+        checkpoint_seconds=engine.settings.checkpoint_seconds or None,
     )
     # A task's file may change before another window would read it.
     kept = None if any(Path(task).exists() for task in suite.tasks) else order
@@ -69,9 +74,16 @@ async def start_evaluation(
     if not suite.tasks:
         return await engine.submit(asked)
     tasks = await asyncio.to_thread(find_tasks, suite.tasks)
-    return await engine.submit(
-        asked, task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=order.device)
+    work = task_evaluation(
+        str(original.path),
+        paths,
+        suite,
+        tasks,
+        cache=cache,
+        device=order.device,
+        checkpoint_seconds=order.checkpoint_seconds,
     )
+    return await engine.submit(asked, work)
 
 
 async def start_benchmark(
@@ -172,7 +184,9 @@ async def start_sensitivity(
         cache=str(engine.home.root / "cache" / "sensitivity"),
         device=engine.settings.device,
     )
-    order = SensitivityOrder(command=command, budget=limit)
+    order = SensitivityOrder(
+        command=command, budget=limit, checkpoint_seconds=engine.settings.checkpoint_seconds or None
+    )
     return await engine.submit(_asked(RunKind.SENSITIVITY, "Sensitivity", (model,), settings, order))
 
 

@@ -17,7 +17,7 @@ from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.jobs.sweep_plan import SweepPlan
 from core.jobs.sweep_store import SweepStore, released
-from core.measure.results import BenchFailure, EvaluationResult, ModelBenchmark
+from core.measure.results import BenchFailure, BenchmarkSuite, EvaluationResult, ModelBenchmark
 from core.measure.sweep_summary import summarised, with_speeds
 from core.measure.sweep_values import RowState, SweepResult, SweepRow
 from core.methods.catalogue import find
@@ -318,18 +318,33 @@ class _Sweep:
             todo.insert(0, self._original)
         while todo:
             try:
-                run = await start_benchmark(self._engine, models=todo, suite=suite, attended=True)
+                run = await self._resumed_benchmark(todo, suite)
+                if run is None:
+                    run = await start_benchmark(self._engine, models=todo, suite=suite, attended=True)
+                    await self._keep(benchmarks=(*self._record.benchmarks, run.id))
             except BitpressError as error:
                 # An engine that is not there: what was pressed and measured is worth having all the same.
                 await self._note(self._original, error.problem)
                 return
-            await self._keep(benchmarks=(*self._record.benchmarks, run.id))
             self._tell(f"Measuring the speed of {len(todo)} models")
             snapshot = await self._watch.run(run)
             if snapshot.reason is FinishReason.CANCELLED:
                 raise stopped(self._record.id)
             await self._take_measurements()
             todo = await self._unmeasured(todo, snapshot)
+
+    async def _resumed_benchmark(self, todo: Sequence[LocalModel], suite: BenchmarkSuite) -> Run | None:
+        """The last benchmark, queued again, if it was interrupted and asked the same: it has some of these models."""
+        for number in self._record.benchmarks[-1:]:
+            try:
+                kept = await asyncio.to_thread(self._engine.store.get, number)
+                same = kept.models == tuple(str(model.path) for model in todo)
+                same = same and kept.settings.get("suite") == suite.model_dump(mode="json")
+                if same and await self._engine.queue.resumable(number) is not None:
+                    return await self._engine.queue.resume(number, attended=True)
+            except BitpressError:
+                return None  # The list of runs was moved away, or another window was faster.
+        return None
 
     async def _unmeasured(self, asked: list[LocalModel], snapshot: JobSnapshot) -> list[LocalModel]:
         """Note what could not be measured; the models that are still to be asked.

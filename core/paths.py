@@ -51,6 +51,16 @@ class Home:
         return self.root / "artifacts"
 
     @property
+    def cache(self) -> Path:
+        """What is made again when it is needed, and what interrupted measurements go on from (in `kept`)."""
+        return self.root / "cache"
+
+    @property
+    def kept(self) -> Path:
+        """What interrupted measurements go on from."""
+        return self.cache / "kept"
+
+    @property
     def downloads(self) -> Path:
         return self.root / "cache" / "downloads"
 

@@ -60,7 +60,7 @@ class Settings(Received):
         le=86_400,
         title="Seconds between checkpoints",
         description="A calibrated job that dies goes on from its last finished layer, a recovery from a step of its "
-        "training. 0 keeps no checkpoints.",
+        "training, a measurement from its last window. 0 keeps no checkpoints.",
     )
     on_close: Literal["ask", "background", "quit"] = Field(
         default="ask",

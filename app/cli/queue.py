@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from app.cli.output import DONE, FAILED, Output
-from app.cli.session import serve
+from app.cli.session import TrustCode, serve
 from app.engine import Engine
 from core.errors import BitpressError
-from core.jobs.checkpoint import resume_point
+from core.jobs.kept_work import place_to_resume
 from core.jobs.line import Standing
 from core.jobs.protocol import AnyEvent, Finished, FinishReason
 from core.jobs.queue_store import QueueStore
@@ -121,7 +121,7 @@ def cancel(run: Number, as_json: Json = False) -> int:
 
 
 @commands.command("retry")
-def retry(run: Number, as_json: Json = False) -> int:
+def retry(run: Number, trust_code: TrustCode = None, as_json: Json = False) -> int:
     """Put a run that is over into the queue again, with the same settings, as a new run."""
     output = Output(as_json)
 
@@ -133,17 +133,17 @@ def retry(run: Number, as_json: Json = False) -> int:
         say_queued(output, again)
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 @commands.command("resume")
 def resume(run: Number, as_json: Json = False) -> int:
-    """Put a run that broke into the queue again, as the same run: it goes on from its last finished layer."""
+    """Put a run that broke into the queue again, as the same run: it goes on where it was."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
         kept = await asyncio.to_thread(engine.store.get, run)
-        point = await asyncio.to_thread(resume_point, kept)
+        point = await asyncio.to_thread(place_to_resume, kept, engine.home)
         again = await asyncio.to_thread(QueueStore(engine.store).resume, run)
         words = "" if point is None else point.words
         output.result({"run": again.id, "queued": True, "output": again.output, "goes_on": words})

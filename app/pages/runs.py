@@ -18,8 +18,8 @@ from app.rehearsal import start_rehearsal
 from app.shell import Shell
 from core.care.details import LOG_BYTES as DETAILS_BYTES
 from core.care.log_files import end_of_log
-from core.jobs.checkpoint import resume_point
 from core.jobs.journal import kept_snapshot
+from core.jobs.kept_work import place_to_resume
 from core.jobs.protocol import AnyEvent, FinishReason
 from core.jobs.queue_store import QueueStore
 from core.jobs.run import Run, RunKind
@@ -85,7 +85,7 @@ class RunsBinding:
         """Of a run that broke: the end of its log, for who helps, and where it would go on."""
         log = self._shell.engine.home.run_folder(run.id) / LOG_FILE
         self._page.show_origin(run.id, run.versions, await asyncio.to_thread(end_of_log, log, DETAILS_BYTES))
-        point = await asyncio.to_thread(resume_point, run)
+        point = await asyncio.to_thread(place_to_resume, run, self._shell.engine.home)
         self._page.show_resumable(run.id, None if point is None else point.words)
 
     async def _resume(self, run_id: int) -> None:

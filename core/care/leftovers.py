@@ -130,6 +130,10 @@ def _checkpoints(where: Ground) -> Iterator[Path]:
             found = _CHECKPOINT.match(path.name) if path.is_dir() else None
             if found and int(found["run"]) not in busy and _rests(path, where):
                 yield path
+    # What measurements keep is named by what was asked, not by a run: any that is not over may be at it.
+    for path in _inside(where.home.kept) if where.idle else ():
+        if path.is_file() and writer_of(path.name) is None and _rests(path, where):
+            yield path
 
 
 def _writer(path: Path, home: Home) -> int | None:
@@ -161,7 +165,7 @@ def _is_proved(path: Path) -> bool:
 
 def _caches(where: Ground) -> Iterator[Path]:
     if where.idle:
-        yield from _folders(where.home.root / "cache")
+        yield from (path for path in _folders(where.home.cache) if path != where.home.kept)
 
 
 def _engines(where: Ground) -> Iterator[Path]:

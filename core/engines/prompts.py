@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import BitpressError
-from core.models.local_files import inside, read_json
+from core.models.local_files import TOKENIZER_BYTES, inside, read_json
+from core.regular_file import read_regular
 
 _TEXT = """
 river stone table winter garden letter morning bridge paper window engine market silver forest mountain harbour
@@ -22,17 +23,20 @@ WORDS = tuple(_TEXT.split())
 def plain_ids(folder: Path) -> tuple[int, ...]:
     """Token ids of a model's tokenizer that stand for text, in order: no special ones, none beyond the model's table.
 
-    Raises BitpressError `no-tokenizer` where there is no tokenizer.json that can be read.
+    Raises BitpressError `no-tokenizer` where there is no tokenizer.json that can be read: also for one that is too
+    large, or no regular file, which is not opened.
     """
     from tokenizers import Tokenizer
 
     path = inside(folder, "tokenizer.json")
     try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # what the library raises has no class of its own
+        tokenizer = Tokenizer.from_buffer(read_regular(path, TOKENIZER_BYTES))
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # what the library raises has no class of its own, and a panic is no Exception
         raise BitpressError(
             "no-tokenizer",
-            f"{path} cannot be read: {error}.",
+            f"{path} cannot be read: {_first_line(error)}.",
             "The model needs a tokenizer.json beside its weights: fetch or save it again with a fast tokenizer.",
         ) from error
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
@@ -49,6 +53,11 @@ def token_prompt(ids: Sequence[int], length: int, *, seed: int, number: int) -> 
 def text_prompt(words: int, *, seed: int, number: int) -> str:
     """So many random words."""
     return " ".join(random.Random(f"{seed}/{number}").choices(WORDS, k=max(1, words)))  # noqa: S311
+
+
+def _first_line(error: BaseException) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said.strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _vocabulary(folder: Path) -> int | None:

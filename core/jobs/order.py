@@ -99,6 +99,7 @@ class EvaluateOrder(Ordered):
     suite: EvaluationSuite
     cache: str | None = None
     device: str = "auto"
+    checkpoint_seconds: float | None = 60.0
 
 
 class BenchmarkOrder(Ordered):
@@ -124,6 +125,7 @@ class SensitivityOrder(Ordered):
     type: Literal["sensitivity"] = "sensitivity"
     command: MeasureSensitivity
     budget: int | None = None
+    checkpoint_seconds: float | None = 60.0
 
 
 class RecoverOrder(Ordered):
@@ -232,7 +234,7 @@ def _work(order: Order) -> Work:
         case ProveOrder():
             return single_command(lambda context: order.command.model_copy(update={"job": context.job}))
         case SensitivityOrder():
-            return sensitivity(lambda context: order.command.model_copy(update={"job": context.job}), order.budget)
+            return sensitivity(order.command, order.budget, checkpoint_seconds=order.checkpoint_seconds)
         case RecoverOrder():
             fields = {
                 name: getattr(order, name) for name in RecoverOrder.model_fields if name not in ("type", "consents")
@@ -244,13 +246,26 @@ def _work(order: Order) -> Work:
 
 def _evaluation(order: EvaluateOrder) -> Work:
     if not order.suite.tasks:
-        return work.evaluation(order.original, order.others, order.suite, cache=order.cache, device=order.device)
+        return work.evaluation(
+            order.original,
+            order.others,
+            order.suite,
+            cache=order.cache,
+            device=order.device,
+            checkpoint_seconds=order.checkpoint_seconds,
+        )
 
     async def evaluate(context: WorkContext) -> AsyncIterator[AnyEvent]:
         # Reading the tasks' items takes a moment, which must not be the window's.
         tasks = await asyncio.to_thread(find_tasks, order.suite.tasks)
         asked = task_evaluation(
-            order.original, order.others, order.suite, tasks, cache=order.cache, device=order.device
+            order.original,
+            order.others,
+            order.suite,
+            tasks,
+            cache=order.cache,
+            device=order.device,
+            checkpoint_seconds=order.checkpoint_seconds,
         )
         async for event in asked(context):
             yield event

@@ -107,6 +107,17 @@ class Checkpoints(Value):
     """What must stay free on the disk for the artifact itself."""
 
 
+class Keeping(Value):
+    """Where a measurement keeps what it has found so far, and how often. Without it, nothing is kept as it goes."""
+
+    folder: str
+    """The cache: what is kept goes to `kept` inside, named by all that it depends on."""
+    note: str
+    """The file that says where the run would go on."""
+    seconds: float = 60.0
+    """Least time between two writes; 0 is after every item."""
+
+
 class Compress(Opens):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
@@ -247,6 +258,7 @@ class Evaluate(Opens):
     others: tuple[str, ...]
     suite: EvaluationSuite = EvaluationSuite()
     cache: str | None = None
+    keeping: Keeping | None = None
     device: str = "auto"
 
 
@@ -267,6 +279,7 @@ class RunTasks(Opens):
     items: int | None = None
     """Most items of each task, from the first on; None is all."""
     cache: str | None = None
+    keeping: Keeping | None = None
     seed: int = 0
     device: str = "auto"
 
@@ -300,6 +313,8 @@ class MeasureSensitivity(Opens):
     tokens: int = 2048
     """Most tokens scored."""
     cache: str | None = None
+    keeping: Keeping | None = None
+    """Only its note and its seconds: the cells lie in the cache."""
     device: str = "auto"
 
 

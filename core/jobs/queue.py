@@ -13,11 +13,12 @@ from pathlib import Path
 
 from core.care.attended import attended
 from core.errors import BitpressError, Problem
-from core.jobs.checkpoint import ResumePoint, resume_point
+from core.jobs.checkpoint import ResumePoint
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.ending import as_kept, forget_ending, kept_ending
 from core.jobs.journal import Journal, close_journal
 from core.jobs.keep_awake import LIGHT, staying_awake
+from core.jobs.kept_work import let_go, place_to_resume
 from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.queue_store import Beat, Claim, QueueStore
@@ -105,7 +106,9 @@ class JobQueue:
         """
         # Tidied up before it is marked: who dies in between leaves it to the next start.
         orphans = await asyncio.to_thread(self._store.orphans)
-        left = {run.id: await asyncio.to_thread(tidied, run, self._home.run_folder(run.id)) for run in orphans}
+        left = {
+            run.id: await asyncio.to_thread(tidied, run, self._home.run_folder(run.id), self._home) for run in orphans
+        }
         ends = {run: found.end for run, found in left.items() if found.end is not None}
         goes_on = {run: found.goes_on for run, found in left.items() if found.goes_on is not None}
         kept = {run: await asyncio.to_thread(as_kept, end, self._home.run_folder(run)) for run, end in ends.items()}
@@ -151,7 +154,7 @@ class JobQueue:
 
     async def resumable(self, run_id: int) -> ResumePoint | None:
         """Where a run that broke would go on; None where it can only start again. Raises `unknown-run`."""
-        return await asyncio.to_thread(lambda: resume_point(self._store.get(run_id)))
+        return await asyncio.to_thread(lambda: place_to_resume(self._store.get(run_id), self._home))
 
     async def resume(self, run_id: int, *, attended: bool = False) -> Run:
         """Put a run that broke back into the queue, last in line: the same run goes on from its checkpoint.
@@ -427,6 +430,9 @@ class JobQueue:
         )
         try:
             await asyncio.to_thread(self._store.save, job.run)
+            if over.reason is FinishReason.COMPLETED:
+                # Not before the result is kept: who dies in between would have to measure everything again.
+                await asyncio.to_thread(let_go, self._home.run_folder(job.run.id), self._home)
             if job.journal is not None:
                 await asyncio.to_thread(forget_ending, self._home.run_folder(job.run.id))
                 job.journal.add(finished)

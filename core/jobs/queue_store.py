@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BitpressError
-from core.jobs.checkpoint import resume_point
+from core.jobs.kept_work import place_to_resume
 from core.jobs.line import Place, Standing, goes_round, standing
 from core.jobs.order import work_of
 from core.jobs.owner import lives
@@ -18,6 +18,7 @@ from core.jobs.protocol import FinishReason
 from core.jobs.run import Run
 from core.jobs.snapshot import Phase
 from core.jobs.store import RunStore, lease_holds, unknown_run
+from core.paths import Home
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -227,7 +228,7 @@ class QueueStore:
             return False
 
     def resume(self, run: int, *, owned: bool = False, attended: bool = False) -> Run:
-        """Put a run that broke and has a checkpoint back into the queue, last in line: it keeps its number and folder.
+        """Put a run that broke and can go on back into the queue, last in line: it keeps its number and folder.
 
         It is owned by this process, or by nobody: then the next queue that carries on takes it. Raises BitpressError
         `unknown-run`, `not-over`, `nothing-to-resume` and what `work_of` raises.
@@ -239,7 +240,7 @@ class QueueStore:
         kept = self._store.get(run)
         if kept.phase is not Phase.FINISHED:
             raise BitpressError("not-over", f"Run {run} is not over yet.", "Wait for its end, or cancel it first.")
-        if resume_point(kept) is None:
+        if place_to_resume(kept, Home(self._store.path.parent)) is None:
             raise BitpressError(
                 "nothing-to-resume",
                 f"Nothing is kept that run {run} could go on from.",

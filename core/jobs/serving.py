@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from core.errors import Problem
+from core.jobs.measured_models import asked_of, done_before, note_models
 from core.jobs.protocol import AnyEvent, EnginePlace, Finished, FinishReason, MeasureServer, Warned
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker
 from core.measure.results import BenchFailure, BenchmarkSuite
@@ -19,13 +21,19 @@ def serving(models: Sequence[str], suite: BenchmarkSuite, place: EnginePlace, *,
     """Serve and measure models one after the other; the result is {"models": [ModelBenchmark], "failed": [...]}.
 
     A model that cannot be measured is a warning, and a BenchFailure in `failed`; the others go on. Only where none can
-    be, the run fails, with the first problem. Stages of the second model and on have the prefix `2-` and so on.
+    be, the run fails, with the first problem. Stages of the second model and on have the prefix `2-` and so on. A run
+    that was interrupted does not measure again what it had.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
         measured: list[Json] = []
         failed: list[BenchFailure] = []
+        asked = await asyncio.to_thread(asked_of, models, suite, device)
+        before = await asyncio.to_thread(done_before, context.folder, asked)
         for number, model in enumerate(models, start=1):
+            if (found := next((one for one in before if one["path"] == model), None)) is not None:
+                measured.append(found)
+                continue
             prefix = "" if number == 1 else f"{number}-"
             command = MeasureServer(
                 job=context.job,
@@ -40,6 +48,7 @@ def serving(models: Sequence[str], suite: BenchmarkSuite, place: EnginePlace, *,
                     yield as_part(event, prefix) if prefix else event
                 elif event.reason is FinishReason.COMPLETED:
                     measured.append(event.result)
+                    await asyncio.to_thread(note_models, context.folder, asked, measured, len(models))
                 elif event.problem is None:
                     yield event.model_copy(update={"result": _result(measured, failed)})
                     return

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.durable import write_whole
 from core.errors import BitpressError
+from core.jobs.kept_work import keeping
 from core.jobs.protocol import Accepted, AnyEvent, Evaluate, Finished, FinishReason, RunTasks
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker
 from core.measure.results import EvaluationResult, EvaluationSuite, plain
@@ -31,12 +32,14 @@ def task_evaluation(
     *,
     cache: str | None = None,
     device: str = "auto",
+    checkpoint_seconds: float | None = 60.0,
 ) -> Work:
     """Score the models on the suite's texts, if it has any, and let each answer the tasks.
 
     The result is an EvaluationResult; without texts it has no tokens, no perplexity and no others, tasks alone. One
     model is in memory at a time, in a process of its own. The original's answers are kept in `cache`. What does not
-    complete ends the run.
+    complete ends the run. What is scored and answered is kept at most every `checkpoint_seconds`, for a run that breaks
+    to go on from; with None it is not.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
@@ -45,7 +48,13 @@ def task_evaluation(
         found: EvaluationResult | None = None
         if suite.texts:
             command = Evaluate(
-                job=context.job, original=original, others=tuple(others), suite=suite, cache=cache, device=device
+                job=context.job,
+                original=original,
+                others=tuple(others),
+                suite=suite,
+                cache=cache,
+                keeping=keeping(context, checkpoint_seconds),
+                device=device,
             )
             async for event in one_worker(context, command):
                 if isinstance(event, Finished) and event.reason is FinishReason.COMPLETED:
@@ -64,6 +73,7 @@ def task_evaluation(
                 output=str(_answers_folder(context.folder, number)),
                 items=suite.task_items,
                 cache=cache if number == 0 else None,
+                keeping=keeping(context, checkpoint_seconds),
                 seed=suite.seed,
                 device=device,
             )

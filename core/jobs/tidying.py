@@ -10,9 +10,11 @@ from pathlib import Path
 
 from core.jobs.checkpoint import point_at, remove_checkpoint
 from core.jobs.ending import kept_ending
+from core.jobs.kept_work import note_point
 from core.jobs.protocol import Finished
 from core.jobs.run import Run
 from core.models.artifact import Beside, beside, staging_beside
+from core.paths import Home
 
 CLEAR_TRIES, CLEAR_SECONDS = 10, 0.2
 
@@ -25,11 +27,12 @@ class Tidied:
     goes_on: str | None = None
 
 
-def tidied(run: Run, folder: Path) -> Tidied:
+def tidied(run: Run, folder: Path, home: Home) -> Tidied:
     """Remove what a dead run had half written, but for what it would go on from. Blocks on the disk."""
     end = kept_ending(run, folder)
     if run.output is None:
-        return Tidied(end)
+        kept = None if end is not None or run.order is None else note_point(folder, home)
+        return Tidied(end, None if kept is None else kept.words)
     output = Path(run.output)
     point = point_at(output, run.id) if end is None and run.order is not None else None
     if point is None:

@@ -14,6 +14,8 @@ from typing import ParamSpec, TypeVar
 from core.errors import BitpressError, Problem
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.ending import publish_with
+from core.jobs.kept_work import keeping
+from core.jobs.measured_models import asked_of, done_before, note_models
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -112,12 +114,27 @@ def single_command(command: Callable[[WorkContext], Command]) -> Work:
 
 
 def evaluation(
-    original: str, others: Sequence[str], suite: EvaluationSuite, *, cache: str | None = None, device: str = "auto"
+    original: str,
+    others: Sequence[str],
+    suite: EvaluationSuite,
+    *,
+    cache: str | None = None,
+    device: str = "auto",
+    checkpoint_seconds: float | None = 60.0,
 ) -> Work:
-    """Score models on the same tokens; the result is an EvaluationResult."""
+    """Score models on the same tokens; the result is an EvaluationResult.
+
+    What is scored is kept at most every `checkpoint_seconds`, for a run that breaks to go on from; with None it is not.
+    """
     return single_command(
         lambda context: Evaluate(
-            job=context.job, original=original, others=tuple(others), suite=suite, cache=cache, device=device
+            job=context.job,
+            original=original,
+            others=tuple(others),
+            suite=suite,
+            cache=cache,
+            keeping=keeping(context, checkpoint_seconds),
+            device=device,
         )
     )
 
@@ -126,18 +143,21 @@ def benchmark(models: Sequence[str], suite: BenchmarkSuite, *, device: str = "au
     """Measure models one after the other, each in a process of its own; the result is {"models": [ModelBenchmark]}.
 
     The stages of the second model and on are appended with the prefix `2-` and so on. The first model that fails
-    ends the run; what was measured before stays in its result.
+    ends the run; what was measured before stays in its result. A run that was interrupted does not measure again what
+    it had: only the model that it was at begins anew.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
-        measured: list[Json] = []
-        for number, model in enumerate(models, start=1):
+        asked = await asyncio.to_thread(asked_of, models, suite, device)
+        measured = await asyncio.to_thread(done_before, context.folder, asked)
+        for number, model in list(enumerate(models, start=1))[len(measured) :]:
             command = Benchmark(job=context.job, model=model, suite=suite, device=device)
             async for event in one_worker(context, command):
                 if not isinstance(event, Finished):
                     yield event if number == 1 else as_part(event, f"{number}-")
                 elif event.reason is FinishReason.COMPLETED:
                     measured.append(event.result)
+                    await asyncio.to_thread(note_models, context.folder, asked, measured, len(models))
                 else:
                     yield event.model_copy(update={"result": {"models": measured}})
                     return

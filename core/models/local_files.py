@@ -12,6 +12,9 @@ from core.value import Json
 JSON_BYTES = 64_000_000
 """More than any real config or shard index; a larger file is not read."""
 
+TOKENIZER_BYTES = 128_000_000
+"""Of one tokenizer file; those of 262,144 tokens take 35 MB, and up to forty times as much while they are read."""
+
 TEXT_BYTES = 65_536
 """How much of a README or licence file is looked at."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 import struct
 import zlib
@@ -56,7 +57,13 @@ def command_line(run: Run) -> str:
         words += ["--device", str(device)]
     if place := output_of(run):
         words += ["--output", _argument(place)]
-    return shlex.join(words)
+    return shlex.join([*words, *_trust_words(run)])
+
+
+def _trust_words(run: Run) -> list[str]:
+    """The consent that was given, to the very code that ran: it lets no other code run."""
+    found = (fingerprint for _, fingerprint in run.own_code if re.fullmatch("[0-9a-f]{64}", fingerprint))
+    return [word for fingerprint in found for word in ("--trust-code", fingerprint)]
 
 
 def _export_command(run: Run) -> str:
@@ -79,7 +86,7 @@ def _recover_command(run: Run) -> str:
     words += ["--samples", str(data.samples), "--max-length", str(data.max_length)]
     if place := output_of(run):
         words += ["--output", _argument(place)]
-    return shlex.join(words)
+    return shlex.join([*words, *_trust_words(run)])
 
 
 def serve_command(run: Run) -> str:
@@ -87,7 +94,9 @@ def serve_command(run: Run) -> str:
     artifact, or one in our own format.
     """
     place = output_of(run) if run.kind in (RunKind.COMPRESS, RunKind.RECOVER) and not _ours(run) else None
-    return shlex.join(["vllm", "serve", _argument(place)]) if place else ""
+    # Whoever serves it has to know that its code will run.
+    code = ["--trust-remote-code"] if run.own_code else []
+    return shlex.join(["vllm", "serve", _argument(place), *code]) if place else ""
 
 
 def _ours(run: Run) -> bool:
@@ -101,7 +110,8 @@ def _ours(run: Run) -> bool:
 
 def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) -> str:
     """A script that repeats the run with llmcompressor and transformers alone; empty for runs without a known recipe,
-    and for those that were followed by a recovery, which neither of them can do.
+    for those that were followed by a recovery, which neither of them can do, and for models that bring code of their
+    own, which it could only run unverified.
     With a modifier of our own it needs Bitpress too, and says so.
 
     Recipe, seed, threads, environment, versions and paths stand in it as data. With `embed` the calibration tokens do
@@ -110,7 +120,7 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
     """
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     modifiers = _modifiers(recipe) if recipe is not None else None
-    if recipe is None or modifiers is None or recipe.recovery is not None:
+    if recipe is None or modifiers is None or recipe.recovery is not None or run.own_code:
         return ""
     result = run.result if isinstance(run.result, dict) else {}
     facts = result.get("calibration")

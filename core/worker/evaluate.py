@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,23 @@ from core.measure.results import Conditions, EvaluationResult
 from core.value import Json
 from core.worker import loading
 from core.worker.decoding import context_length
-from core.worker.kept_scores import keep_scores, kept_scores, scores_place
+from core.worker.keeper import Keeper, keeping
+from core.worker.kept_scores import KeptScores, batch_counts, scores_facts
 from core.worker.noise_floor import NoiseFloors, floors_key, keep_floors, kept_floors, measure_floors
-from core.worker.reference_answers import Answers, kept_answers, reference_answers
+from core.worker.reference_answers import Answers, fingerprint, kept_answers, reference_answers
 from core.worker.reference_known import KnownModel, known_model
 from core.worker.reference_source import Original, computed_source, kept_source, load_warm
 from core.worker.reference_states import FromStates, Reading, reading
 from core.worker.reporter import Reporter
-from core.worker.scoring import FromModel, Scores, Source, score, scored_others, scored_tokens
+from core.worker.scoring import OWN, PER_OTHER, FromModel, Scores, Source, score, scored_others, scored_tokens
 
 LOAD = Stage(id="load", title="Load", unit="model")
 ANSWERS = Stage(id="answers", title="Answers", unit="prompt")
 REFERENCE = Stage(id="reference", title="Reference", unit="batch")
 NOISE = Stage(id="noise", title="Noise floor", unit="batch")
 SCORE = Stage(id="score", title="Scoring", unit="batch")
+
+RESUMED_NOTE = "An earlier try was interrupted, and this one went on {where}; the seconds are those of the last try."
 
 CPU_LOGITS = 2**27
 CUDA_LOGITS = 2**28
@@ -69,8 +72,8 @@ def run(command: Evaluate, report: Reporter) -> Json:
         Text(Path(name).name if name != CHAT else CHAT, () if name == CHAT else documents(name))
         for name in dict.fromkeys(command.suite.texts)
     )
-    with _cache(command) as cache:
-        result, load_seconds = _evaluated(command, report, texts, cache)
+    with _cache(command) as cache, keeping(command.keeping) as keeper:
+        result, load_seconds = _evaluated(command, report, texts, cache, keeper)
     seconds = time.perf_counter() - began - load_seconds
     return result.model_copy(update={"seconds": seconds, "load_seconds": load_seconds}).model_dump(mode="json")
 
@@ -87,7 +90,7 @@ def _cache(command: Evaluate) -> Iterator[Path]:
 
 
 def _evaluated(
-    command: Evaluate, report: Reporter, texts: Sequence[Text], cache: Path
+    command: Evaluate, report: Reporter, texts: Sequence[Text], cache: Path, keeper: Keeper
 ) -> tuple[EvaluationResult, float]:
     """The result without its times, and the seconds that loading took."""
     suite = command.suite
@@ -101,48 +104,58 @@ def _evaluated(
         )
     )
     original = Original(known_model(command.original), loading.pick_device(command.device))
-    prepared = _prepare(command, report, original, texts, cache)
+    prepared = _prepare(command, report, original, texts, cache, keeper=keeper)
     source, floors = prepared.source, prepared.floors
     states = source.states if isinstance(source, FromStates) else None
     if states is not None:
         original.drop()
     rows, plan = prepared.reading.rows, prepared.reading.plan
-    places = [scores_place(cache / "scores", prepared.reading.key, path) for path in command.others]
+    if states is not None:
+        keeper.rests_on(states.path)
     parts: list[Scores] = []
     conditions: list[Conditions] = []
     load_seconds = original.seconds
     with report.stage(SCORE.id):
         for number, path in enumerate(command.others):
-            report.progress(SCORE.id, len(plan) * number, len(plan) * len(command.others), Path(path).name)
-            if (kept := kept_scores(places[number], prepared.reading.tokens)) is not None:
-                parts.append(kept[0])
-                conditions.append(kept[1])
-                continue
-            other = load_warm(path, original.device, original.known)
-            load_seconds += other.seconds
-            conditions.append(other.conditions)
-
-            def tell(done: int, before: int = len(plan) * number, name: str = Path(path).name) -> None:
-                report.progress(SCORE.id, before + done, len(plan) * len(command.others), name)
-
+            progress = _Progress(report, keeper, prepared.reading, Path(path).name, number, len(command.others))
+            progress.tell(0)
+            progress.stands(0)
+            keeper.note()
+            facts = scores_facts("scores", prepared.reading.key, fingerprint(path))
+            kept = _kept_scores(keeper, facts, batch_counts(rows, plan), stands=progress.stands)
+            if kept is not None and kept.found:
+                keeper.took_up(progress.words(len(kept.found)))
+            model: Any = None
+            if kept is None or (its := kept.whole) is None:
+                other = load_warm(path, original.device, original.known)
+                load_seconds += other.seconds
+                model, its = other.model, other.conditions
+                other.model = None
+                if kept is not None:
+                    kept.begin(its)
+            conditions.append(its)
             parts.append(
                 score(
                     source,
-                    (FromModel(path, other.model),),
+                    (FromModel(path, model),),
                     rows,
                     plan,
                     device=original.device,
-                    after_batch=tell,
+                    after_batch=progress.tell,
                     check=report.check,
+                    kept=kept,
                 )
             )
-            other.model = None
+            del model
             loading.release()
-            keep_scores(places[number], parts[-1], other.conditions)
+            if kept is not None:
+                kept.pieces.close()
     known = scored_tokens(rows, parts[0])
     figures = _figures(command, known, parts, texts, floors)
     notes = [note for one in (original.conditions, *conditions) for note in one.notes]
     notes += [*original.notes, *((BLOCKS_NOTE,) if figures.blocks else ())]
+    if keeper.resumed:
+        notes.append(RESUMED_NOTE.format(where=keeper.resumed))
     result = EvaluationResult(
         original=command.original,
         original_perplexity=figures.perplexity,
@@ -159,11 +172,42 @@ def _evaluated(
         reference_bytes=states.facts.bytes if states is not None and command.cache is not None else 0,
         reference_reused=prepared.reused,
     )
-    # They are for an evaluation that is killed; one that is asked anew measures anew.
-    for place in places:
-        with suppress(OSError):
-            place.unlink(missing_ok=True)
     return result, load_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """How far the scoring of one model is, told in batches of all models, and kept in windows of this one."""
+
+    report: Reporter
+    keeper: Keeper
+    reading: Reading
+    name: str
+    number: int
+    of: int
+
+    def tell(self, done: int) -> None:
+        batches = len(self.reading.plan)
+        self.report.progress(SCORE.id, batches * self.number + done, batches * self.of, self.name)
+
+    def words(self, done: int) -> str:
+        return f"at {self.reading.window(done)} of {self.name}, model {self.number + 1} of {self.of}"
+
+    def stands(self, done: int) -> None:
+        self.keeper.stands(self.words(done))
+
+
+def _kept_scores(
+    keeper: Keeper,
+    facts: Json,
+    counts: Sequence[int],
+    *,
+    stands: Callable[[int], None],
+    others: int = 1,
+    generator: torch.Generator | None = None,
+) -> KeptScores | None:
+    pieces = keeper.pieces(facts)
+    return None if pieces is None else KeptScores(pieces, OWN + PER_OTHER * others, counts, stands, generator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +220,9 @@ class _Prepared:
     reused: bool
 
 
-def _prepare(command: Evaluate, report: Reporter, original: Original, texts: Sequence[Text], cache: Path) -> _Prepared:
+def _prepare(
+    command: Evaluate, report: Reporter, original: Original, texts: Sequence[Text], cache: Path, *, keeper: Keeper
+) -> _Prepared:
     """Everything of the original, from the cache as far as it is there, else by loading and running it."""
     suite, known = command.suite, original.known
     folder, noises = cache / "reference", cache / "noise"
@@ -205,18 +251,33 @@ def _prepare(command: Evaluate, report: Reporter, original: Original, texts: Seq
                     cache=cache,
                     report=report,
                     stage=ANSWERS.id,
+                    keeper=keeper,
                 )
             report.progress(ANSWERS.id, suite.chat_prompts, suite.chat_prompts)
     if read is None:
         read = _reading(command, original, texts, answers or ())
+    plan, key = read.plan, read.key
     with report.stage(REFERENCE.id):
         source: Source = kept or computed_source(
-            folder, original, read, lambda done: report.progress(REFERENCE.id, done, len(read.plan))
+            folder, original, read, lambda done: report.progress(REFERENCE.id, done, len(plan)), keeper
         )
         report.progress(REFERENCE.id, len(read.plan), len(read.plan))
     if suite.noise_floor:
         with report.stage(NOISE.id):
             if floors is None:
+
+                def kept_noise(counts: Sequence[int], generator: torch.Generator) -> KeptScores | None:
+                    def stands(done: int) -> None:
+                        keeper.stands(f"at the noise floor, batch {min(done + 1, len(counts))} of {len(counts)}")
+
+                    facts = scores_facts("noise", floors_key(key, suite.seed))
+                    found = _kept_scores(keeper, facts, counts, stands=stands, others=2, generator=generator)
+                    if found is not None:
+                        found.begin(original.conditions)
+                        if found.found:
+                            keeper.took_up("at the noise floor")
+                    return found
+
                 floors = measure_floors(
                     known.path,
                     original.load().model,
@@ -227,6 +288,7 @@ def _prepare(command: Evaluate, report: Reporter, original: Original, texts: Seq
                     seed=suite.seed,
                     after_batch=lambda done, total: report.progress(NOISE.id, done, total),
                     check=report.check,
+                    kept=kept_noise,
                 )
                 keep_floors(noises, floors_key(read.key, suite.seed), floors)
             report.progress(NOISE.id, 1, 1)

@@ -24,6 +24,7 @@ from core.measure.fidelity import summarise
 from core.measure.passages import Row, batches, even_shares
 from core.measure.results import Fidelity, NoiseFloor
 from core.value import Received
+from core.worker.kept_scores import KeptScores, batch_counts
 from core.worker.scoring import FromModel, forward, score, scored_others, scored_tokens
 
 TOKENS = 1024
@@ -147,10 +148,12 @@ def measure_floors(
     seed: int,
     after_batch: Callable[[int, int], None],
     check: Callable[[], None],
+    kept: Callable[[Sequence[int], torch.Generator], KeptScores | None] = lambda _c, _g: None,
 ) -> NoiseFloors:
     """Run the original three times over some of the rows.
 
-    `after_batch` hears how many batches are done, and of how many.
+    `after_batch` hears how many batches are done, and of how many; `kept` is asked for what is known of the batches of
+    so many tokens each, which goes on with the random numbers where it was.
     """
     chosen = noise_rows(rows)
     plan = batches(chosen, batch_tokens)
@@ -167,6 +170,7 @@ def measure_floors(
         device=device,
         after_batch=lambda done: after_batch(done, len(plan)),
         check=check,
+        kept=kept(batch_counts(chosen, plan), generator),
     )
     kinds = tuple((kind, title) for kind, title, _ in changed)
     summary = summarise(scored_tokens(chosen, scores), scored_others(kinds, scores), names, seed=seed)

@@ -14,13 +14,18 @@ from transformers import GenerationConfig, StoppingCriteria
 
 from core.durable import write_whole
 from core.measure.evaluation_texts import EvaluationPrompt
+from core.value import Json
 from core.worker.decoding import end_ids, prompt_ids
+from core.worker.keeper import Keeper, surroundings
 from core.worker.loading import Loaded
 from core.worker.reference_known import KnownModel
 from core.worker.reporter import Reporter
 
 BATCH = 8
 """Prompts answered at a time; the prompts of a batch are of similar length, so that little is padding."""
+
+VERSION = 1
+"""Of batches that are kept while the original answers; raised when answering changes."""
 
 Answers = tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 """(prompt ids, answer ids) for each prompt; an answer that ended has its end token."""
@@ -44,13 +49,16 @@ def reference_answers(
     cache: Path | None,
     report: Reporter,
     stage: str,
+    keeper: Keeper | None = None,
 ) -> Answers:
     """At most `most` tokens for each prompt by the loaded original, kept in the cache.
 
-    Reports progress in `stage` by prompt. JobCancelledError comes between two tokens.
+    Reports progress in `stage` by prompt. JobCancelledError comes between two tokens. With a keeper, batches that a
+    run before has answered are taken up.
     """
     asked = _asked(known, prompts)
-    answers = _answer(loaded, asked, most, report, stage)
+    kept = _Kept(keeper, [VERSION, "answers", _key(known, asked, most), BATCH, str(loaded.model.dtype)], loaded)
+    answers = _answer(loaded, asked, most, report, stage=stage, kept=kept)
     if cache is not None:
         _write(cache / f"{_key(known, asked, most)}.json", answers)
     return tuple(zip(asked, answers, strict=True))
@@ -85,8 +93,32 @@ class _Watch(StoppingCriteria):
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
+class _Kept:
+    """Answers of batches, by their number in the order that they are asked in."""
+
+    def __init__(self, keeper: Keeper | None, facts: Sequence[Json], loaded: Loaded) -> None:
+        self._keeper = keeper
+        around = surroundings(loaded.device, loaded.conditions.device)
+        self._pieces = None if keeper is None else keeper.pieces([*facts, around])
+        self.found: list[list[tuple[int, ...]]] = []
+        try:
+            for content in () if self._pieces is None else self._pieces.found:
+                self.found.append([tuple(int(identity) for identity in answer) for answer in json.loads(content)])
+        except (ValueError, TypeError):
+            self.found.clear()
+            if self._pieces is not None:
+                self._pieces.restart()
+        if keeper is not None and self.found:
+            keeper.took_up(f"at answer {sum(map(len, self.found)) + 1} of the original")
+
+    def add(self, answers: Sequence[Sequence[int]], done: int, total: int) -> None:
+        if self._keeper is not None and self._pieces is not None:
+            self._keeper.stands(f"at prompt {min(done + 1, total)} of {total} that the original answers")
+            self._pieces.add(json.dumps(answers).encode())
+
+
 def _answer(
-    loaded: Loaded, asked: Sequence[tuple[int, ...]], most: int, report: Reporter, stage: str
+    loaded: Loaded, asked: Sequence[tuple[int, ...]], most: int, report: Reporter, *, stage: str, kept: _Kept
 ) -> tuple[tuple[int, ...], ...]:
     ends = sorted(end_ids(loaded.model, loaded.tokenizer))
     padding = loaded.tokenizer.pad_token_id
@@ -106,6 +138,9 @@ def _answer(
     order = sorted(range(len(asked)), key=lambda index: len(asked[index]))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
+        if start // BATCH < len(kept.found) and len(kept.found[start // BATCH]) == len(chosen):
+            answers.update(zip(chosen, kept.found[start // BATCH], strict=True))
+            continue
         length = max(len(asked[index]) for index in chosen)
         gaps = [length - len(asked[index]) for index in chosen]
         ids = torch.tensor([(padding,) * gap + asked[index] for gap, index in zip(gaps, chosen, strict=True)])
@@ -123,6 +158,7 @@ def _answer(
         for index, row in zip(chosen, written[:, length:].tolist(), strict=True):
             end = next((place for place, identity in enumerate(row) if identity in ends), len(row) - 1)
             answers[index] = tuple(row[: end + 1])
+        kept.add([answers[index] for index in chosen], start + len(chosen), len(asked))
     return tuple(answers[index] for index in range(len(asked)))
 
 

@@ -12,6 +12,7 @@ from core.errors import BitpressError
 from core.measure.results import Conditions
 from core.worker import loading
 from core.worker.decoding import warm_up
+from core.worker.keeper import Keeper
 from core.worker.loading import Loaded
 from core.worker.reference_head import Head, named_weight, probe, reproduces, stored_head
 from core.worker.reference_known import KnownModel
@@ -73,7 +74,11 @@ def kept_source(folder: Path, original: Original, reading: Reading) -> FromState
 
 
 def computed_source(
-    folder: Path, original: Original, reading: Reading, after_batch: Callable[[int], None]
+    folder: Path,
+    original: Original,
+    reading: Reading,
+    after_batch: Callable[[int], None],
+    keeper: Keeper | None = None,
 ) -> FromStates | FromModel:
     """Run the original and keep its states; the model itself, with a note, where it must stay in memory instead."""
     loaded = original.load()
@@ -95,6 +100,7 @@ def computed_source(
             conditions=loaded.conditions,
             device=original.device,
             after_batch=after_batch,
+            keeper=keeper,
         )
     except ReferenceRefusedError as error:
         original.notes.append(WHOLE_NOTE.format(reason=f"what it computes could not be kept. {error}"))

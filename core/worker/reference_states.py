@@ -2,21 +2,22 @@
 
 Some hundred times smaller than its log-probabilities, and its logits come from them by the head alone. A reference is a
 safetensors file (`states`: tokens x width, in the order of the batches; `probe`: a few tokens of which the logits are
-known) and a JSON file beside it, which is written last: with it, the reference is whole. Its SHA-256 is checked before
-it is used, so that a damaged one never is.
+known) and a JSON file beside it: with both, the reference is whole. Its SHA-256 is checked before it is used, so that a
+damaged one never is. While it is made it may be kept batch by batch, and goes on where a killed worker was.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -25,6 +26,8 @@ from core.durable import write_whole
 from core.measure.passages import Row, reference_bytes
 from core.measure.results import Conditions
 from core.value import Received
+from core.worker.growing_file import GrowingFile
+from core.worker.keeper import Keeper
 from core.worker.reference_answers import fingerprint
 from core.worker.reference_head import Head, HeadFacts, capturing
 from core.worker.reference_known import KnownModel
@@ -63,6 +66,11 @@ class Reading:
     def tokens(self) -> int:
         """How many are scored."""
         return sum(row.scored for row in self.rows)
+
+    def window(self, done: int) -> str:
+        """`window 120 of 400`: the first row that is not done when so many batches are."""
+        rows = sum(len(batch) for batch in self.plan[:done])
+        return f"window {min(rows + 1, len(self.rows))} of {len(self.rows)}"
 
     def starts(self) -> dict[tuple[int, ...], int]:
         """Scored tokens before each batch."""
@@ -170,50 +178,85 @@ def keep_states(
     conditions: Conditions,
     device: torch.device,
     after_batch: Callable[[int], None],
+    keeper: Keeper | None = None,
 ) -> KeptStates:
     """Run the original once, its head spared, and keep what goes into the head.
 
+    With a keeper, what a run before has left is taken up, and what is done so far stays when this one ends early.
     Raises ReferenceRefusedError where there is no room or the head is not called as in the probe. `after_batch` may
-    raise; nothing half is left behind.
+    raise; nothing half is left behind in the folder.
     """
-    make_room(folder, reference_bytes(reading.tokens, probe.shape[-1], probe.element_size()))
+    size = reference_bytes(reading.tokens, probe.shape[-1], probe.element_size())
     path, beside = _paths(folder, reading.key)
-    staged = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    header = _header(probe, reading.tokens)
     try:
-        with staged.open("wb") as file:
-            counted = _Counted(file)
-            counted.write(_header(probe, reading.tokens))
+        folder.mkdir(parents=True, exist_ok=True)
+        with _growing(path, reading.key, size, keeper) as file:
+            file.take_up(_named(header, probe, conditions))
+            make_room(folder, size, there=file.bytes)
+            if not file.items:
+                file.write(header)
+            elif keeper is not None:
+                keeper.took_up(f"at {reading.window(file.items)} that the original reads")
+            after_batch(file.items)
             with capturing(model, empty=True) as capture:
-                for done, batch in enumerate(reading.plan, start=1):
+                for done, batch in enumerate(reading.plan[file.items :], start=file.items + 1):
                     ids, keep = padded(reading.rows, batch)
                     capture.calls = 0
                     forward(model, ids.to(device), keep)
                     if capture.calls != 1 or capture.hidden is None or capture.hidden.shape[2:] != probe.shape[2:]:
                         raise ReferenceRefusedError("Its output head is not used in one and the same way.")
-                    counted.write(_raw(_scored(capture.hidden, [reading.rows[index] for index in batch])))
+                    file.write(_raw(_scored(capture.hidden, [reading.rows[index] for index in batch])))
+                    if keeper is not None:
+                        keeper.stands(f"at {reading.window(done)} that the original reads")
+                    file.reached(done)
                     after_batch(done)
-            counted.write(_raw(probe))
-            file.flush()
-            os.fsync(file.fileno())
-        facts = ReferenceFacts(
-            key=reading.key, bytes=counted.bytes, sha256=counted.sha256, head=head.facts, conditions=conditions
-        )
-        os.replace(staged, path)  # noqa: PTH105
-        _write_beside(beside, facts)
+            file.write(_raw(probe))
+            file.sync()
+            facts = ReferenceFacts(
+                key=reading.key, bytes=file.bytes, sha256=file.sha256, head=head.facts, conditions=conditions
+            )
+            # Before the rename: else what a kill leaves between the two would have to be computed again.
+            write_whole(beside, facts.model_dump_json().encode())
+            os.replace(file.path, path)  # noqa: PTH105
     except OSError as error:
         raise ReferenceRefusedError(
             f"What the original computes could not be kept on disk: {error.strerror}."
         ) from error
-    finally:
-        staged.unlink(missing_ok=True)
     found = open_states(folder, reading)
     if found is None:
         raise ReferenceRefusedError("It came back from the disk otherwise than it was written.")
     return found
 
 
-def make_room(folder: Path, size: int, limit: int | None = None) -> None:
-    """Delete the references longest unused until `size` more bytes are within the limit.
+@contextmanager
+def _growing(path: Path, key: str, size: int, keeper: Keeper | None) -> Iterator[GrowingFile]:
+    """The file that becomes `path`. With a keeper it outlives this process, and a cancel, but no refusal."""
+    file = None if keeper is None else keeper.growing(key, path.parent, size)
+    lasting = file is not None
+    if file is None:
+        file = GrowingFile(path.with_name(f"{path.name}.{os.getpid()}.partial"), seconds=math.inf)
+    try:
+        yield file
+    except (OSError, ReferenceRefusedError):
+        file.remove()
+        raise
+    except BaseException:
+        if lasting:
+            with suppress(OSError):
+                file.keep()
+            file.close()
+        else:
+            file.remove()
+        raise
+    # It has its name now; what goes is the note of how far it was.
+    file.remove()
+    if keeper is not None:
+        keeper.gone(file.path)
+
+
+def make_room(folder: Path, size: int, limit: int | None = None, *, there: int = 0) -> None:
+    """Delete the references longest unused until `size` more bytes are within the limit; `there` are on the disk.
 
     Raises ReferenceRefusedError where they never are, or the disk has no room for them.
     """
@@ -232,26 +275,8 @@ def make_room(folder: Path, size: int, limit: int | None = None) -> None:
         oldest.with_suffix(".json").unlink(missing_ok=True)
         oldest.unlink(missing_ok=True)
     free = shutil.disk_usage(folder).free
-    if size + SPARE > free:
+    if size - there + SPARE > free:
         raise ReferenceRefusedError(f"It takes {size / 2**30:.1f} GiB, and {folder} has {free / 2**30:.1f} GiB free.")
-
-
-class _Counted:
-    """A file that is written and digested at once."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._digest = hashlib.sha256()
-        self.bytes = 0
-
-    @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
-
-    def write(self, content: bytes) -> None:
-        self._file.write(content)
-        self._digest.update(content)
-        self.bytes += len(content)
 
 
 def _scored(hidden: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
@@ -283,8 +308,12 @@ def _raw(tensor: torch.Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
-def _write_beside(path: Path, facts: ReferenceFacts) -> None:
-    write_whole(path, facts.model_dump_json().encode())
+def _named(header: bytes, probe: torch.Tensor, conditions: Conditions) -> str:
+    """All that has to be the same beside the reading itself for one pass to go on where another was."""
+    found = hashlib.sha256(header)
+    found.update(_raw(probe))
+    found.update(conditions.model_dump_json().encode())
+    return found.hexdigest()
 
 
 def _paths(folder: Path, key: str) -> tuple[Path, Path]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from core.errors import BitpressError
@@ -38,6 +39,21 @@ BLOCK = 64
 
 OWN, PER_OTHER = 2, 5
 """Figures of a token: of the original (nll, confidence), and of each other (nll, KL, reverse KL, same, top 5)."""
+
+
+Figures = npt.NDArray[np.float32]
+"""(figures, tokens)."""
+
+
+class Kept(Protocol):
+    """What is known of the first batches already, and who hears of the others."""
+
+    @property
+    def found(self) -> Sequence[Figures]:
+        """Of the first batches, the tokens of each in the order of its rows."""
+
+    def add(self, done: int, values: Figures) -> None:
+        """The figures of the batch with which `done` are done."""
 
 
 class Source(Protocol):
@@ -94,8 +110,11 @@ def score(
     device: torch.device,
     after_batch: Callable[[int], None],
     check: Callable[[], None],
+    kept: Kept | None = None,
 ) -> Scores:
     """Score all rows; `batches` are indices of rows, and `after_batch` hears how many are done.
+
+    What is `kept` of the first batches is taken as it is.
 
     `check` is called between forward passes and may raise: a batch of a slow model takes seconds.
     Raises BitpressError `not-a-number` where a model's logits are not finite.
@@ -106,7 +125,15 @@ def score(
     count = len(others)
     found = np.empty((OWN + PER_OTHER * count, starts[-1]), dtype=np.float32)
     chunk = CUDA_ROWS if device.type == "cuda" else CPU_ROWS
-    for done, batch in enumerate(batches, start=1):
+    known = () if kept is None else tuple(kept.found)
+    for values, batch in zip(known, batches, strict=False):
+        taken = 0
+        for index in batch:
+            found[:, starts[index] : starts[index + 1]] = values[:, taken : taken + rows[index].scored]
+            taken += rows[index].scored
+    if known:
+        after_batch(len(known))
+    for done, batch in enumerate(batches[len(known) :], start=len(known) + 1):
         ids, keep = padded(rows, batch)
         ids = ids.to(device)
         reference = original.logits(batch, ids, keep)
@@ -130,6 +157,8 @@ def score(
                     )
                 )
             found[:, starts[index] : starts[index + 1]] = torch.cat(figures, dim=1).cpu().numpy()
+        if kept is not None:
+            kept.add(done, np.concatenate([found[:, starts[index] : starts[index + 1]] for index in batch], axis=1))
         after_batch(done)
     own, rest = found[:OWN].astype(np.float64), found[OWN:].astype(np.float64).reshape(count, PER_OTHER, starts[-1])
     _refuse_infinite(own, original)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from core.worker import answers, loading
 from core.worker.calibrate import Rendered, chat_ids, render_chat
 from core.worker.compress import lacks_answers
 from core.worker.decoding import takes_logits_to_keep, warm_up
+from core.worker.keeper import Keeper, name_of, surroundings
 from core.worker.layer_inputs import LayerInputs
 from core.worker.loading import Loaded
 from core.worker.mixture import Mixture, refuse_overlap
 from core.worker.one_part import compressed
+from core.worker.pieces import Pieces
 from core.worker.reporter import Reporter
 from core.worker.survey import survey
 
@@ -39,7 +42,7 @@ LOAD = Stage(id="load", title="Load the model")
 REFERENCE = Stage(id="reference", title="Run the original", unit="batch")
 MEASURE = Stage(id="measure", title="Compress part by part", unit="part and scheme")
 
-FORM = 2
+FORM = 3
 """Of kept cells; raised when what a cell means changes."""
 
 BATCH_TOKENS = 2048
@@ -80,7 +83,8 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
         )
     rows = _rows(loaded, command, folder, report, answering=answering)
     measured = _Measured(loaded, rows, report)
-    kept = _Cells(command, rows, loaded)
+    keeper = Keeper(command.keeping)
+    kept = _Cells(command, rows, loaded, keeper)
     cells: list[Sensitivity] = []
     wanted = [(part, scheme) for part in parts for scheme in command.schemes if (part.key, scheme.name) in sizes]
     with report.stage(REFERENCE.id):
@@ -91,6 +95,7 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
     with report.stage(MEASURE.id):
         for done, (part, scheme) in enumerate(wanted):
             report.progress(MEASURE.id, done, len(wanted), f"{part.key} {scheme.name}")
+            keeper.stands(f"at part and scheme {done + 1} of {len(wanted)}")
             layer = measured.layer_of(part)
             noise = kept.get(*_noise(layer), partial(measured.noise, layer))
             found = kept.get(_modules(part), _exactly(scheme), partial(measured.divergence, part, scheme))
@@ -106,6 +111,7 @@ def run(command: MeasureSensitivity, report: Reporter) -> Json:
                 )
             )
         report.progress(MEASURE.id, len(wanted), len(wanted))
+    kept.close()
     return SensitivityResult(
         model=command.model,
         parts=parts,
@@ -269,24 +275,25 @@ def _first(tokenizer: Any, sample: Rendered) -> int:
 
 
 class _Cells:
-    """What was measured, kept line by line: a run that is stopped loses one cell at most."""
+    """What was measured, kept cell by cell: a run that is stopped loses one cell at most."""
 
-    def __init__(self, command: MeasureSensitivity, rows: Sequence[Row], loaded: Loaded) -> None:
-        self._documents = len(rows)
-        self._file: Path | None = None
+    def __init__(self, command: MeasureSensitivity, rows: Sequence[Row], loaded: Loaded, keeper: Keeper) -> None:
+        self._documents, self._keeper = len(rows), keeper
         self._found: dict[tuple[str, str], Floats] = {}
+        self._pieces: Pieces | None = None
         if command.cache is None:
             return
-        facts = {
+        facts: Json = {
             "form": FORM,
             "model": weights_identity(command.model),
             "tokens": _tokens(rows),
             "dtype": str(loaded.model.dtype),
-            "device": loaded.device.type,
+            "around": surroundings(loaded.device, loading.device_name(loaded.device)),
         }
-        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        self._file = Path(command.cache) / f"{key}.jsonl"
-        self._read()
+        path = Path(command.cache) / f"{name_of(facts)}.pieces"
+        self._pieces = Pieces(path, seconds=0.0, wrote=keeper.wrote)
+        for content in self._pieces.found:
+            self._take(content)
 
     def has(self, names: Iterable[tuple[str, str]]) -> bool:
         """Whether all figures of these names (modules, scheme) are kept."""
@@ -300,32 +307,21 @@ class _Cells:
         if (modules, scheme) in self._found:
             return self._found[modules, scheme]
         sums = self._found[modules, scheme] = measure()
-        if self._file is not None:
-            line = {"modules": modules, "scheme": scheme, "kl": sums.tolist()}
-            try:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                with self._file.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(line) + "\n")
-            except OSError:
-                self._file = None
+        if self._pieces is not None:
+            self._pieces.add(json.dumps({"modules": modules, "scheme": scheme, "kl": sums.tolist()}).encode())
         return sums
 
-    def _read(self) -> None:
-        if self._file is None or not self._file.is_file():
-            return
-        content = self._file.read_bytes()
-        for line in content.splitlines():
-            try:
-                found = json.loads(line)
-                sums = np.array(found["kl"], dtype=np.float64)
-                if sums.shape == (self._documents,):
-                    self._found[found["modules"], found["scheme"]] = sums
-            except (ValueError, KeyError, TypeError):
-                # The line that a killed process was writing.
-                continue
-        if content and not content.endswith(b"\n"):
-            with self._file.open("ab") as stream:
-                stream.write(b"\n")
+    def close(self) -> None:
+        """Let the file go."""
+        if self._pieces is not None:
+            self._pieces.close()
+
+    def _take(self, content: bytes) -> None:
+        with suppress(ValueError, KeyError, TypeError):
+            found = json.loads(content)
+            sums = np.array(found["kl"], dtype=np.float64)
+            if sums.shape == (self._documents,):
+                self._found[found["modules"], found["scheme"]] = sums
 
 
 def _tokens(rows: Sequence[Row]) -> str:

@@ -19,11 +19,15 @@ from core.measure.task_answers import Answered, AskedTask, ModelAnswers
 from core.measure.task_templates import sandbox
 from core.value import Json
 from core.worker import loading
+from core.worker.keeper import Keeper, keeping
+from core.worker.kept_answers import Found, KeptAnswers
 from core.worker.loading import Loaded
 from core.worker.reference_answers import fingerprint
 from core.worker.reporter import Reporter
 
 LOAD = Stage(id="load", title="Load the model", unit="")
+
+RESUMED_NOTE = "{name}: an earlier try was interrupted, and this one went on {where}; its seconds are of the last try."
 
 KEPT_VERSION = 1
 """Raised when the meaning of kept answers changes."""
@@ -34,11 +38,18 @@ def run(command: RunTasks, report: Reporter) -> Json:
 
     Raises BitpressError `task-failed`, `not-a-number`, `context-too-short` and what loading raises.
     """
+    with keeping(command.keeping) as keeper:
+        return _run(command, report, keeper)
+
+
+def _run(command: RunTasks, report: Reporter, keeper: Keeper) -> Json:
     began = time.perf_counter()
     output = Path(command.output)
     output.mkdir(parents=True, exist_ok=True)
     stages = {task.name: Stage(id=f"task-{task.name}", title=f"Ask {task.name}", unit="item") for task in command.tasks}
-    kept = {task.name: _read_kept(command, task) for task in command.tasks}
+    going = {task.name: _going(command, task, keeper) for task in command.tasks}
+    cached = {task.name: _read_kept(command, task) for task in command.tasks}
+    kept = {name: found or going[name].whole for name, found in cached.items()}
     missing = [task for task in command.tasks if kept[task.name] is None]
     report.plan((*((LOAD,) if missing else ()), *stages.values()))
     loaded: Loaded | None = None
@@ -54,8 +65,10 @@ def run(command: RunTasks, report: Reporter) -> Json:
             found = kept[task.name]
             if found is None:
                 assert loaded is not None  # noqa: S101
-                found = _ask(command, task, loaded, report, stages[task.name].id)
+                found = _ask(command, task, loaded, report, going[task.name])
                 _keep(command, task, found)
+                going[task.name].finish(found)
+                keeper.resumed = keeper.resumed or (f"inside {task.name}" if going[task.name].used else "")
             answers, conditions = found
             report.progress(stages[task.name].id, len(answers), len(answers))
         right[task.name] = sum(one.right for one in answers)
@@ -64,10 +77,12 @@ def run(command: RunTasks, report: Reporter) -> Json:
         (output / f"{task.name}.jsonl").write_text(text, encoding="utf-8")
     if conditions is None:
         raise BitpressError("nothing-to-ask", "No task is named.", "Name at least one.")
+    if keeper.resumed:
+        notes.append(RESUMED_NOTE.format(name=Path(command.model).name, where=keeper.resumed))
     result = ModelAnswers(
         model=command.model,
         right=right,
-        reused=tuple(task.name for task in command.tasks if kept[task.name] is not None),
+        reused=tuple(task.name for task in command.tasks if cached[task.name] is not None),
         conditions=conditions.model_copy(update={"notes": tuple(notes)}),
         seconds=time.perf_counter() - began - load_seconds,
         load_seconds=load_seconds,
@@ -75,10 +90,23 @@ def run(command: RunTasks, report: Reporter) -> Json:
     return result.model_dump(mode="json")
 
 
-Found = tuple[tuple[Answered, ...], Conditions]
+def _going(command: RunTasks, task: AskedTask, keeper: Keeper) -> KeptAnswers:
+    """What an earlier try has left of the task."""
+    name = Path(command.model).name
+
+    def stands(done: int, total: int) -> None:
+        keeper.stands(f"at request {min(done + 1, total)} of {total} of {task.name} by {name}")
+
+    pieces = keeper.pieces(["tasks", *_facts(command, task)]) if keeper.wanted is not None else None
+    found = KeptAnswers(pieces, stands)
+    if found.whole is not None and len(found.whole[0]) == _asked(command, task):
+        keeper.took_up(f"after {task.name}")
+    else:
+        found.whole = None
+    return found
 
 
-def _ask(command: RunTasks, task: AskedTask, loaded: Loaded, report: Reporter, stage: str) -> Found:
+def _ask(command: RunTasks, task: AskedTask, loaded: Loaded, report: Reporter, kept: KeptAnswers) -> Found:
     """One task's answers, and how they were got."""
     # Imported here: it takes seconds, which kept answers do not need.
     import lm_eval.utils
@@ -89,15 +117,13 @@ def _ask(command: RunTasks, task: AskedTask, loaded: Loaded, report: Reporter, s
     from core.worker.task_model import TaskModel, checked_layers, greedy
 
     lm_eval.utils.env = sandbox()
-    items = min(task.items, command.items or task.items)
+    items, stage = _asked(command, task), f"task-{task.name}"
     chat = task.chat and getattr(loaded.tokenizer, "chat_template", None) is not None
 
-    def stepped(name: str, done: int, total: int | None) -> None:
-        if name.startswith("Running") and total:
-            report.progress(stage, items * done / total, items)
-        else:
-            report.check()
+    def stepped(_name: str, _done: int, _total: int | None) -> None:
+        report.check()
 
+    kept.begin(loaded.conditions)
     _seed(command.seed)
     try:
         with bars_heard(stepped), checked_layers(loaded.model, report.check), greedy(loaded):
@@ -105,7 +131,7 @@ def _ask(command: RunTasks, task: AskedTask, loaded: Loaded, report: Reporter, s
             asked = manager.load([task.name])
             for one in asked["tasks"].values():
                 one.set_fewshot_seed(seed=command.seed)
-            model = TaskModel(loaded)
+            model = TaskModel(loaded, kept, lambda done, total: report.progress(stage, items * done / total, items))
             # `evaluate` and not `simple_evaluate`: that one describes the machine too, with pip, git and the hub.
             found = evaluate(
                 lm=model,
@@ -181,25 +207,34 @@ def _seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def _asked(command: RunTasks, task: AskedTask) -> int:
+    """How many items the model is asked."""
+    return min(task.items, command.items or task.items)
+
+
 def _kept_file(command: RunTasks, task: AskedTask) -> Path | None:
     """Where answers of this model to this task are kept: everything that can change one is in the name."""
     if command.cache is None:
         return None
+    return Path(command.cache) / f"tasks-{hashlib.sha256(json.dumps(_facts(command, task)).encode()).hexdigest()}.json"
+
+
+def _facts(command: RunTasks, task: AskedTask) -> Sequence[Json]:
+    """Everything that can change an answer of this model to this task."""
     import torch
 
     device = loading.pick_device(command.device)
-    facts: Sequence[Json] = (
+    return (
         KEPT_VERSION,
         fingerprint(command.model),
         _tokenizer_digest(Path(command.model)),
         task.model_dump(mode="json"),
-        min(task.items, command.items or task.items),
+        _asked(command, task),
         command.seed,
         [version(name) for name in ("lm-eval", "transformers", "torch", "compressed-tensors")],
         loading.device_name(device),
         torch.get_num_threads() if device.type == "cpu" else 0,
     )
-    return Path(command.cache) / f"tasks-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()}.json"
 
 
 def _tokenizer_digest(folder: Path) -> str:
@@ -221,7 +256,7 @@ def _read_kept(command: RunTasks, task: AskedTask) -> Found | None:
         conditions = Conditions.model_validate(kept["conditions"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (answers, conditions) if len(answers) == min(task.items, command.items or task.items) else None
+    return (answers, conditions) if len(answers) == _asked(command, task) else None
 
 
 def _keep(command: RunTasks, task: AskedTask, found: Found) -> None:

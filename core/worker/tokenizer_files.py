@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import BitpressError
-from core.models.local_files import inside, read_json
+from core.models.local_files import TOKENIZER_BYTES, inside, read_json
 from core.worker.faults import is_panic
 from core.worker.own_code import own_tokenizer_class
 
-MOST_BYTES = 128_000_000
-"""Of one file; tokenizers of 262,144 tokens take 35 MB, and up to forty times as much in memory while they are read."""
+MOST_BYTES = TOKENIZER_BYTES
 SMALL_BYTES = 16_000_000
 """Of one that holds settings or a few added tokens; a list of a model's whole vocabulary takes some."""
 

@@ -12,12 +12,14 @@ import yaml
 from report_runs import NOW, MadeUpStore, compare_run, compress_run, inspect, one_run, six_runs, sources
 
 from core.errors import BitpressError
+from core.jobs.run import OWN_CODE
 from core.paths import Home
 from core.report.card import card
 from core.report.collect import collect
 from core.report.data import ReportData
 from core.report.export import FORMATS, export
 from core.report.html import html
+from core.report.reproduce import python_script, serve_command
 from core.report.tables import as_csv, as_json, as_model_csv
 
 HOSTILE = (
@@ -181,6 +183,20 @@ def test_that_the_card_has_a_front_matter_and_the_figures(home: Home) -> None:
     assert "| Facts, four choices | 220 |" in evaluation
     assert "this is not serving speed" in text
     assert "```sh\nvllm serve" in text
+
+
+def test_that_the_card_and_the_report_say_which_own_code_was_run(home: Home) -> None:
+    told = [{"model": "some<b>/body", "fingerprint": "ab" * 32}]
+    run = compress_run(3, "fp8-dynamic")
+    run = run.model_copy(update={"settings": {**run.settings, OWN_CODE: told}})
+    report = collect([3], MadeUpStore((run,)), home, sources=sources())
+    (sentence,) = report.runs[0].own_code
+    assert "ab" * 32 in sentence
+    assert sentence in report.runs[0].warnings
+    assert "Python code that came with some" in card(report)
+    assert "<b>" not in card(report)
+    assert serve_command(run).endswith("--trust-remote-code")
+    assert python_script(run) == ""
 
 
 def test_that_hostile_text_cannot_become_markup_in_the_card(home: Home) -> None:

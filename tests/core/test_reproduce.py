@@ -71,6 +71,14 @@ def values(script: str) -> dict[str, Json]:
     }
 
 
+def test_that_the_command_consents_to_the_code_that_ran_and_to_nothing_else():
+    told = [{"model": "m", "fingerprint": "ab" * 32}, {"model": "m", "fingerprint": "$(rm -rf /)"}]
+    settings = {"recipe": recipe("fp8-dynamic").model_dump(mode="json"), "own_code": told}
+    run = run_of(recipe("fp8-dynamic"), settings=settings)
+    assert command_line(run).endswith(f"--output /out/a --trust-code {'ab' * 32}")
+    assert python_script(run) == ""
+
+
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
 def test_that_the_command_asks_for_the_same_recipe(method):
     asked = recipe(method.id, **({"ignore": ["lm_head", "re:.*[a,b]_proj$"]} if method.parameter("ignore") else {}))

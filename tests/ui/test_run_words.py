@@ -54,3 +54,8 @@ def test_that_a_run_of_tasks_alone_shows_points_and_no_tokens():
     ((value, label),) = figures(run)
     assert value == "-50.0"
     assert label.startswith("points in Mine, ")
+
+
+def test_that_a_run_says_whose_code_ran():
+    settings = {"own_code": [{"model": "some/body", "fingerprint": "ab" * 32}]}
+    assert recipe_words(a_run(1, kind=RunKind.PROVE, settings=settings)) == f"with code of some/body, {'ab' * 6}"

@@ -72,51 +72,6 @@ def test_that_a_model_is_not_divergent_from_itself(original: Path) -> None:
     assert itself.perplexity == found.original_perplexity
 
 
-def test_that_an_evaluation_that_was_stopped_goes_on_at_the_model_that_it_had_reached(
-    original: Path, perturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    others, cache = (perturbed, original), tmp_path / "cache"
-    whole = evaluated(original, *others)
-    loaded: list[str] = []
-    warm = evaluate.load_warm
-
-    def noted(path: str, *more: object) -> object:
-        loaded.append(path)
-        return warm(path, *more)
-
-    monkeypatch.setattr(evaluate, "load_warm", noted)
-    stop = threading.Event()
-
-    def heard(event: AnyEvent) -> None:
-        if isinstance(event, Progress) and event.stage == "score" and event.total and event.done > event.total / 2:
-            stop.set()
-
-    command = Evaluate(
-        job="job",
-        original=str(original),
-        others=tuple(map(str, others)),
-        suite=SUITE,
-        cache=str(cache),
-        device="cpu",
-    )
-    with pytest.raises(JobCancelledError):
-        evaluate.run(command, reporter(Memory(heard), stop))
-    assert len(list((cache / "scores").iterdir())) == 1
-    loaded.clear()
-    again = evaluated(original, *others, cache=cache)
-    assert loaded == [str(original)], "the first one's scores were kept"
-    assert again.others == whole.others
-    assert list((cache / "scores").iterdir()) == [], "they are for one that was killed"
-    stop.clear()
-    with pytest.raises(JobCancelledError):
-        evaluate.run(command, reporter(Memory(heard), stop))
-    (kept,) = (cache / "scores").iterdir()
-    kept.write_bytes(kept.read_bytes()[:-1] + b"\x00")
-    loaded.clear()
-    assert evaluated(original, *others, cache=cache).others == whole.others
-    assert loaded == list(map(str, others)), "a damaged one is not used"
-
-
 def test_that_figures_equal_an_independent_computation_in_double_precision(original: Path, perturbed: Path) -> None:
     found = evaluated(original, perturbed)
     tokenizer = AutoTokenizer.from_pretrained(original)

@@ -25,6 +25,7 @@ from core.methods.schemes import named
 from core.worker import compress, loading, sensitivity
 from core.worker.layer_inputs import LayerInputs
 from core.worker.one_part import compressed, rounded
+from core.worker.pieces import Pieces
 from core.worker.reporter import JobCancelledError
 from core.worker.survey import survey
 
@@ -185,14 +186,20 @@ def test_that_a_run_goes_on_where_it_was_stopped(original: Path, text: Path, tmp
     asked = command(original, text, tmp_path)
     with pytest.raises(JobCancelledError):
         sensitivity.run(asked, reporter(Memory(stop), stopped))
-    (kept,) = tmp_path.glob("*.jsonl")
-    lines = kept.read_text().splitlines()
-    assert 5 <= len(lines) < 16
-    # A kill may tear the last line; and a figure that was kept is taken as it is.
-    noise, first = (json.loads(line) for line in lines[:2])
+    (kept,) = tmp_path.glob("*.pieces")
+    pieces = Pieces(kept, seconds=0)
+    cells = pieces.found
+    assert 5 <= len(cells) < 16
+    # A kill may tear the last one; and a figure that was kept is taken as it is.
+    noise, first = (json.loads(cell) for cell in cells[:2])
     assert noise["scheme"] == "noise"
     first["kl"] = [700.0] + [0.0] * 5
-    kept.write_text("\n".join([lines[0], json.dumps(first), *lines[2:]]) + '\n{"modules": "mo')
+    pieces.restart()
+    for cell in (cells[0], json.dumps(first).encode(), *cells[2:]):
+        pieces.add(cell)
+    pieces.close()
+    with kept.open("ab") as torn:
+        torn.write(bytes(20))
     found = measured(asked)
     assert found.cells[0].kl.value == pytest.approx(7.0, abs=1e-5)
     fresh = measured(command(original, text))
@@ -209,7 +216,7 @@ def test_that_cells_of_other_tokens_or_group_sizes_are_not_taken(original: Path,
     fewer = measured(asked.model_copy(update={"tokens": 60}))
     assert kl_of(first, DOWN, "W4A16") != kl_of(coarse, DOWN, "W4A16")
     assert kl_of(first, DOWN, "W4A16") != kl_of(fewer, DOWN, "W4A16")
-    assert len(list(tmp_path.glob("*.jsonl"))) == 2
+    assert len(list(tmp_path.glob("*.pieces"))) == 2
 
 
 def test_that_what_eight_bits_lose_is_told_from_what_bfloat16_rounds(starter: Path, text: Path, tmp_path: Path) -> None:

@@ -89,8 +89,10 @@ def why_not_compress(model: LocalModel) -> str:
     """Why a model cannot be compressed as it stands, in a sentence, or empty."""
     if is_unfetched(model):
         return "It has to be fetched first."
-    if not model.usable:
-        return next(remark.message for remark in model.remarks if remark.level == "blocks")
+    blocking = [remark for remark in model.remarks if remark.level == "blocks"]
+    # What takes a person's consent can be chosen: the finding before the start leads to the code.
+    if blocking and not (model.own_code and all(remark.code == "remote-code" for remark in blocking)):
+        return blocking[0].message
     if model.weights is Weights.GGUF:
         return "A GGUF file has to be imported first."
     if model.weights is not Weights.SAFETENSORS:

@@ -100,9 +100,7 @@ class ModelCard(Card):
         """Offer models; those that cannot be compressed are shown, and cannot be chosen."""
         chosen = self.path
         with QSignalBlocker(self._combo):
-            self._models = tuple(
-                sorted(models, key=lambda model: (bool(why_not_compress(model)), model.name.casefold()))
-            )
+            self._models = tuple(sorted(models, key=_order))
             self._items.clear()
             for model in self._models:
                 item = QStandardItem(model.name)
@@ -150,8 +148,9 @@ class ModelCard(Card):
         self._facts.setVisible(model is not None)
 
 
-def _order(model: LocalModel) -> tuple[bool, str]:
-    return bool(why_not_compress(model)), model.name.casefold()
+def _order(model: LocalModel) -> tuple[bool, bool, str]:
+    """What takes a consent first comes after what is ready: nobody is led to it unasked."""
+    return bool(why_not_compress(model)), not model.usable, model.name.casefold()
 
 
 def _facts(model: LocalModel) -> str:
