@@ -24,6 +24,7 @@ from core.plan.mend import Draft, applied
 from core.plan.preflight import preflight
 from core.plan.qat_check import FEW_STEPS
 from core.plan.qat_memory import BYTES_A_WEIGHT, batch_tokens, state_bytes, training_bytes
+from core.plan.reductions import Effort, smaller
 from core.report.chapters.recovery import training_blocks, training_line
 from core.value import Estimate, Json
 
@@ -199,3 +200,12 @@ def test_that_torchao_is_named_in_one_module_of_the_worker_alone(name: str) -> N
     text = Path("core/worker/qat", f"{name}.py").read_text(encoding="utf-8")
     imports = [line for line in text.splitlines() if line.startswith(("import torchao", "from torchao"))]
     assert bool(imports) == (name == "quantizer")
+
+
+def test_that_a_try_with_less_takes_fewer_samples_at_a_time() -> None:
+    names = [modifier.name for modifier in find("qat-w4a16").modifiers(recipe().parameters)]
+    found = smaller(Effort(recipe=recipe()), names, tried=1, longest=None, on_device=True)
+    assert found is not None
+    less, changed = found
+    assert less.recipe.parameters["batch_size"] == 2
+    assert "samples at a time 8 to 2" in [each.words for each in changed]
