@@ -3,7 +3,8 @@
 stdin carries commands and stdout events, one compact JSON object a line; stderr is the job's log. `hello` comes
 first. Every command names a job, every event belongs to one, and each job ends with exactly one `finished`.
 Commands forbid unknown fields; events ignore them, and an unknown event type decodes to None. Removing or renaming
-a field raises PROTOCOL_VERSION; adding one does not.
+a field raises PROTOCOL_VERSION; adding one does not. All of it stands in one file, however long, as it is one contract
+with one version.
 """
 
 from __future__ import annotations
