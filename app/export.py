@@ -87,7 +87,7 @@ async def start_export(engine: Engine, planned: PlannedExport, form: Form, outpu
         device=engine.settings.device,
         app_version=installed_version(),
     )
-    return await engine.queue.submit(
+    return await engine.submit(
         NewRun(
             kind=RunKind.EXPORT,
             title=f"Export as {_TITLES[form]}",

@@ -49,6 +49,8 @@ class SweepWatch:
 
 async def plan_sweep(engine: Engine, model: LocalModel, plan: SweepPlan) -> SweepPlan:
     """The plan with the model's name and fingerprint. Raises BitpressError for a model that cannot be pressed."""
+    # Code that nobody agreed to would fail every row for the same reason.
+    await engine.launch_for(model.path)
     inside = await look_inside(engine, model)
     return plan.model_copy(
         update={

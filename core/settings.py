@@ -59,7 +59,8 @@ class Settings(Received):
         ge=0,
         le=86_400,
         title="Seconds between checkpoints",
-        description="A calibrated job that dies goes on from its last finished layer. 0 keeps no checkpoints.",
+        description="A calibrated job that dies goes on from its last finished layer, a recovery from a step of its "
+        "training. 0 keeps no checkpoints.",
     )
     on_close: Literal["ask", "background", "quit"] = Field(
         default="ask",

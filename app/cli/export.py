@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import DONE, Output
-from app.cli.session import follow, serve
+from app.cli.session import TrustCode, follow, serve
 from app.engine import Engine
 
 
@@ -33,6 +33,7 @@ def export(
         ),
     ] = As.PLAIN,
     output_folder: Annotated[Path | None, typer.Option("--output", help="The folder to write; must not exist.")] = None,
+    trust_code: TrustCode = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> int:
     """Write a compressed model in a form that other programs open, and prove it against the artifact."""
@@ -59,4 +60,4 @@ def export(
         output.say(f"{result['output']} ({result['bytes'] / 1e6:.1f} MB)")
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)

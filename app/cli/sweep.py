@@ -9,7 +9,7 @@ import typer
 
 from app.cli.measure import texts_named
 from app.cli.output import BLOCKED, DONE, FAILED, Output
-from app.cli.session import followed, serve
+from app.cli.session import TrustCode, followed, serve
 from app.cli.tasks import Items, Tasks, say_power, split_names
 from app.engine import Engine
 from core.errors import BitpressError
@@ -87,6 +87,7 @@ def sweep(
     retry: Annotated[bool, typer.Option("--retry", help="With --resume, try failed methods again.")] = False,
     new: Annotated[bool, typer.Option("--new", help="Start over, even where the same sweep is unfinished.")] = False,
     listed: Listed = False,
+    trust_code: TrustCode = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """Compress one model by several methods, measure all on the same text, and say which one to take.
@@ -150,7 +151,7 @@ def sweep(
         record = known or store.create(plan, inspect(Path(plan.model)).bytes)
         return await _carried_out(engine, output, record, retry=retry)
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 async def _plan(

@@ -151,7 +151,7 @@ class RunsBinding:
         if run.order is not None and (
             run.reason is FinishReason.INTERRUPTED or run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE)
         ):
-            await self._show_started(await engine.queue.submit(await asked_again(engine, run)))
+            await self._show_started(await engine.submit(await asked_again(engine, run)))
             return
         if run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE):
             return

@@ -38,6 +38,10 @@ KURTIC = Source(
     "https://arxiv.org/abs/2411.02355",
 )
 KV_CACHE = Source("vLLM: Quantized KV Cache", "https://docs.vllm.ai/en/latest/features/quantization/quantized_kvcache/")
+LLM_QAT = Source(
+    "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models, Liu et al. 2023",
+    "https://arxiv.org/abs/2305.17888",
+)
 MICROSCALING = Source(
     "Microscaling Data Formats for Deep Learning, Rouhani et al. 2023", "https://arxiv.org/abs/2310.10537"
 )
@@ -78,6 +82,10 @@ SPINQUANT = Source(
     "SpinQuant: LLM Quantization with Learned Rotations, Liu et al. 2025", "https://arxiv.org/abs/2405.16406"
 )
 SQUEEZELLM = Source("SqueezeLLM: Dense-and-Sparse Quantization, Kim et al. 2024", "https://arxiv.org/abs/2306.07629")
+STRAIGHT_THROUGH = Source(
+    "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation, Bengio et al. 2013",
+    "https://arxiv.org/abs/1308.3432",
+)
 WANDA = Source(
     "A Simple and Effective Pruning Approach for Large Language Models, Sun et al. 2024",
     "https://arxiv.org/abs/2306.11695",

@@ -13,6 +13,7 @@ from core.measure.rehearsed import Rehearsed
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
 from core.measure.sensitivity_values import SensitivityResult
 from core.methods.recovery import Recovered
+from core.models.consent import LEAST_DIGITS
 from core.plan.history import kept_recipe, reductions_of
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
@@ -65,9 +66,9 @@ def proof_of(run: Run) -> ProofResult | None:
 def recipe_words(run: Run) -> str:
     """The settings in one line: group 128, static ordering, 256 samples of self-made chat."""
     settings = kept_recipe(run)
+    parts = [f"with code of {model}, {fingerprint[:LEAST_DIGITS]}" for model, fingerprint in run.own_code]
     if not isinstance(settings, dict):
-        return ""
-    parts: list[str] = []
+        return " · ".join(parts)
     parameters = settings.get("parameters")
     if run.kind in (RunKind.COMPRESS, RunKind.REHEARSE) and isinstance(parameters, dict):
         parts.extend(_parameter_words(parameters))
@@ -202,7 +203,7 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
     if proof is not None and proof.kl is not None:
         origin = "artifact" if run.kind is RunKind.EXPORT else "original"
         found.append((significant(proof.kl), f"KL from the {origin}, in nats"))
-    return (*found, *_gain(result))
+    return (*found, *_gain(result, "training"), *_gain(result))
 
 
 def _recovery_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
@@ -213,17 +214,20 @@ def _recovery_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]
     return tuple(found)
 
 
-def _gain(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
-    """What a recovery changed, on samples that it had not seen."""
+def _gain(result: Mapping[str, Json], of: str = "recovery") -> tuple[tuple[str, str], ...]:
+    """What a recovery, or the training of weights, changed on samples that it had not seen."""
     try:
-        found = Recovered.model_validate(result.get("recovery"))
+        found = Recovered.model_validate(result.get(of))
     except ValueError:
         return ()
-    change = "not recovered: no gain beyond its interval"
-    if found.helped:
-        change = f"KL on unseen samples, was {significant(found.before.value)}"
+    if of == "training":
+        change = "not trained: no gain beyond its interval"
+        helped = f"KL on unseen samples, {significant(found.before.value)} by rounding alone"
+    else:
+        change = "not recovered: no gain beyond its interval"
+        helped = f"KL on unseen samples, was {significant(found.before.value)}"
     return (
-        (significant(found.after.value if found.helped else found.before.value), change),
+        (significant(found.after.value if found.helped else found.before.value), helped if found.helped else change),
         (number_text(sum(found.trained.values())), "parameters trained"),
     )
 
