@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.jobs import protocol
+from core.jobs.event import StayedAwake
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -29,7 +30,6 @@ from core.jobs.protocol import (
     Stage,
     StageFinished,
     StageStarted,
-    StayedAwake,
     Token,
     Warned,
     decode_command,
