@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
+from core.jobs.event import Event, StayedAwake
 from core.jobs.opens import Opens
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.measure.task_answers import AskedTask
@@ -388,14 +389,6 @@ Command = Annotated[
 # Events ---------------------------------------------------------------------------------------------------------
 
 
-class Event(Received):
-    """What every event carries: the job (empty for hello), a number that grows by one, and the time of sending."""
-
-    job: str = ""
-    seq: int = 0
-    time: float = 0.0
-
-
 class Hello(Event):
     """First line of a worker: who speaks."""
 
@@ -406,14 +399,6 @@ class Hello(Event):
     libraries: dict[str, str] = {}
     memory_limit: str = ""
     """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
-
-
-class StayedAwake(Event):
-    """Whether this machine is kept from falling asleep while the job runs, in words; said by the application."""
-
-    type: Literal["stayed_awake"] = "stayed_awake"
-    held: bool
-    words: str
 
 
 class Stage(Received):

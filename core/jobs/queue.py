@@ -386,10 +386,9 @@ class JobQueue:
         context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled, flush)
         finished: Finished | None = None
         try:
-            work = job.work or work_of(job.run)
-            if self.keep_awake and job.run.kind not in LIGHT:
-                work = staying_awake(work)
-            work = attended(work, self._sampler)
+            wanted = job.work or work_of(job.run)
+            awake = self.keep_awake and job.run.kind not in LIGHT
+            work = attended(staying_awake(wanted) if awake else wanted, self._sampler)
             async with aclosing(work(context)) as events:  # type: ignore[type-var]
                 async for event in events:
                     if isinstance(event, Finished):
