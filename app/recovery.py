@@ -135,7 +135,7 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
         original_bytes=planned.original.bytes,
         checkpoint_seconds=engine.settings.checkpoint_seconds or None,
     )
-    return await engine.queue.submit(
+    return await engine.submit(
         NewRun(
             kind=RunKind.RECOVER,
             title="Recovery",

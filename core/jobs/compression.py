@@ -86,6 +86,8 @@ class Pressed(Received):
     pruned_modules: tuple[str, ...] = ()
     dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
+    training: Recovered | None = None
+    """What training the weights before they were rounded came to; None where nothing was trained."""
     recovery: Recovered | None = None
 
 
@@ -391,6 +393,7 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         dropped_blocks=pressed.dropped_blocks,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
+        trained=pressed.training if pressed.training is not None and pressed.training.helped else None,
         recovered=pressed.recovery if pressed.recovery is not None and pressed.recovery.helped else None,
     )
 

@@ -17,16 +17,13 @@ from core.jobs.checkpoint import TRAINING, checkpoint_beside, read_steps
 from core.jobs.client import WORKER_DIED
 from core.jobs.going_on import let_go, resumable
 from core.jobs.protocol import AnyEvent, Checkpoints, Finished, FinishReason, Prove, Recover, StageFinished, Warned
-from core.jobs.snapshot import PROOF_PREFIX
+from core.jobs.snapshot import PROOF_PREFIX, RECOVERY_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Expected
 from core.methods.recovery import Recovered, RecoverySpec
 from core.models.artifact import Beside, Manifest, beside, read_manifest, settle, write_manifest
 from core.value import Json
-
-RECOVERY_PREFIX = "recover-"
-"""Before the names of a recovery's stages where it is part of a longer run."""
 
 STATES = "cache/recovery"
 """In the home folder: what originals computed. Bounded by the worker, the oldest give way."""

@@ -47,6 +47,8 @@ class Manifest(Received):
     dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
+    trained: Recovered | None = None
+    """What training the weights before they were rounded gained; None where there was none, or it did not help."""
     recovered: Recovered | None = None
     """What a recovery gained; None where there was none, or it did not help."""
     recovered_from: str = ""

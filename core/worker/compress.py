@@ -18,6 +18,8 @@ from core.durable import write_whole
 from core.errors import BitpressError
 from core.jobs.checkpoint import MEASURED
 from core.jobs.protocol import Compress, Stage
+from core.methods.method import ModifierSpec
+from core.methods.modifier_modules import TRAINING
 from core.value import Json
 from core.worker import answers, calibrate, memory_record
 from core.worker.awq_without_gpu import awq_without_gpu
@@ -128,6 +130,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         "pruned_modules": list(stored_names(loaded.model, made_of_it.pruned)),
         "dropped_blocks": [number for modifier in recipe for number in getattr(modifier, "dropped", ())],
         "ignored_modules": list(made_of_it.left),
+        "training": next((one.outcome for one in recipe if getattr(one, "outcome", None) is not None), None),
         "threads": _threads(),
         **_resumed(book, measuring),
     }
@@ -255,11 +258,16 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
         *((answers.STAGE,) if answering else ()),
         *((fisher_stage.STAGE,) if fisher_stage.wanted(command.modifiers) else ()),
         *(
-            Stage(id=modifier_stage(index), title=spec.title or spec.name, unit="layer")
+            Stage(id=modifier_stage(index), title=spec.title or spec.name, unit=_unit(spec))
             for index, spec in enumerate(command.modifiers)
         ),
         Stage(id="save", title="Save"),
     )
+
+
+def _unit(spec: ModifierSpec) -> str:
+    """What the stage of a modifier counts."""
+    return "step" if spec.name == TRAINING else "layer"
 
 
 def _needed(recipe: Sequence[Any], spec: CalibrationSpec | None) -> CalibrationSpec | None:

@@ -18,8 +18,9 @@ from core.worker.recovery.student import Student
 from core.worker.recovery.teacher import Teacher
 from core.worker.step_book import StepBook
 
-RATES = {"scales": 2e-3, "table entries": 5e-4, "coefficients": 5e-4, "norms": 2e-3, "adapters": 1e-3}
-"""Learning rates by kind, as a share of each value's own size (`Trained.unit`); of adapters, absolute.
+RATES = {"scales": 2e-3, "table entries": 5e-4, "coefficients": 5e-4, "norms": 2e-3, "adapters": 1e-3, "weights": 1.0}
+"""Learning rates by kind, as a share of each value's own size (`Trained.unit`); of adapters, absolute. Of whole
+weights (core.worker.qat) the spec's `rate` is the learning rate itself.
 
 Measured on the starter model. A row's table or offset that moves as a whole shifts the row's output by the sum of its
 inputs, which a few large channels dominate: at 2e-3 the divergence of GPTQT at 3 bits rose at first (0.55 to 0.62),
