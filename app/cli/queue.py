@@ -138,7 +138,7 @@ def retry(run: Number, as_json: Json = False) -> int:
 
 @commands.command("resume")
 def resume(run: Number, as_json: Json = False) -> int:
-    """Put a run that broke into the queue again, as the same run: it goes on from its last finished layer."""
+    """Put a run that broke into the queue again, as the same run: it goes on from its last finished layer or step."""
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
