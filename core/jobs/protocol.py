@@ -127,7 +127,7 @@ class Compress(Opens):
     `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
     `threads` (of torch), `training` (Recovered, or null where no weights were trained) and, where it went on from a
     checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the first layer that was done here, counted from 1,
-    and the time that the finished ones took).
+    and the time that the finished ones took; or {at}: in words, where blocks were being searched for).
     """
 
     type: Literal["compress"] = "compress"

