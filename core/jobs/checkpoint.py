@@ -21,9 +21,9 @@ from core.regular_file import read_regular
 from core.value import Received, Value
 
 CHECKPOINT_FILE = "checkpoint.json"
-MEASURED, TRAINING = "measured", "training"
-"""What is kept of jobs that go step by step: what blocks are worth, and a recovery's training."""
-STEPS = (TRAINING, MEASURED)
+MEASURED, TRAINING, TUNING = "measured", "training", "tuning"
+"""What is kept of jobs that go step by step: what blocks are worth, a recovery's training, and that of weights."""
+STEPS = (TRAINING, MEASURED, TUNING)
 PRESSED_FILE = "pressed.json"
 """What is kept of an artifact that is saved and not yet proved."""
 CHECKPOINT_LIMIT = 64 << 20
@@ -224,7 +224,10 @@ def point_at(output: Path, run: int) -> ResumePoint | None:
         )
     if training is not None:
         return _stepwise("Recovery", training)
-    return None if measured is None else _stepwise("Measuring", measured)
+    if measured is not None:
+        return _stepwise("Measuring", measured)
+    tuning = read_steps(folder, TUNING)
+    return None if tuning is None else _stepwise("Training", tuning)
 
 
 def _stepwise(title: str, kept: KeptSteps, more: int = 0, *, pressed: bool = False) -> ResumePoint:

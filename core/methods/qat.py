@@ -22,11 +22,12 @@ MINUTES = Parameter(
     name="minutes",
     title="Minutes of training",
     help="Training ends after so many minutes at the latest, and sooner where held-out text gains nothing any more or "
-    "all passes are made. What comes before and after is not counted.",
+    "all passes are made. What comes before and after is not counted. Passes can be repeated to the byte, minutes "
+    "cannot.",
     kind=Kind.NUMBER,
     default=20.0,
     minimum=0.05,
-    maximum=10_080.0,
+    maximum=1440.0,
     unit="minutes",
 )
 

@@ -18,6 +18,7 @@ from core.plan.history import peak_ratios
 from core.plan.job import Job
 from core.plan.machine import Machine
 from core.plan.memory import device_memory, gradient_sums, host_least, host_memory, host_memory_beside_gpu
+from core.plan.qat_memory import kept_training_bytes
 from core.plan.recovery_check import with_recovery
 from core.plan.seconds import expected_seconds
 from core.plan.sizes import Shape, artifact_bytes, element_dtype, run_bytes, shape_of
@@ -97,10 +98,14 @@ def _disk(job: Job) -> int:
 def checkpoint_bytes(job: Job) -> int:
     """The layers as they are before they are packed, and twice what passes between two layers, the old and the new.
 
+    Of a training its state, the old and the new.
+
     Masks and positions, which stay, are stored once for each length of a sample: here for the longest.
     """
     if job.recipe.calibration is None or job.streams or not any(_calibrates(one) for one in job.modifiers):
         return 0
+    if trained := kept_training_bytes(job):
+        return trained
     data, shape = expected_data(job.recipe.calibration), job.shape
     element = job.weights / max(shape.elements, 1)
     layers = sum(rows * columns for rows, columns in shape.linears) or shape.elements

@@ -37,6 +37,11 @@ def state_bytes(job: Job) -> int:
     return BYTES_A_WEIGHT * job.shape.compressed_elements if training(job) is not None else 0
 
 
+def kept_training_bytes(job: Job) -> int:
+    """Bytes that checkpoints of a training take at the most: weights, the best ones and two moments, twice."""
+    return 2 * 16 * job.shape.compressed_elements if training(job) is not None else 0
+
+
 def activation_bytes(shape: Shape, tokens: int, *, on_gpu: bool) -> int:
     """Bytes that a step of `tokens` takes beside the state: activations are made again for the gradients.
 

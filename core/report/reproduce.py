@@ -23,7 +23,7 @@ from core.jobs.launch import OFFLINE
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import find
 from core.methods.method import ModifierSpec
-from core.methods.modifier_modules import MODIFIER_MODULES, STRUCTURED
+from core.methods.modifier_modules import MODIFIER_MODULES, STRUCTURED, TRAINING
 from core.methods.recipe import Recipe
 from core.methods.recipe_command import recipe_words
 from core.methods.recovery import RecoverySpec, recovery_words
@@ -158,7 +158,15 @@ def python_script(run: Run, folder: Path | None = None, *, embed: bool = False) 
     embedded = f"\nEMBEDDED_TOKENS = {_embedded(folder if embed else None)}\n" if data else ""
     awq = any(each.name == "AWQModifier" for each in modifiers)
     smaller = any(each.name in STRUCTURED for each in modifiers)
-    text = script(data=data, awq=awq, streamed=streamed, targets=bool(targets), own=_own(modifiers), smaller=smaller)
+    text = script(
+        data=data,
+        awq=awq,
+        streamed=streamed,
+        targets=bool(targets),
+        own=_own(modifiers),
+        smaller=smaller,
+        trained=any(each.name == TRAINING for each in modifiers),
+    )
     # The values hold paths, which may look like anything: they go in last, and nothing is replaced inside them.
     before, _, after = text.partition(VALUES)
     return before + literals + after.replace(TOKENS, embedded, 1)

@@ -20,6 +20,12 @@ SMALLER_NEEDS_BITPRESS = """Repeats one compression with Bitpress, llmcompressor
 What takes parts out of the model is Bitpress's own, and llmcompressor alone has nothing of the kind: run this with the
 Python of an environment in which Bitpress is installed. The result needs no Bitpress: it loads as any model does."""
 """Stands in scripts that need Bitpress for a modifier, and not for what comes out."""
+TRAINED_NEEDS_BITPRESS = """Repeats one compression with Bitpress, llmcompressor, transformers and torch.
+
+What trains the weights is Bitpress's own, and llmcompressor alone has nothing of the kind: run this with the Python of
+an environment in which Bitpress is installed. The result needs no Bitpress: it loads as any model does. A training that
+its minutes ended comes out otherwise: only one that made all of its passes can be repeated to the byte."""
+"""The same for scripts that train weights."""
 
 _TOLD = """# The modifier is Bitpress's own, made for llmcompressor.
     """
@@ -44,17 +50,22 @@ def script(
     targets: bool = False,
     own: bool = False,
     smaller: bool = False,
+    trained: bool = False,
 ) -> str:
     """The script's text. `data`: it calibrates; `awq`: AWQ is in it; `streamed`: the run went from file to file;
     `targets`: less than a decoder layer was calibrated at one time; `own`: the modifier and the format are Bitpress's;
-    `smaller`: of those the modifier alone, which leaves a smaller model in a format that is nobody's own.
+    `smaller`: of those the modifier alone, which leaves a smaller model in a format that is nobody's own; `trained`:
+    likewise, which leaves trained weights.
     """
     middle = _STREAMED if streamed else (_DATA if data else "") + (_AWQ if awq else "") + _ONESHOT
     middle = middle.replace("        # <targets>\n", '        "sequential_targets": TARGETS,\n' if targets else "")
     middle = middle.replace("    # <awq>\n", "    let_awq_run_without_gpu()\n" if awq else "")
     middle = middle.replace("# <data>", "calibration()" if data else "{}")
     head = _HEAD
-    if own:
+    if trained:
+        head = head.replace(_ALONE, TRAINED_NEEDS_BITPRESS)
+        middle = middle.replace("oneshot(model", _TOLD + "oneshot(model")
+    elif own:
         head = head.replace(_ALONE, SMALLER_NEEDS_BITPRESS if smaller else NEEDS_BITPRESS)
         save = _SAVE_SMALLER if smaller else _SAVE_OWN
         middle = middle.replace(_SAVE, save).replace("oneshot(model", _TOLD + "oneshot(model")
@@ -271,5 +282,6 @@ if __name__ == "__main__":
 
 def script_title(text: str) -> str:
     """What a script is called where it is shown."""
-    with_bitpress = NEEDS_BITPRESS in text or SMALLER_NEEDS_BITPRESS in text
+    needs = (NEEDS_BITPRESS, SMALLER_NEEDS_BITPRESS, TRAINED_NEEDS_BITPRESS)
+    with_bitpress = any(each in text for each in needs)
     return "Make it again in Python, with Bitpress" if with_bitpress else "Make it again without Bitpress"

@@ -16,7 +16,7 @@ from core.calibration.kept_answers import Answer, missing_answers, ready_answers
 from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.durable import write_whole
 from core.errors import BitpressError
-from core.jobs.checkpoint import MEASURED
+from core.jobs.checkpoint import MEASURED, TUNING
 from core.jobs.protocol import Compress, Stage
 from core.methods.method import ModifierSpec
 from core.methods.modifier_modules import TRAINING
@@ -121,7 +121,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         with report.stage("save"):
             weights, digest = _saved(command, loaded, output, packed, report)
     return {
-        "versions": library_versions(),
+        "versions": library_versions(*(("torchao",) if _trains(command) else ())),
         "calibration": facts.model_dump(mode="json") if facts else None,
         "bytes": sum(path.stat().st_size for path in weights),
         "tensors_sha256": digest,
@@ -179,14 +179,15 @@ def _book(
 def _measuring(
     command: Compress, recipe: Sequence[Any], facts: CalibrationFacts | None, report: Reporter
 ) -> StepBook | None:
-    """What a modifier that measures before any pass keeps of it; None where none does."""
+    """What a modifier that measures or trains before any pass keeps of it; None where none does."""
     chosen = next((modifier for modifier in recipe if hasattr(modifier, "keep_in")), None)
     if command.checkpoints is None or facts is None or chosen is None:
         return None
     from core.worker.checkpoint_fingerprint import fingerprint
     from core.worker.step_book import StepBook
 
-    book = StepBook(command.checkpoints, MEASURED, "The search", fingerprint(command, facts), report)
+    name, what = (TUNING, "The training") if _trains(command) else (MEASURED, "The search")
+    book = StepBook(command.checkpoints, name, what, fingerprint(command, facts), report, of="training")
     chosen.keep_in(book)
     return book
 
@@ -263,6 +264,10 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
         ),
         Stage(id="save", title="Save"),
     )
+
+
+def _trains(command: Compress) -> bool:
+    return any(spec.name == TRAINING for spec in command.modifiers)
 
 
 def _unit(spec: ModifierSpec) -> str:

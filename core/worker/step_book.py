@@ -43,6 +43,8 @@ class StepBook:
     what: str
     fingerprint: Mapping[str, str]
     report: Reporter
+    of: str = "recovery"
+    """What the steps are of, where a training writes them."""
     at: str = ""
     """Where the state stood that was taken up, in words; empty where none was."""
     serial: int = 0

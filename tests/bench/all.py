@@ -24,6 +24,7 @@ BENCHES = (
     "fisher",
     "mixed",
     "recover",
+    "qat",
     "gptqt",
     "vllm",
 )

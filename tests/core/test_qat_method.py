@@ -87,6 +87,14 @@ def test_that_the_state_is_twenty_bytes_for_each_weight_that_is_compressed() -> 
     assert training_bytes(other, on_gpu=True) == 0
 
 
+def test_that_the_memory_estimate_holds_what_was_measured_on_the_starter_model() -> None:
+    """3.13 GB at the peak: groups of 32, batches of 4 samples of up to 96 tokens, two cores."""
+    asked = recipe(data=DATA.model_copy(update={"samples": 40, "max_length": 96}), batch_size=4, group_size=32)
+    found = estimate(llama_model(), llama_survey(), asked, machine(), ())
+    assert found.host_bytes.value == pytest.approx(3.13e9, rel=0.1)
+    assert found.host_least_bytes < 3.13e9
+
+
 def test_that_fewer_samples_at_a_time_take_less_memory() -> None:
     few, many = (planned_job(llama_model(), llama_survey(), recipe(batch_size=size)) for size in (1, 32))
     assert training_bytes(few, on_gpu=False) < training_bytes(many, on_gpu=False)

@@ -14,12 +14,17 @@ from llama_shapes import llama_survey
 from core.calibration.spec import CalibrationSpec
 from core.jobs.run import Run, RunKind
 from core.methods.catalogue import METHODS, find
-from core.methods.modifier_modules import STRUCTURED
+from core.methods.modifier_modules import STRUCTURED, TRAINING
 from core.methods.recipe import Recipe
 from core.methods.resolve_recipe import parse_settings, resolve_recipe, setting_text
 from core.plan.hardware import needs_loader
 from core.report.reproduce import command_line, python_script, serve_command
-from core.report.reproduce_script import NEEDS_BITPRESS, SMALLER_NEEDS_BITPRESS, script_title
+from core.report.reproduce_script import (
+    NEEDS_BITPRESS,
+    SMALLER_NEEDS_BITPRESS,
+    TRAINED_NEEDS_BITPRESS,
+    script_title,
+)
 from core.value import Json
 
 HOSTILE = (
@@ -107,7 +112,10 @@ def test_that_the_script_holds_the_recipe_as_data(method):
     # A smaller model is made by our modifier and is in nobody's own format.
     smaller = any(name in STRUCTURED for _, name, _ in found["MODIFIERS"])
     assert smaller is (SMALLER_NEEDS_BITPRESS in script) is ("write_settings(model, output)" in script)
-    assert (own and not smaller) is (NEEDS_BITPRESS in script) is ("save_codebook_model(model, output)" in script)
+    trained = any(name == TRAINING for _, name, _ in found["MODIFIERS"])
+    assert trained is (TRAINED_NEEDS_BITPRESS in script)
+    assert (own and not smaller and not trained) is (NEEDS_BITPRESS in script)
+    assert (NEEDS_BITPRESS in script) is ("save_codebook_model(model, output)" in script)
     assert ("with Bitpress" in script_title(script)) is own
     compile(script, "script", "exec")
     assert (serve_command(run_of(asked)) == "") is needs_loader(method.scheme)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from core.jobs.protocol import Metric
-from core.methods.qat import QAT_HELD_OUT_METRIC, QAT_TRAIN_METRIC
+from core.methods.qat import LEARNING_RATE, QAT_HELD_OUT_METRIC, QAT_TRAIN_METRIC
 from core.methods.recovery import HELD_OUT_METRIC
+from ui.forms.parameter_field import ParameterField
 from ui.pages.recovery_chart import recovery_drawing, training_drawing
 from ui.pages.run_words import _gain
 from ui.widgets.recovery_card import RecoveryCard
@@ -54,3 +55,10 @@ def test_that_the_run_page_says_what_training_gained_over_rounding() -> None:
         "not trained: no gain beyond its interval",
     )
     assert _gain({"training": None}, "training") == ()
+
+
+def test_that_a_small_learning_rate_is_shown_and_read_as_it_is(qtbot) -> None:
+    field = ParameterField(LEARNING_RATE)
+    qtbot.addWidget(field)
+    field.set_value(2.5e-6)
+    assert field.value() == 2.5e-6

@@ -22,7 +22,8 @@ from transformers import AutoModelForCausalLM
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
-from core.jobs.protocol import AnyEvent, Compress, Metric, Progress, Warned
+from core.jobs.checkpoint import checkpoint_beside, point_at
+from core.jobs.protocol import AnyEvent, Checkpoints, Compress, Metric, Progress, StageStarted, Warned
 from core.methods.catalogue import find
 from core.methods.qat import QAT_HELD_OUT_METRIC, QAT_TRAIN_METRIC
 from core.methods.recovery import Recovered
@@ -273,3 +274,51 @@ def test_that_a_machine_without_torchao_is_told_how_to_get_it():
     with pytest.raises(BitpressError) as caught:
         shown("torchao_is_not_called_so")
     assert caught.value.problem.code == "no-torchao"
+
+
+def kept_in(wanted: Compress, folder: Path) -> Compress:
+    return wanted.model_copy(update={"checkpoints": Checkpoints(folder=str(folder), seconds=0.0)})
+
+
+def test_that_a_training_that_was_killed_goes_on_and_ends_with_the_same_bytes(
+    original: Path, text: Path, tmp_path: Path
+):
+    settings: dict[str, Json] = {"minutes": 1000.0, "passes": 1, "batch_size": 4}
+    whole = compress.run(command(original, tmp_path / "whole", text, **settings), reporter(Memory()))
+    cancelled = threading.Event()
+
+    def at_the_fourth_step(event: AnyEvent) -> None:
+        if isinstance(event, Metric) and event.name == QAT_TRAIN_METRIC and event.layer == "4":
+            cancelled.set()
+
+    folder = checkpoint_beside(tmp_path / "out", 7)
+    wanted = kept_in(command(original, tmp_path / "out", text, **settings), folder)
+    with pytest.raises(JobCancelledError):
+        compress.run(wanted, reporter(Memory(at_the_fourth_step), cancelled))
+    point = point_at(tmp_path / "out", 7)
+    assert point is not None
+    assert (point.title, point.words) == ("Training", "after step 3 of its training")
+    memory = Memory()
+    again = compress.run(wanted, reporter(memory))
+    assert again["resumed"] == {"at": "after step 3 of its training"}
+    assert again["tensors_sha256"] == whole["tensors_sha256"]
+    count = whole["training"]["steps"]
+    assert again["training"]["steps"] == count > 4
+    steps = [event.layer for event in memory.events if isinstance(event, Metric) and event.name == QAT_TRAIN_METRIC]
+    assert steps == [str(step) for step in range(1, count + 1)]
+
+
+def test_that_a_training_that_is_over_is_not_done_again(original: Path, text: Path, tmp_path: Path):
+    cancelled = threading.Event()
+
+    def when_it_rounds(event: AnyEvent) -> None:
+        if isinstance(event, StageStarted) and event.stage == "modifier-1":
+            cancelled.set()
+
+    wanted = kept_in(
+        command(original, tmp_path / "out", text, minutes=1000.0, passes=1, batch_size=8), tmp_path / "kept"
+    )
+    with pytest.raises(JobCancelledError):
+        compress.run(wanted, reporter(Memory(when_it_rounds), cancelled))
+    found = compress.run(wanted, reporter(Memory()))
+    assert found["resumed"] == {"at": f"after step {found['training']['steps']} of its training"}

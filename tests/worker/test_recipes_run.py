@@ -148,7 +148,7 @@ def made(method: Method, recipe: Recipe) -> list[Any]:
 def our_modifiers() -> tuple[Any, ...]:
     """Those that this application brings along."""
     ours = {name: place for name, place in MODIFIER_MODULES.items() if place.startswith("core.worker.")}
-    assert len(ours) == 4
+    assert len(ours) == 5
     return tuple(getattr(importlib.import_module(place), name) for name, place in ours.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil, log10
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
@@ -95,7 +96,9 @@ class ParameterField(QWidget):
         field = NumberBox()
         low, high = self.parameter.minimum, self.parameter.maximum
         top = 1e9 if high is None else float(high)
-        field.setDecimals(4 if top <= 1 else 3)
+        # The least that may be written must be shown as what it is: a learning rate has seven places.
+        least = ceil(-log10(low)) if low is not None and 0 < low < 1 else 0
+        field.setDecimals(max(least, 4 if top <= 1 else 3))
         field.setRange(-1e9 if low is None else float(low), top)
         field.setSingleStep(0.05 if top <= 2 else 1.0)
         field.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)

@@ -37,7 +37,7 @@ from ui.widgets.plain import PlainLabel
 from ui.widgets.predicted_card import PredictedCard
 from ui.widgets.problem_card import ProblemCard
 from ui.widgets.queue_card import QueueCard
-from ui.widgets.recovery_card import RecoveryCard
+from ui.widgets.recovery_card import CurveCards
 from ui.widgets.result_card import ResultCard
 from ui.widgets.run_header import RunHeader
 from ui.widgets.run_list import Heading, RunList, RunRow
@@ -259,9 +259,8 @@ class RunsPage(QWidget):
         """Graphs or log, whichever is asked for."""
         self._result.recover_pressed.connect(lambda: self._tell(self.recover_requested))
         self._result.export_pressed.connect(lambda: self._tell(self.export_requested))
-        self._curves = RecoveryCard(training_drawing, "Training", "runs.training"), RecoveryCard(recovery_drawing)
-        for card in self._curves:
-            body.addWidget(card)
+        self._recovery = CurveCards(training_drawing, recovery_drawing)
+        body.addWidget(self._recovery)
         self._plots = QWidget()
         self._grid = QGridLayout(self._plots)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -328,8 +327,7 @@ class RunsPage(QWidget):
         else:
             self._show_warnings(())
             self._show_errors(False)
-            for card in self._curves:
-                card.show_metrics(())
+            self._recovery.show_metrics(())
         self._arrange()
 
     def _show_expected(self, run: Run) -> None:
@@ -421,8 +419,7 @@ class RunsPage(QWidget):
         self._show_errors(False)
 
     def _draw_errors(self, snapshot: JobSnapshot) -> None:
-        for card in self._curves:
-            card.show_metrics(snapshot.metrics)
+        self._recovery.show_metrics(snapshot.metrics)
         if self._errors is None:
             return
         totals = [s.total for s in snapshot.stages if s.stage.unit == "layer" and s.total]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from core.jobs.protocol import Metric
 from ui.widgets.chart_card import ChartCard
@@ -15,12 +15,16 @@ _WAIT_MS = 500
 """A step may take milliseconds: what came in the meantime is drawn together."""
 
 
+Drawer = Callable[[Sequence[Metric]], Drawing]
+"""Makes the chart of a job's metrics."""
+
+
 class RecoveryCard(ChartCard):
     """Hidden as long as there is no figure of a recovery."""
 
     def __init__(
         self,
-        drawing_of: Callable[[Sequence[Metric]], Drawing],
+        drawing_of: Drawer,
         title: str = "Recovery",
         name: str = "runs.recovery",
         parent: QWidget | None = None,
@@ -53,3 +57,23 @@ class RecoveryCard(ChartCard):
         self.setVisible(not drawing.empty)
         if not drawing.empty:
             self.show_drawing(drawing)
+
+
+class CurveCards(QWidget):
+    """A card for the training of weights and one for a recovery; hidden as long as there is nothing of either."""
+
+    def __init__(self, training: Drawer, recovery: Drawer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._cards = (RecoveryCard(training, "Training", "runs.training"), RecoveryCard(recovery))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(12)
+        for card in self._cards:
+            column.addWidget(card)
+        self.hide()
+
+    def show_metrics(self, metrics: Sequence[Metric]) -> None:
+        """Draws what is of them."""
+        for card in self._cards:
+            card.show_metrics(metrics)
+        self.setVisible(not all(card.isHidden() for card in self._cards))

@@ -28,6 +28,7 @@ from core.worker.recovery.distil import Course, Text, train
 from core.worker.recovery.divergence import sums
 from core.worker.recovery.teacher import Teacher
 from core.worker.recovery.text import cut
+from core.worker.step_book import StepBook
 from core.worker.structured.reported import ReportedModifier
 
 FEWEST = 3
@@ -64,7 +65,12 @@ class QATModifier(ReportedModifier):
     batch_size: int = 8
 
     _outcome: Json = PrivateAttr(default=None)
+    _book: Any = PrivateAttr(default=None)
     _stands: tuple[float, float, str] = PrivateAttr(default=(0.0, 1.0, ""))
+
+    def keep_in(self, book: StepBook) -> None:
+        """Keep the training in this book, and go on with what is in it."""
+        self._book = book
 
     @property
     def outcome(self) -> Json:
@@ -148,7 +154,7 @@ class QATModifier(ReportedModifier):
             self._says(share * steps, steps, f"step {point.step} of {steps}")
 
         # What stands already is told again: whoever hears it may end the work.
-        return train(student, teacher, text, spec, check=lambda: self.told(*self._stands), tell=tell)
+        return train(student, teacher, text, spec, check=lambda: self.told(*self._stands), tell=tell, book=self._book)
 
     def _says(self, done: float, total: float, detail: str) -> None:
         self._stands = (done, total, detail)

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
+import torchao.prototype.qat  # noqa: F401  (quantize_ would import it later, and speak)
 from compressed_tensors.quantization import QuantizationArgs
 from compressed_tensors.quantization.utils import calculate_qparams
 from torch import Tensor, nn

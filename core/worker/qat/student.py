@@ -34,14 +34,13 @@ class RoundedStudent(Student):
 
     @torch.no_grad()
     def close(self, *, keep: bool) -> None:
-        """Put the plain modules back, with the trained weights where they are to be kept."""
+        """Put the plain modules back into main memory, with the trained weights where they are to be kept."""
         self.model.gradient_checkpointing_disable()
         self.model.eval()
         for name, plain in self.plain.items():
             layer = self.layers.pop(name)
             if keep:
                 plain.weight = nn.Parameter(layer.weight.detach().to(plain.weight.device, plain.weight.dtype))
-            plain.to(layer.weight.device)
             self.model.set_submodule(name, plain)
         self.plain.clear()
         for name, parameter in self.model.named_parameters():

@@ -159,7 +159,7 @@ class _Training:
         seconds = course.seconds if self.over else self._seconds()
         book.write(
             course.steps,
-            f"after step {course.steps} of its recovery",
+            f"after step {course.steps} of its {book.of}",
             {
                 "values": list(self._values()),
                 "best_values": self._kept,
