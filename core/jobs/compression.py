@@ -349,7 +349,7 @@ def compress_command(
 
 
 def _checkpoints(context: WorkContext, wanted: Compression) -> Checkpoints | None:
-    if wanted.checkpoint_seconds is None or wanted.recipe.calibration is None:
+    if wanted.checkpoint_seconds is None or wanted.method.streams(wanted.recipe.parameters):
         return None
     return Checkpoints(
         folder=str(checkpoint_beside(wanted.output, context.run.id)),

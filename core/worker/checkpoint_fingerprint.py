@@ -14,7 +14,7 @@ from core.models.survey_store import weights_identity
 LIBRARIES = ("torch", "transformers", "llmcompressor", "compressed-tensors", "auto-round", "numpy")
 
 
-def fingerprint(command: Compress, facts: CalibrationFacts) -> dict[str, str]:
+def fingerprint(command: Compress, facts: CalibrationFacts | None) -> dict[str, str]:
     """By what a person calls it. The number of threads is part of it: sums in another order have other last bits."""
     import torch
 
@@ -29,7 +29,7 @@ def fingerprint(command: Compress, facts: CalibrationFacts) -> dict[str, str]:
     return {
         "model": weights_identity(command.model),
         "recipe": hashlib.sha256(recipe.encode()).hexdigest(),
-        "calibration data": facts.sha256,
+        "calibration data": facts.sha256 if facts is not None else "none",
         "seed": str(command.seed),
         "device": kind,
         "number of threads": str(torch.get_num_threads()),

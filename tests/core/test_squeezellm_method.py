@@ -72,7 +72,9 @@ def test_that_bits_on_disk_are_the_formulas():
 def test_that_data_is_needed_unless_all_weights_count_alike(name: str):
     assert resolve_recipe(name, {}, None, None).calibration is not None
     assert resolve_recipe(name, {"sensitivity": "activation"}, None, None).calibration is not None
-    assert resolve_recipe(name, {"sensitivity": "none"}, None, None).calibration is None
+    assert resolve_recipe(name, {"sensitivity": "none"}, None, None).calibration is not None
+    alone = {"sensitivity": "none", "compensation": False}
+    assert resolve_recipe(name, alone, None, None).calibration is None
 
 
 def test_that_the_modifier_gets_every_parameter():
@@ -80,7 +82,7 @@ def test_that_the_modifier_gets_every_parameter():
     (spec,) = method.modifiers(method.defaults(None))
     assert spec.arguments == {
         "targets": ["Linear"], "ignore": ["lm_head"], "bits": 3, "sensitivity": "fisher",
-        "sensitive": 0.0005, "outliers": 0.004, "iterations": 50,
+        "sensitive": 0.0005, "outliers": 0.004, "iterations": 50, "compensation": True,
     }  # fmt: skip
     (rule,) = method.rules(method.defaults(None))
     assert (rule.scheme.weights.type, rule.scheme.weights.num_bits) == ("table", 3)
