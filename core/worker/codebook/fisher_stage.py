@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 STAGE = Stage(id="fisher", title="Measure how sensitive weights are", unit="sample")
 
-FORM = 1
+FORM = 2
 """Of kept sensitivities; raised when what they mean changes."""
 
 LIMIT = 64 * 2**30
