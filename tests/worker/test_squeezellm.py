@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from core.worker import compress
 from core.worker.codebook import fisher_stage
 from core.worker.codebook.correlated import fitted
 from core.worker.codebook.fisher import FisherSums
+from core.worker.codebook.fisher_stage import measured_alone
 from core.worker.codebook.kept import kept_mask, kept_weights
 from core.worker.codebook.kmeans import weighted_kmeans
 from core.worker.codebook.sensitivity_file import holds, write_sensitivities
-from core.worker.codebook.squeezellm import press
+from core.worker.codebook.squeezellm import SqueezeLLMModifier, press
 from core.worker.gptqt.compensation import compensate
 from core.worker.reporter import JobCancelledError
 
@@ -333,8 +336,9 @@ def test_that_a_job_measures_tells_and_saves_what_opens_as_it_was_and_the_next_t
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    memory, cache = Memory(), tmp_path / "cache"
-    result = compress.run(asked(tiny, tmp_path / "out", text, cache), reporter(memory))
+    memory, cache, tokens = Memory(), tmp_path / "cache", tmp_path / "tokens.json"
+    wanted = asked(tiny, tmp_path / "out", text, cache).model_copy(update={"tokens_file": str(tokens)})
+    result = compress.run(wanted, reporter(memory))
     stages = [event.stage for event in memory.events if isinstance(event, StageStarted)]
     assert stages == ["load", "fisher", "modifier-0", "save"]
     errors = [event for event in memory.events if isinstance(event, Metric)]
@@ -368,6 +372,12 @@ def test_that_a_job_measures_tells_and_saves_what_opens_as_it_was_and_the_next_t
     said = [event.detail for event in memory.events if isinstance(event, Progress) and event.stage == "fisher"]
     assert said == ["kept from an earlier job"]
     assert list(cache.iterdir()) == [kept]
+    # A script that repeats the job measures the same.
+    alone = SqueezeLLMModifier(ignore=["lm_head"], bits=3)
+    with measured_alone([alone], original, json.loads(tokens.read_text())) or nullcontext("") as folder:
+        (made,) = Path(folder).iterdir()
+        assert made.read_bytes() == kept.read_bytes()
+    assert measured_alone([SqueezeLLMModifier(sensitivity="none")], original, None) is None
 
 
 @pytest.mark.model
