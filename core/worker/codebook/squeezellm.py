@@ -189,11 +189,14 @@ class SqueezeLLMModifier(Modifier):
                 f"Hessian inversion failed for {len(self._fell_back)} of {len(self._names)} modules. Their indices "
                 f"began with each weight by itself. Calibrate with more and other samples. They are: {shown}"
             )
-        for module, name in self._names.items():
-            swap_codebooks(state.model, {name: self._weight(name, module.in_features)})
+        while self._names:
+            # The last one that holds the dense weight lets it go.
+            module, name = self._names.popitem()
+            columns = module.in_features
+            del module
+            swap_codebooks(state.model, {name: self._weight(name, columns)})
             for part in _PARTS:
                 self._done.pop(f"{name}.{part}", None)
-        self._names = {}
         return True
 
     def works(self, modules: Sequence[Any]) -> int:
