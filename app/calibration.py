@@ -72,7 +72,9 @@ async def inspect_calibration(
         answers=answers,
         shown=shown,
     )
-    return CalibrationInspection.model_validate(await ask_worker(engine.launch, engine.home, command))
+    return CalibrationInspection.model_validate(
+        await ask_worker(await engine.launch_for(model.path), engine.home, command)
+    )
 
 
 async def keep_set(
@@ -137,5 +139,5 @@ async def _own_chat(
             seed=spec.seed,
             device=engine.settings.device,
         )
-        await ask_worker(engine.launch, engine.home, command)
+        await ask_worker(await engine.launch_for(model.path), engine.home, command)
     return samples_of(ready_answers(prompts(), folder, len(prompts()), spec.seed))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.ask_worker import ask_worker
 from app.calibration import answers_folder, pinned
+from app.consent import how_to_agree
 from app.engine import Engine, free_name
 from app.installed_version import installed_version
 from core.calibration.spec import CalibrationSpec
@@ -25,7 +26,7 @@ from core.models.survey_store import keep_survey, kept_survey
 from core.plan.device import job_machine
 from core.plan.estimate import estimate
 from core.plan.estimates import Estimates
-from core.plan.finding import Finding, Severity
+from core.plan.finding import CONSENT, Finding, Severity
 from core.plan.preflight import SURVEY_PROBLEMS, in_order, preflight
 from core.plan.read_machine import read_machine
 from core.plan.setting_check import resolved
@@ -72,7 +73,9 @@ async def survey_of(engine: Engine, model: LocalModel) -> Survey | None:
         return None
     if (kept := kept_survey(engine.home, model.path)) is not None:
         return kept
-    result = await ask_worker(engine.launch, engine.home, SurveyModel(job="survey", model=str(model.path)))
+    result = await ask_worker(
+        await engine.launch_for(model.path), engine.home, SurveyModel(job="survey", model=str(model.path))
+    )
     survey = Survey.model_validate(result)
     keep_survey(engine.home, survey)
     return survey
@@ -133,6 +136,8 @@ async def plan_compression(
 def require_runnable(planned: Planned) -> None:
     """Raises BitpressError `blocked`, with what mends it, where preflight forbids the job."""
     blocking = [finding for finding in planned.findings if finding.severity is Severity.BLOCKS]
+    if blocking and CONSENT in (fix := blocking[0].fix or {}):
+        raise BitpressError("blocked", blocking[0].message, how_to_agree(planned.model.path, str(fix[CONSENT])))
     if blocking:
         raise BitpressError(
             "blocked",
@@ -185,4 +190,4 @@ async def start_compression(engine: Engine, planned: Planned, *, attended: bool 
         ),
         attended=attended,
     )
-    return await (engine.queue.put(new) if later else engine.queue.submit(new))
+    return await (engine.put(new) if later else engine.submit(new))

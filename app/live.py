@@ -60,7 +60,7 @@ class Live:
             self._closing.ended(title, _told(snapshot, run), failed=snapshot.reason in BROKEN)
             shell.refresh_runs()
             give_back()
-            made = (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER)
+            made = (RunKind.COMPRESS, RunKind.IMPORT, RunKind.RECOVER, RunKind.EXPORT)
             if isinstance(event, Finished) and (run is None or run.kind in made):
                 shell.refresh_models()
             return

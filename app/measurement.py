@@ -67,9 +67,9 @@ async def start_evaluation(
     kept = None if any(Path(task).exists() for task in suite.tasks) else order
     asked = _asked(RunKind.EVALUATE, "Evaluation", (original, *others), settings, kept, attended=attended)
     if not suite.tasks:
-        return await engine.queue.submit(asked)
+        return await engine.submit(asked)
     tasks = await asyncio.to_thread(find_tasks, suite.tasks)
-    return await engine.queue.submit(
+    return await engine.submit(
         asked, task_evaluation(str(original.path), paths, suite, tasks, cache=cache, device=order.device)
     )
 
@@ -100,7 +100,7 @@ async def start_benchmark(
         device=engine.settings.device,
     )
     settings: dict[str, object] = {"suite": suite.model_dump(mode="json")}
-    return await engine.queue.submit(_asked(RunKind.BENCHMARK, "Benchmark", models, settings, order, attended=attended))
+    return await engine.submit(_asked(RunKind.BENCHMARK, "Benchmark", models, settings, order, attended=attended))
 
 
 async def _start_endpoint(engine: Engine, models: Sequence[LocalModel], suite: BenchmarkSuite, api_key: str) -> Run:
@@ -115,7 +115,7 @@ async def _start_endpoint(engine: Engine, models: Sequence[LocalModel], suite: B
         settings={"suite": suite.model_dump(mode="json")},
     )
     path = str(models[0].path) if models else None
-    return await engine.queue.submit(asked, serving.endpoint(path, suite, api_key=api_key))
+    return await engine.submit(asked, serving.endpoint(path, suite, api_key=api_key))
 
 
 async def start_sensitivity(
@@ -134,6 +134,7 @@ async def start_sensitivity(
     Raises BitpressError `unknown-scheme`, `bad-setting`, `budget-too-small`, `nothing-to-compress`, and what looking
     inside the model raises, all before anything runs.
     """
+    await engine.launch_for(model.path)
     survey = await survey_of(engine, model) if model.quantization is None else None
     if survey is None:
         raise BitpressError(
@@ -172,7 +173,7 @@ async def start_sensitivity(
         device=engine.settings.device,
     )
     order = SensitivityOrder(command=command, budget=limit)
-    return await engine.queue.submit(_asked(RunKind.SENSITIVITY, "Sensitivity", (model,), settings, order))
+    return await engine.submit(_asked(RunKind.SENSITIVITY, "Sensitivity", (model,), settings, order))
 
 
 async def start_comparison(engine: Engine, *, models: Sequence[LocalModel], prompt: str, sampling: Sampling) -> Run:
@@ -180,7 +181,7 @@ async def start_comparison(engine: Engine, *, models: Sequence[LocalModel], prom
     contenders = [
         Contender(path=model.path, name=model.name, bytes=int(model.bytes * LOADED_OVER_STORED)) for model in models
     ]
-    return await engine.queue.submit(
+    return await engine.submit(
         _asked(RunKind.COMPARE, "Comparison", models, {"prompt": prompt, "sampling": sampling.model_dump(mode="json")}),
         comparison(engine.residents, contenders, prompt, sampling, device=engine.settings.device),
     )
@@ -204,7 +205,7 @@ async def start_proof(engine: Engine, *, artifact: LocalModel, original: LocalMo
         device=engine.settings.device,
     )
     models = (artifact,) if original is None else (original, artifact)
-    return await engine.queue.submit(_asked(RunKind.PROVE, "Proof", models, {}, ProveOrder(command=command)))
+    return await engine.submit(_asked(RunKind.PROVE, "Proof", models, {}, ProveOrder(command=command)))
 
 
 def _promised(manifest: Manifest | None) -> tuple[Expected, float]:

@@ -133,8 +133,9 @@ async def start_recovery(engine: Engine, planned: PlannedRecovery) -> Run:
         device=engine.settings.device,
         app_version=installed_version(),
         original_bytes=planned.original.bytes,
+        checkpoint_seconds=engine.settings.checkpoint_seconds or None,
     )
-    return await engine.queue.submit(
+    return await engine.submit(
         NewRun(
             kind=RunKind.RECOVER,
             title="Recovery",

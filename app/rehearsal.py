@@ -49,7 +49,7 @@ async def start_rehearsal(engine: Engine, planned: Planned) -> Run:
         # The plan that it was made for is gone with its process.
         attended=True,
     )
-    return await engine.queue.submit(new)
+    return await engine.submit(new)
 
 
 def rehearsed_of(snapshot: JobSnapshot) -> Rehearsed | None:

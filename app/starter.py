@@ -37,7 +37,7 @@ async def import_gguf(engine: Engine, *, source: Path, output: Path) -> JobSnaps
 
 async def start_import(engine: Engine, *, source: Path, output: Path) -> Run:
     """Queue the import of a GGUF file."""
-    return await engine.queue.submit(
+    return await engine.submit(
         NewRun(
             kind=RunKind.IMPORT,
             title=f"Import {source.name}",

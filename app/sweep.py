@@ -33,6 +33,8 @@ from core.plan.mend import Draft
 from core.plan.read_machine import read_machine
 from core.value import Json
 
+WITHOUT_GAIN = "Recovery did not help here: what is measured is as it was without."
+
 
 @dataclass(frozen=True, slots=True)
 class SweepWatch:
@@ -47,6 +49,8 @@ class SweepWatch:
 
 async def plan_sweep(engine: Engine, model: LocalModel, plan: SweepPlan) -> SweepPlan:
     """The plan with the model's name and fingerprint. Raises BitpressError for a model that cannot be pressed."""
+    # Code that nobody agreed to would fail every row for the same reason.
+    await engine.launch_for(model.path)
     inside = await look_inside(engine, model)
     return plan.model_copy(
         update={
@@ -197,7 +201,13 @@ class _Sweep:
         self, row: SweepRow, inside: Inside, output: Path | None = None
     ) -> tuple[Planned, tuple[Finding, ...]]:
         plan = self._record.plan
-        draft = Draft(method=row.method, overrides=row.parameters, calibration=plan.calibration, output=output)
+        draft = Draft(
+            method=row.method,
+            overrides=row.parameters,
+            calibration=plan.calibration,
+            output=output,
+            recovery=row.recovery,
+        )
         if plan.fix:
             return await mended_compression(
                 self._engine, model=self._original, draft=draft, seed=plan.seed, inside=inside
@@ -210,6 +220,7 @@ class _Sweep:
             calibration=draft.calibration,
             output=draft.output,
             seed=plan.seed,
+            recovery=draft.recovery,
             inside=inside,
         )
         return planned, ()
@@ -263,6 +274,8 @@ class _Sweep:
             await self._fail(key, problem)
             return
         figures = await asyncio.to_thread(self._figures, self._row(key))
+        if row.recovery is not None and not _helped(snapshot.result):
+            figures["notes"] = (*row.notes, WITHOUT_GAIN)
         await self._change(key, f"{row.label} is pressed and proved.", state=RowState.COMPRESSED, **figures)
 
     async def _resumed(self, row: SweepRow, planned: Planned) -> Run | None:
@@ -404,6 +417,12 @@ class _Sweep:
 
     def _tell(self, sentence: str) -> None:
         self._watch.rows(self._record.result, sentence)
+
+
+def _helped(result: Json) -> bool:
+    """Whether a compression's result holds a recovery that helped."""
+    found = result.get("recovery") if isinstance(result, dict) else None
+    return isinstance(found, dict) and found.get("helped") is True
 
 
 def _problem_of(snapshot: JobSnapshot) -> Problem | None:

@@ -13,9 +13,10 @@ from PySide6.QtWidgets import QApplication
 from app.page_factories import PageFactories
 from app.spare_memory import few_arenas
 from core.settings import load_settings
+from ui.application_icon import application_icon
 from ui.constants_alive import keep_constants_alive
 from ui.main_window import MainWindow
-from ui.theme import Mode, apply_theme
+from ui.theme import use_theme
 
 if TYPE_CHECKING:
     from app.shell import Shell
@@ -50,6 +51,7 @@ def run_window() -> int:
     window.show()
     # Painted before anything else is imported: what follows takes as long as all that came before.
     application.processEvents()
+    application.setWindowIcon(application_icon())
 
     from qasync import QEventLoop
 
@@ -87,13 +89,6 @@ async def serve(window: MainWindow, factories: PageFactories) -> int:
         await shell.tasks.close()
         await shell.engine.close()
     return 0
-
-
-def use_theme(mode: Mode) -> None:
-    """Put the theme on the running application."""
-    application = QApplication.instance()
-    if isinstance(application, QApplication):
-        apply_theme(application, mode)
 
 
 async def _opened(window: MainWindow) -> Shell | None:

@@ -70,6 +70,11 @@ class Home:
         return self.root / "cache" / "sensitivities"
 
     @property
+    def consents(self) -> Path:
+        """What models' own code a person agreed to, one JSON file per fingerprint."""
+        return self.root / "consents"
+
+    @property
     def presets(self) -> Path:
         """Named recipes, one YAML file each."""
         return self.root / "presets"

@@ -59,7 +59,8 @@ class Settings(Received):
         ge=0,
         le=86_400,
         title="Seconds between checkpoints",
-        description="A calibrated job that dies goes on from its last finished layer. 0 keeps no checkpoints.",
+        description="A calibrated job that dies goes on from its last finished layer, a recovery from a step of its "
+        "training. 0 keeps no checkpoints.",
     )
     on_close: Literal["ask", "background", "quit"] = Field(
         default="ask",
@@ -71,12 +72,20 @@ class Settings(Received):
         title="Quit when the background is done",
         description="Where the window was closed and work goes on: end Bitpress after the last run.",
     )
+    keep_awake: bool = Field(
+        default=True,
+        title="Stay awake during a job",
+        description="Inhibit suspend while a job runs, where the desktop lets us. A closed lid still suspends.",
+    )
     theme: Literal["system", "light", "dark"] = Field(
         default="system", title="Theme", description="Follow the desktop, or always light or dark."
     )
     offline: bool = Field(
         default=False, title="Offline", description="Never use the network, not even for the starter model."
     )
+    # Without a title: it is chosen where it is used.
+    gate: str = Field(default="", max_length=200)
+    """The gate that results are judged by, by name; empty, or one that is gone by then, is the usual one."""
 
 
 def load_settings(path: Path) -> Settings:

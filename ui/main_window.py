@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QGridLayout, QMainWindow, QStackedWidget, QWidget
 from typing_extensions import override
@@ -24,6 +24,9 @@ ENTRIES = (
     RailEntry("reports", "Reports", "reports", "Ctrl+6"),
     RailEntry("settings", "Settings", "settings", "Ctrl+7", at_end=True),
 )
+
+_FRAME = QSize(8, 40)
+"""About what the desktop puts around a window."""
 
 
 class MainWindow(QMainWindow):
@@ -44,7 +47,7 @@ class MainWindow(QMainWindow):
         self.setObjectName("window")
         self.setWindowTitle("Bitpress")
         self.setMinimumSize(1040, 640)
-        self.resize(1440, 900)
+        self.resize(QSize(1440, 900).boundedTo(self.screen().availableSize() - _FRAME))
         self.setAcceptDrops(True)
         self._factories = dict(pages)
         self._pages: dict[str, QWidget] = {}

@@ -117,6 +117,13 @@ def theme_of(widget: QWidget) -> Theme:
     return DARK if app is not None and app.property(_NAME) == DARK.name else LIGHT
 
 
+def use_theme(mode: Mode) -> None:
+    """Put the theme on the running application."""
+    application = QApplication.instance()
+    if isinstance(application, QApplication):
+        apply_theme(application, mode)
+
+
 def apply_theme(app: QApplication, mode: Mode) -> Theme:
     """Put a theme on the whole application; with `system` it follows the desktop from then on."""
     wanted = {"light": Qt.ColorScheme.Light, "dark": Qt.ColorScheme.Dark, "system": Qt.ColorScheme.Unknown}[mode]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QIcon, QPainter, QPixmap
+from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
+from ui.application_icon import application_icon
 from ui.humanize import percent_text
-from ui.icons import pixmap
-from ui.theme import LIGHT
 from ui.widgets.plain import harmless
 
-_LINE = 58
-"""Characters: Windows cuts a tooltip of more than 127, and it has two lines."""
-_SIZES = (16, 22, 24, 32, 48, 64)
+_MOST = 127
+"""Characters: Windows cuts a tooltip of more."""
 
 
 class Tray(QObject):
@@ -73,14 +70,21 @@ class Tray(QObject):
         kind = QSystemTrayIcon.MessageIcon.Warning if failed else QSystemTrayIcon.MessageIcon.Information
         self.icon.showMessage(unmarked(title), unmarked(text), kind)
 
-    def _say(self, *lines: str) -> None:
-        words = "\n".join(unmarked(line if len(line) <= _LINE else f"{line[: _LINE - 1]}…") for line in lines if line)
+    def _say(self, first: str, second: str) -> None:
+        lines = (_cut(first, _MOST - 1 - min(len(second), _MOST // 2)), _cut(second, _MOST - 1 - len(first)))
+        words = "\n".join(unmarked(line) for line in lines if line)
         if words != self.icon.toolTip():
             self.icon.setToolTip(words)
 
     def _activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
         if reason in (QSystemTrayIcon.ActivationReason.Trigger, QSystemTrayIcon.ActivationReason.DoubleClick):
             self.show_asked.emit()
+
+
+def _cut(text: str, room: int) -> str:
+    """The text in so many characters, or in the half of a tooltip where there is less room."""
+    room = max(room, _MOST // 2)
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def tray_available() -> bool:
@@ -93,21 +97,3 @@ def unmarked(text: str) -> str:
     what would begin or end a tag looks alike, and is none.
     """
     return harmless(text).replace("<", "\u2039").replace(">", "\u203a")
-
-
-def application_icon() -> QIcon:
-    """Our sign on a ground of its own, to be seen on a light panel and on a dark one."""
-    made = QIcon()
-    for size in _SIZES:
-        picture = QPixmap(size, size)
-        picture.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(picture)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(LIGHT.accent))
-        painter.drawRoundedRect(QRectF(0, 0, size, size), size / 5, size / 5)
-        inner = round(size * 0.75)
-        painter.drawPixmap((size - inner) // 2, (size - inner) // 2, pixmap("compress", LIGHT.on_accent, inner))
-        painter.end()
-        made.addPixmap(picture)
-    return made

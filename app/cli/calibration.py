@@ -8,7 +8,7 @@ import typer
 
 from app.cli.compress import MaxLength, Samples, Seed, TextField
 from app.cli.output import BLOCKED, DONE, Output
-from app.cli.session import serve
+from app.cli.session import TrustCode, serve
 from app.engine import Engine
 from core.calibration.spec import CalibrationSpec
 
@@ -69,6 +69,7 @@ def add(
     text_field: TextField = None,
     seed: Seed = 0,
     model: Annotated[str | None, typer.Option("--model", help="Who answers the prompts, for self-chat.")] = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Choose samples and keep them under a name; `--calibration set:NAME` uses them."""
@@ -92,7 +93,7 @@ def add(
         _say_set(output, made)
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 @app.command("show")
@@ -130,6 +131,7 @@ def inspect(
     max_length: MaxLength = _DEFAULT.max_length,
     text_field: TextField = None,
     seed: Seed = 0,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Look at the samples that a job would take: lengths, cuts, repeats, languages, overlap with the evaluation."""
@@ -146,7 +148,7 @@ def inspect(
         _say_inspection(output, found)
         return BLOCKED if found.blocked else DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 @app.command("rename")

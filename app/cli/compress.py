@@ -20,7 +20,7 @@ from app.cli.findings import (
 )
 from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.queue import say_queued
-from app.cli.session import follow, followed, serve
+from app.cli.session import TrustCode, follow, followed, serve
 from app.engine import Engine
 from core.errors import BitpressError
 from core.plan.finding import Finding
@@ -129,6 +129,7 @@ def plan(
     fix: Fix = False,
     rehearse: Rehearse = False,
     print_recipe: PrintRecipe = False,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Say what would happen, what stands in the way, and what it would need; nothing runs unless it is rehearsed."""
@@ -178,7 +179,7 @@ def plan(
             _say_rehearsal(output, told["rehearsal"])
         return DONE if planned.runnable else BLOCKED
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 def compress(
@@ -202,6 +203,7 @@ def compress(
     later: Later = False,
     retry_smaller: RetrySmaller = False,
     memory_limit: MemoryLimit = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Compress a model, prove the artifact in a fresh process, and keep the run."""
@@ -252,18 +254,23 @@ def compress(
             f"{duration_text(result['seconds'])}; "
             f"the proof took {duration_text(result['proof']['seconds'])} and passed."
         )
+        if result.get("training"):
+            from app.cli.recover import trained_outcome
+
+            output.say(trained_outcome(result["training"]))
         if result.get("recovery"):
             from app.cli.recover import outcome
 
             output.say(outcome(result["recovery"]))
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 def prove(
     artifact: Annotated[str, typer.Argument(help="A compressed model.")],
     original: Annotated[str | None, typer.Option("--original", help="Compare with this model.")] = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Open an artifact in a fresh process, check its tensors, and let it generate."""
@@ -281,7 +288,7 @@ def prove(
             output.say(f"{'passed' if check['passed'] else 'FAILED'}  {check['name']}: {check['detail']}")
         return DONE if result["passed"] else FAILED
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 async def _planned(
@@ -399,5 +406,7 @@ def _say_rehearsal(output: Output, told: dict[str, Any]) -> None:
             f"Rehearsed on {layer_words(tuple(told['layers']), told['of'])} in {duration_text(told['seconds'])}: "
             f"all {len(told['checks'])} checks passed, peak memory {memory_text(told['peak_bytes'])}."
         )
+        if told.get("recovery"):
+            output.say(f"Recovery trained {told['recovery']['steps']} steps on it and was judged.")
     elif told["problem"] is not None and told["problem"]["hint"]:
         output.say(f"What to do: {told['problem']['hint']}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from app.cli.output import BLOCKED, Output
 from core.errors import BitpressError, Problem
-from core.plan.finding import Finding, Severity
+from core.models.consent import LEAST_DIGITS
+from core.plan.finding import CONSENT, Finding, Severity
 from core.plan.preflight import blocking
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def fix_options(finding: Finding) -> str:
     for name, value in (finding.fix or {}).items():
         if name == "output":
             parts.append("without --output" if value is None else f"--output {shlex.quote(str(value))}")
+        elif name == CONSENT:
+            parts.append(f"--trust-code {str(value)[:LEAST_DIGITS]}, after reading it")
         elif name in _OPTIONS:
             parts.append(f"{_OPTIONS[name]} {shlex.quote(str(value))}")
         else:

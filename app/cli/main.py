@@ -14,6 +14,7 @@ from app.cli import (
     calibration,
     clean,
     compress,
+    consents,
     demo,
     deploy,
     doctor,
@@ -50,6 +51,7 @@ app = typer.Typer(
 
 app.command("models")(models.list_models)
 app.command("inspect")(models.inspect_model)
+app.command("consents")(consents.consents)
 app.command("import")(models.import_model)
 app.command("methods")(compress.list_methods)
 app.command("plan")(compress.plan)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.output import BLOCKED, DONE, Output
-from app.cli.session import follow, serve
+from app.cli.session import TrustCode, follow, serve
 from app.cli.tasks import Items, Tasks, say_power, split_names, tell_tasks
 from app.engine import Engine
 from core.errors import BitpressError
@@ -41,6 +41,7 @@ def evaluate(
     tasks: Tasks = None,
     items: Items = None,
     gate: Gate = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Measure perplexity and KL divergence from the original on held-out text, and answers to tasks."""
@@ -77,7 +78,7 @@ def evaluate(
         output.result({"run": run.id, **result})
         return DONE if passed else BLOCKED
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 def tell_gate(output: Output, engine: Engine, gate: GateValue, result: dict[str, Any]) -> bool:
@@ -137,6 +138,7 @@ def bench(
     prompt_tokens: Annotated[int | None, typer.Option("--prompt-tokens", min=1)] = None,
     output_tokens: Annotated[int | None, typer.Option("--output-tokens", min=2)] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1)] = _BENCHMARK.repeats,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Measure load time, memory, time to first token, inter-token latency and throughput."""
@@ -166,7 +168,7 @@ def bench(
         result: dict[str, Any] = (await follow(engine, run, output)).result
         return show_speed(output, run.id, result, str(found[0].path) if found else "")
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 def generate(
@@ -178,6 +180,7 @@ def generate(
     temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 is greedy.")] = 0.0,
     system: Annotated[str, typer.Option("--system", help="A system prompt.")] = "",
     plain: Annotated[bool, typer.Option("--plain", help="Continue the text, without the chat template.")] = False,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> int:
     """Let models answer the same prompt, and say where they part."""
@@ -208,4 +211,4 @@ def generate(
         )
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)

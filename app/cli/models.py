@@ -9,9 +9,12 @@ from typing import Annotated
 import typer
 
 from app.cli.output import DONE, Output
-from app.cli.session import serve
+from app.cli.session import fingerprints, serve
 from app.engine import Engine
+from core.errors import BitpressError
+from core.models.consent import LEAST_DIGITS
 from core.models.local_model import LocalModel
+from core.models.own_code import WHAT_IT_COULD, OwnCode
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
@@ -24,10 +27,13 @@ def list_models(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
+        from app.consent import agreed
         from core.models.discover import discover
 
         watched = (*engine.watched, *(folder.absolute() for folder in folders or ()))
-        found = discover(engine.home, watched, engine.settings.hub_cache)
+        found = tuple(
+            agreed(engine.home, model, ()) for model in discover(engine.home, watched, engine.settings.hub_cache)
+        )
         for model in found:
             output.line("model", **model.model_dump(mode="json"))
         if not as_json:
@@ -42,6 +48,15 @@ def inspect_model(
     code: Annotated[
         bool, typer.Option("--code", help="Print the Python code that came with it, which is never run.")
     ] = False,
+    consent: Annotated[
+        str | None,
+        typer.Option(
+            "--consent",
+            metavar="FINGERPRINT",
+            help="With --code: agree to run it, from now on, by the first 12 or more digits of what is printed under "
+            "it. `bitpress consents --withdraw` takes it back.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Show what is inside one model, without loading it."""
@@ -49,8 +64,14 @@ def inspect_model(
 
     async def command(engine: Engine) -> int:
         found = engine.model(model)
+        if consent is not None and not code:
+            raise BitpressError(
+                "wrong-usage", "--consent is given to code that was shown.", "Add --code, which prints it."
+            )
         if code:
-            _print_code(output, found)
+            shown = _print_code(output, found)
+            if consent is not None:
+                _agree(engine, output, shown, *fingerprints([consent]))
             return DONE
         output.result(found.model_dump(mode="json"))
         for label, value in facts(found):
@@ -62,26 +83,62 @@ def inspect_model(
     return serve(output, command)
 
 
-def _print_code(output: Output, model: LocalModel) -> None:
+def _agree(engine: Engine, output: Output, code: OwnCode | None, prefix: str) -> None:
+    """Keep a consent to what was just printed."""
+    from app.consent import agree
+    from core.models.consent import matches
+
+    if code is None or not code.needed:
+        raise BitpressError(
+            "code-refused",
+            "There is nothing to agree to: " + ("no code came with it." if code is None else "it is not needed."),
+            "The model is used without it.",
+        )
+    if not matches(prefix, code.fingerprint):
+        raise BitpressError(
+            "bad-fingerprint",
+            f"{prefix} is not the code that was printed, which has the fingerprint {code.fingerprint}.",
+            "It may have been changed since you read it: read it again.",
+        )
+    kept = agree(engine.home, code, lasting=True)
+    output.line("consent", **kept.model_dump(mode="json", exclude={"seal"}))
+    output.say(f"Kept: this code of {kept.model} may run. `bitpress consents --withdraw {prefix}` takes it back.")
+
+
+def _print_code(output: Output, model: LocalModel) -> OwnCode | None:
+    """Every file with its hash, then what running it takes; the code that was printed."""
     from core.models.own_code import code_texts, own_code
 
     found = own_code(model.path) if model.path.is_dir() else None
     if found is None:
         output.result({"path": str(model.path), "code": None})
         output.say("No Python code came with this model.")
-        return
+        return None
     texts = code_texts(found)
     output.result({"path": str(model.path), "code": found.model_dump(mode="json") | {"sha256": found.fingerprint}})
-    output.say(f"Python code from {found.repository}: {', '.join(found.named)}. Bitpress does not run it.")
-    for other in found.elsewhere:
-        output.say(f"Code of {other} is asked for too, and is not in this folder.")
-    for name in found.missing:
-        output.say(f"{name} is asked for, and is not in this folder.")
+    output.say(f"Python code from {found.repository}: {', '.join(found.named)}. {_standing(model)}")
     for file in found.files:
         output.say(f"\n{file.name}, {file.bytes:,} bytes, SHA-256 {file.sha256}\n")
         output.say(texts[file.name])
     if found.files:
-        output.say(f"SHA-256 over all names and hashes: {found.fingerprint}")
+        output.say(f"\nFingerprint, the SHA-256 over all names and hashes: {found.fingerprint}")
+    if found.refused:
+        output.say(f"Nobody can agree to it. {found.refused}")
+    elif found.needed and not model.consented:
+        output.say(WHAT_IT_COULD)
+        short = found.fingerprint[:LEAST_DIGITS]
+        output.say(
+            f"To let it run: --trust-code {short} for one command, or `bitpress inspect {model.path} --code --consent "
+            f"{short}` from now on."
+        )
+    return found
+
+
+def _standing(model: LocalModel) -> str:
+    if model.consented:
+        return "It is run when the model is used: somebody agreed to it."
+    needs = "and nobody has agreed to that; the model cannot be used without" if model.remote_code else "nor needs to"
+    return f"Bitpress does not run it, {needs}."
 
 
 def import_model(

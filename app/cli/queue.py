@@ -129,7 +129,7 @@ def retry(run: Number, as_json: Json = False) -> int:
         from app.again import asked_again
 
         kept = await asyncio.to_thread(engine.store.get, run)
-        again = await engine.queue.put(await asked_again(engine, kept))
+        again = await engine.put(await asked_again(engine, kept))
         say_queued(output, again)
         return DONE
 

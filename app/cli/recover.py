@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.output import BLOCKED, DONE, Output
-from app.cli.session import follow, serve
+from app.cli.session import TrustCode, follow, serve
 from app.engine import Engine
 from core.plan.finding import Severity
 
@@ -36,6 +36,7 @@ def recover(
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")
     ] = None,
+    trust_code: TrustCode = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """Bring a compressed model nearer to its original by training; its codes and its size stay as they are."""
@@ -76,7 +77,7 @@ def recover(
         output.say(outcome(result["recovery"]))
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 def outcome(result: Any) -> str:
@@ -93,6 +94,19 @@ def outcome(result: Any) -> str:
         f"that it had not seen; the change is {found.change.value:+.4f} ({found.change.low:+.4f} to "
         f"{found.change.high:+.4f}). {found.steps} steps, {found.tokens:,} tokens. The size is the same."
     )
+
+
+def trained_outcome(result: Any) -> str:
+    """What training the weights before they were rounded gained, or that it did not, in sentences."""
+    from core.methods.recovery import Recovered
+
+    found = Recovered.model_validate(result)
+    figures = (
+        f"{found.before.value:.4f} by rounding alone, {found.after.value:.4f} after {found.steps} steps, a change of "
+        f"{found.change.value:+.4f} ({found.change.low:+.4f} to {found.change.high:+.4f})"
+    )
+    kept = f"Step {found.best_step} is kept." if found.helped else "That is no gain: weights were rounded as they were."
+    return f"Mean KL divergence on {found.judged_samples} samples that the training had not seen: {figures}. {kept}"
 
 
 def asked_data(artifact: Path, text: list[str] | None, samples: int | None, max_length: int | None) -> Any:

@@ -48,6 +48,7 @@ def show(
     async def command(engine: Engine) -> int:
         import json
 
+        from core.jobs.journal import kept_snapshot
         from core.plan.predicted import predicted
         from core.telemetry.recording import read_samples
 
@@ -59,7 +60,9 @@ def show(
             output.verbatim(text)
             return DONE
         rows = predicted(kept, read_samples(folder))
-        fields = {"folder": str(folder), "predicted": [row.model_dump(mode="json") for row in rows]}
+        kept_state = kept_snapshot(kept, folder)
+        guards = {"memory_limit": kept_state.memory_limit, "awake": kept_state.awake}
+        fields = {"folder": str(folder), "predicted": [row.model_dump(mode="json") for row in rows], **guards}
         output.result({**kept.model_dump(mode="json"), **fields})
         output.say(json.dumps(kept.model_dump(mode="json"), indent=1, ensure_ascii=False))
         for row in rows:
@@ -67,6 +70,10 @@ def show(
             unit = "s" if row.unit == "seconds" else "bytes"
             judged = "inside" if row.inside else "outside"
             output.say(f"{row.title:<18} expected {span} {unit}, was {row.actual:,.0f}: {judged}")
+        if kept_state.memory_limit:
+            output.say(f"Memory limit {kept_state.memory_limit}.")
+        if kept_state.awake:
+            output.say(f"Sleep: {kept_state.awake}.")
         output.say(f"Log, events and telemetry: {folder}")
         return DONE
 

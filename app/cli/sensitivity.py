@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.output import DONE, Output
-from app.cli.session import follow, serve
+from app.cli.session import TrustCode, follow, serve
 from app.engine import Engine
 from core.errors import BitpressError
 
@@ -50,6 +50,7 @@ def sensitivity(
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda:0 ...; default as in Settings.")
     ] = None,
+    trust_code: TrustCode = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """Measure the divergence of every part alone in every scheme, and find the best mix within a size."""
@@ -104,7 +105,7 @@ def sensitivity(
                 output.say(f"\nPress it: {told['command']}")
         return DONE
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 def _group(text: str | None) -> int | str | None:

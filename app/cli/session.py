@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated
+
+import typer
 
 from app.cli.output import BLOCKED, CANCELLED, FAILED, WRONG_USAGE, Output
 from app.engine import Engine
@@ -15,6 +19,7 @@ from core.jobs.protocol import FinishReason
 from core.jobs.queue import problem_of
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
+from core.models.consent import LEAST_DIGITS
 from core.paths import Home
 
 STATUSES = {
@@ -61,6 +66,10 @@ STATUSES = {
     "not-queued": BLOCKED,
     "goes-round": BLOCKED,
     "cannot-repeat": BLOCKED,
+    "own-code": BLOCKED,
+    "code-refused": BLOCKED,
+    "unknown-consent": WRONG_USAGE,
+    "bad-fingerprint": WRONG_USAGE,
     "cancelled": CANCELLED,
 }
 """Exit statuses by the problem's code; every other problem is a failure."""
@@ -72,10 +81,24 @@ _CANCELLED = Problem(
 )
 
 
-def serve(output: Output, command: Callable[[Engine], Awaitable[int]]) -> int:
-    """Run an asynchronous command with an engine; whatever goes wrong ends as words and a status."""
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust-code",
+        metavar="FINGERPRINT",
+        help="Let code that came with a model run for this command alone: the first 12 or more digits of the "
+        "fingerprint that `bitpress inspect MODEL --code` prints under it.",
+    ),
+]
+
+
+def serve(output: Output, command: Callable[[Engine], Awaitable[int]], *, trust: Sequence[str] | None = None) -> int:
+    """Run an asynchronous command with an engine; whatever goes wrong ends as words and a status.
+
+    `trust` is what was given as `--trust-code`.
+    """
     try:
-        return asyncio.run(_with_engine(command))
+        return asyncio.run(_with_engine(command, fingerprints(trust or ())))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return told_problem(output, _CANCELLED)
     except BrokenPipeError:
@@ -92,8 +115,21 @@ def told_problem(output: Output, problem: Problem) -> int:
     return STATUSES.get(problem.code, FAILED)
 
 
-async def _with_engine(command: Callable[[Engine], Awaitable[int]]) -> int:
+def fingerprints(typed: Sequence[str]) -> tuple[str, ...]:
+    """Beginnings of fingerprints as they were typed. Raises BitpressError `bad-fingerprint`."""
+    for text in typed:
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{LEAST_DIGITS},64}}", text):
+            raise BitpressError(
+                "bad-fingerprint",
+                f"{text!r} is not the beginning of a fingerprint.",
+                f"`bitpress inspect MODEL --code` prints it; give {LEAST_DIGITS} hexadecimal digits or more.",
+            )
+    return tuple(text.lower() for text in typed)
+
+
+async def _with_engine(command: Callable[[Engine], Awaitable[int]], once: tuple[str, ...]) -> int:
     engine = Engine.open(Home.from_environment(), nice=0)
+    engine.once = once
     try:
         _cancel_on_signals()
         await engine.queue.recover()

@@ -9,7 +9,7 @@ import typer
 
 from app.cli.measure import texts_named
 from app.cli.output import BLOCKED, DONE, FAILED, Output
-from app.cli.session import followed, serve
+from app.cli.session import TrustCode, followed, serve
 from app.cli.tasks import Items, Tasks, say_power, split_names
 from app.engine import Engine
 from core.errors import BitpressError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.jobs.sweep_plan import SweepPlan
     from core.jobs.sweep_store import SweepRecord
     from core.measure.sweep_values import SweepResult
+    from core.methods.recovery import RecoverySpec
 
 _EVALUATION = EvaluationSuite()
 _BENCHMARK = BenchmarkSuite()
@@ -67,6 +68,15 @@ def sweep(
     tokens: Annotated[int, typer.Option("--tokens", min=64, help="Most tokens scored per text.")] = _EVALUATION.tokens,
     tasks: Tasks = None,
     items: Items = None,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Each method also with recovery afterwards, as a row of its own.")
+    ] = False,
+    recover_method: Annotated[
+        list[str] | None, typer.Option("--recover-method", help="The same for this method alone; may be given often.")
+    ] = None,
+    recovery: Annotated[
+        list[str] | None, typer.Option("--recovery", help="A setting of it, as `bitpress compress` takes it.")
+    ] = None,
     bench: Annotated[bool, typer.Option("--bench", help="Measure speed too.")] = False,
     engine_name: Annotated[
         str, typer.Option("--engine", help="Where speed is measured: transformers or vllm.")
@@ -77,6 +87,7 @@ def sweep(
     retry: Annotated[bool, typer.Option("--retry", help="With --resume, try failed methods again.")] = False,
     new: Annotated[bool, typer.Option("--new", help="Start over, even where the same sweep is unfinished.")] = False,
     listed: Listed = False,
+    trust_code: TrustCode = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> int:
     """Compress one model by several methods, measure all on the same text, and say which one to take.
@@ -116,6 +127,7 @@ def sweep(
             model=model,
             methods=list(_listed_names(methods)),
             grid=grid or [],
+            recovery=_recovery(recover, recover_method, recovery),
             calibration=_calibration(calibration or [], samples, max_length, seed),
             seed=seed,
             gate=gate,
@@ -132,10 +144,14 @@ def sweep(
             )
         from core.models.inspect import inspect
 
+        if known is None:
+            from app.sweep_cost import sweep_cost
+
+            output.note((await sweep_cost(engine, inspect(Path(plan.model)), plan)).words)
         record = known or store.create(plan, inspect(Path(plan.model)).bytes)
         return await _carried_out(engine, output, record, retry=retry)
 
-    return serve(output, command)
+    return serve(output, command, trust=trust_code)
 
 
 async def _plan(
@@ -146,16 +162,22 @@ async def _plan(
     methods: list[str],
     grid: list[str],
     gate: str | None,
+    recovery: tuple[RecoverySpec, list[str]] | None,
     **rest: Any,
 ) -> SweepPlan:
     """Everything that was typed as a plan, checked before anything runs."""
     from app.starter import ensure_starter
     from app.sweep import plan_sweep
-    from core.jobs.sweep_plan import SweepPlan, entries_of
+    from core.jobs.sweep_plan import SweepPlan, also_recovered, entries_of, why_not_recovered
     from core.measure.gate_store import find_gate
     from core.measure.gates import USUAL
 
     entries = entries_of(methods, grid)
+    if recovery is not None:
+        spec, named = recovery
+        for why in dict.fromkeys(filter(None, map(why_not_recovered, entries if not named else ()))):
+            output.note(f"Not recovered: {why}")
+        entries = also_recovered(entries, spec, named)
     wanted = find_gate(engine.home, gate or USUAL)
     if model == "starter":
         original = await ensure_starter(engine, lambda text, _: output.note(text))
@@ -182,6 +204,17 @@ def _calibration(sources: list[str], samples: int | None, max_length: int | None
         given["mix"] = [part.model_dump(mode="json") for part in typed_sources(sources)]
     found = {name: value for name, value in given.items() if value is not None}
     return CalibrationSpec.model_validate({"seed": seed, **found}) if found else None
+
+
+def _recovery(
+    recover: bool, methods: list[str] | None, settings: list[str] | None
+) -> tuple[RecoverySpec, list[str]] | None:
+    """What is recovered, and of which methods: all where none is named. Raises BitpressError `bad-recovery`."""
+    if not (recover or methods or settings):
+        return None
+    from core.methods.recovery import recovery_settings
+
+    return recovery_settings(settings or ()), [] if recover else list(methods or ())
 
 
 def _evaluation(

@@ -44,7 +44,6 @@ class BenchmarksBinding:
         self._shell = shell
         self._chosen: tuple[str, tuple[str, ...]] | None = None
         self._runs: frozenset[int] = frozenset()
-        self._gate = USUAL
         page.measure_requested.connect(
             lambda original, others, evaluation, speed: shell.tasks.start(
                 "measure", self._measured(original, others, evaluation, speed)
@@ -182,7 +181,9 @@ class BenchmarksBinding:
         known = await asyncio.to_thread(gates, home)
         sensitivity = await asyncio.to_thread(store.runs, RunKind.SENSITIVITY)
         rows = tuple(self._row(path, original, kept) for path in (original, *others))
-        self._page.show_gates([one.gate for one in known if one.gate is not None], self._gate)
+        self._page.show_gates(
+            [one.gate for one in known if one.gate is not None], self._shell.engine.settings.gate or USUAL
+        )
         self._page.show_rows(tuple(row for row in rows if row is not None))
         self._page.show_sweep(await sweeps_of(self._shell).newest(original))
         self._page.show_sensitivity(newest_sensitivity(sensitivity, original))
@@ -193,7 +194,9 @@ class BenchmarksBinding:
             self._page.show_sweep(sweep)
 
     def _choose_gate(self, name: str) -> None:
-        self._gate = name
+        settings = self._shell.engine.settings
+        if name != settings.gate:
+            self._shell.change_settings(settings.model_copy(update={"gate": name}))
 
     def _export_picture(self, name: str, picture: bytes) -> None:
         suffix = Path(name).suffix

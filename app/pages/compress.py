@@ -9,6 +9,7 @@ from app.calibration import inspect_calibration, keep_set, pinned_where_known, s
 from app.compression import Inside, look_inside, plan_compression, start_compression
 from app.engine import free_name
 from app.mending import mended_compression
+from app.pages.own_code import show_code
 from app.pages.presets import PresetBinding
 from app.pages.sweeps import ask_sweep, show_sweeps, sweeps_of
 from app.rehearsal import start_rehearsal
@@ -45,6 +46,8 @@ class CompressBinding:
         sweeps_of(shell).listeners.append(lambda result: page.show_swept(result is not None))
         sweeps_of(shell).refresh()
         page.mend_requested.connect(lambda choice: shell.tasks.replace("mend", self._mended(choice)))
+        page.code_requested.connect(lambda choice: shell.tasks.replace("own-code", self._showed_code(choice)))
+        self._agreed: frozenset[Path] = frozenset()
         self._refused: tuple[str, Inside] | None = None
         self._presets = PresetBinding(page, shell)
         page.inspect_requested.connect(lambda choice: shell.tasks.replace("inspect", self._inspected(choice)))
@@ -75,6 +78,11 @@ class CompressBinding:
                 if model.origin is not Origin.ARTIFACT and model.weights in (Weights.SAFETENSORS, Weights.NONE)
             )
         )
+        agreed = frozenset(model.path for model in models if model.consented)
+        if agreed != self._agreed:
+            # What blocked a model does so no longer, or again.
+            self._agreed = agreed
+            self._page.plan_again()
 
     async def _planned(self, choice: CompressChoice) -> None:
         await asyncio.sleep(0.1)  # Typing changes the choice several times; the last one counts.
@@ -109,6 +117,11 @@ class CompressBinding:
             device=engine.settings.device,
         )
         self._page.show_plans(plans)
+
+    async def _showed_code(self, choice: CompressChoice) -> None:
+        model = await self._model(choice)
+        if model is not None:
+            await show_code(self._page, self._shell, model)
 
     async def _look_inside(self, model: LocalModel) -> Inside:
         """As `look_inside`; a worker is not asked a second time about the same model that cannot be built."""

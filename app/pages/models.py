@@ -10,14 +10,14 @@ from PySide6.QtWidgets import QFileDialog
 from app.engine import free_name
 from app.folders import show_in_folder
 from app.pages.deployment import show_deployment
+from app.pages.export import ask_export
+from app.pages.own_code import show_code
 from app.shell import Shell
 from app.starter import ensure_starter, import_gguf
 from core.models.local_model import LocalModel, Origin, Weights
-from core.models.own_code import code_texts, own_code
 from core.models.survey_store import kept_survey
 from core.plan.fit import Fit, fits
 from core.plan.read_machine import read_machine
-from ui.dialogs.own_code import OwnCodeDialog
 from ui.pages.models import ModelsPage
 from ui.tone import Tone
 
@@ -41,7 +41,8 @@ class ModelsBinding:
         page.deployment_requested.connect(
             lambda model: shell.tasks.replace("deployment", show_deployment(page, shell, model))
         )
-        page.code_requested.connect(lambda model: shell.tasks.replace("own-code", self._show_code(model)))
+        page.code_requested.connect(lambda model: shell.tasks.replace("own-code", show_code(page, shell, model)))
+        page.export_requested.connect(lambda model: shell.tasks.start("ask-export", ask_export(page, shell, model)))
         page.selection_changed.connect(lambda model: shell.tasks.replace("fits", self._show_fits(model)))
         shell.on_models.append(page.show_models)
         page.show_models(shell.models)
@@ -54,12 +55,6 @@ class ModelsBinding:
         survey = await asyncio.to_thread(kept_survey, home, model.path)
         lines = fits(model, survey, machine)
         self._page.show_fits(model.path, tuple((TONES[fit], sentence) for fit, sentence in lines))
-
-    async def _show_code(self, model: LocalModel) -> None:
-        code = await asyncio.to_thread(own_code, model.path)
-        if code is not None:
-            texts = await asyncio.to_thread(code_texts, code)
-            OwnCodeDialog(code, texts, needed=model.remote_code, parent=self._page).open()
 
     def _add_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self._page, "Add a folder with models")

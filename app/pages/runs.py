@@ -11,6 +11,7 @@ from PySide6.QtGui import QGuiApplication
 from app.again import asked_again
 from app.compression import plan_compression, start_compression
 from app.folders import show_in_folder
+from app.pages.export import ask_export_of_output
 from app.pages.recover import ask_recovery
 from app.queue_wishes import fulfil
 from app.rehearsal import start_rehearsal
@@ -59,6 +60,7 @@ class RunsBinding:
         page.compare_requested.connect(self._compare)
         page.measure_requested.connect(self._measure)
         page.recover_requested.connect(lambda run: shell.tasks.start("recover", self._recover(run)))
+        page.export_requested.connect(lambda run: shell.tasks.start("ask-export", self._export(run)))
         shell.on_runs.append(self._runs_changed)
         shell.on_event.append(self._heard)
         shell.on_sample.append(self._sampled)
@@ -149,7 +151,7 @@ class RunsBinding:
         if run.order is not None and (
             run.reason is FinishReason.INTERRUPTED or run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE)
         ):
-            await self._show_started(await engine.queue.submit(await asked_again(engine, run)))
+            await self._show_started(await engine.submit(await asked_again(engine, run)))
             return
         if run.kind not in (RunKind.COMPRESS, RunKind.REHEARSE):
             return
@@ -201,6 +203,10 @@ class RunsBinding:
         if (run := self._shell.run(run_id)) is not None:
             await ask_recovery(self._page, self._shell, run, self._show_started)
 
+    async def _export(self, run_id: int) -> None:
+        if (run := self._shell.run(run_id)) is not None:
+            await ask_export_of_output(self._page, self._shell, run.output)
+
     def _measure(self, run_id: int) -> None:
         if (run := self._shell.run(run_id)) is not None:
             self._shell.go("benchmarks", _paths(run))
@@ -208,7 +214,7 @@ class RunsBinding:
 
 def _paths(run: Run) -> tuple[str, ...]:
     """The run's models, the original first, and what it made."""
-    kinds = (RunKind.COMPRESS, RunKind.RECOVER)
+    kinds = (RunKind.COMPRESS, RunKind.RECOVER, RunKind.EXPORT)
     return (*run.models, run.output) if run.output and run.kind in kinds else run.models
 
 

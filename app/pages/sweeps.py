@@ -7,13 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
 
 from app.shell import Shell
 from app.sweep import SweepWatch, plan_sweep, run_sweep, to_the_end
+from app.sweep_cost import sweep_cost
 from core.errors import Problem
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
-from core.jobs.sweep_plan import SweepPlan, entry_of
+from core.jobs.sweep_plan import SweepPlan, also_recovered, entry_of, why_not_recovered
 from core.jobs.sweep_store import SweepStore
 from core.measure.gate_store import find_gate, gates
 from core.measure.gates import BUILT_IN, USUAL
@@ -22,11 +24,13 @@ from core.measure.sweep_values import SweepResult
 from core.methods.catalogue import find
 from core.models.local_model import LocalModel
 from ui.dialogs.sweep import SweepDialog
-from ui.dialogs.sweep_start import SweepStartDialog
+from ui.dialogs.sweep_start import SweepAsked, SweepStartDialog
 from ui.pages.compress_choice import CompressChoice
 from ui.widgets.sweep_table import SweepCard
 
 TASK = "sweep"
+COST_SECONDS = 0.2
+"""Of quiet before the cost of what is chosen is counted."""
 
 SweepListener = Callable[[SweepResult | None], None]
 
@@ -161,20 +165,30 @@ async def ask_sweep(parent: QWidget, shell: Shell, model: LocalModel, choice: Co
     known = await asyncio.to_thread(gates, home)
     titles = [(one.name, one.gate.title) for one in known if one.gate is not None]
     words = f"{len(choice.to_run)} methods on {model.label}, measured on the same held-out text."
-    dialog = SweepStartDialog(words, titles, USUAL, parent)
+    plain = plan_of(choice, model)
+    recoverable = [entry.title for entry in plain.entries if why_not_recovered(entry) is None]
+    dialog = SweepStartDialog(
+        words, titles, shell.engine.settings.gate or USUAL, parent, recoverable=recoverable, recovery=choice.recovery
+    )
 
-    def started(gate: str, bench: bool, fix: bool) -> None:
-        plan = plan_of(choice, model).model_copy(
-            update={
-                "gate": find_gate(home, gate),
-                "benchmark": BenchmarkSuite() if bench else None,
-                "fix": fix,
-            }
-        )
-        sweeps_of(shell).start(plan, model)
+    def planned(asked: SweepAsked) -> SweepPlan:
+        entries = plain.entries if asked.recovery is None else also_recovered(plain.entries, asked.recovery)
+        return plain.model_copy(update={"entries": entries, "fix": asked.fix})
+
+    def started(asked: SweepAsked) -> None:
+        update = {"gate": find_gate(home, asked.gate), "benchmark": BenchmarkSuite() if asked.bench else None}
+        sweeps_of(shell).start(planned(asked).model_copy(update=update), model)
         show_sweeps(parent, shell)
 
+    async def count(asked: SweepAsked) -> None:
+        await asyncio.sleep(COST_SECONDS)  # Typing minutes changes the choice several times; the last one counts.
+        cost = await sweep_cost(shell.engine, model, planned(asked))
+        if isValid(dialog):
+            dialog.show_cost(asked, cost.words)
+
     dialog.started.connect(started)
+    dialog.changed.connect(lambda asked: shell.tasks.replace("sweep-cost", count(asked)))
+    shell.tasks.replace("sweep-cost", count(dialog.value()))
     dialog.open()
     return dialog
 

@@ -26,6 +26,8 @@ def examine(found: Surroundings) -> tuple[Check, ...]:
         _torch(found),
         _gpu(found),
         _memory(found),
+        *_memory_limit(found),
+        *_sleep(found),
         *map(_place, found.places),
         _store(found),
         _window(found),
@@ -125,6 +127,28 @@ def _memory(found: Surroundings) -> Check:
     if machine.memory_available < LEAST_MEMORY:
         return _attention("Memory", said, "Close other programs: the libraries alone take 1.5 GiB.")
     return _ok("Memory", said)
+
+
+def _memory_limit(found: Surroundings) -> Iterator[Check]:
+    if found.memory_limit:
+        yield _ok("Memory limit", f"A job may hold {found.memory_limit}.")
+
+
+def _sleep(found: Surroundings) -> Iterator[Check]:
+    if found.sleep is None:
+        yield _ok("Sleep", "Jobs do not keep this machine awake: it is turned off in Settings.")
+    elif found.sleep.held:
+        yield _ok("Sleep", f"{_sentence(found.sleep.words)}.")
+    else:
+        yield _attention(
+            "Sleep",
+            f"{_sentence(found.sleep.words)}.",
+            "Before a long job turn automatic suspend off in the system's power settings.",
+        )
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _place(place: Place) -> Check:

@@ -19,7 +19,9 @@ from core.care.store_file import store_problem
 from core.engines.environment import Environment, State
 from core.engines.offered import engines
 from core.errors import Problem
+from core.jobs.keep_awake import Sleep, can_stay_awake
 from core.jobs.launch import WorkerLaunch
+from core.jobs.memory_group import fence
 from core.paths import Home
 from core.plan.machine import Machine
 from core.plan.read_machine import read_machine
@@ -108,9 +110,15 @@ class Surroundings:
     leftover_bytes: int
     engines: tuple[EngineFacts, ...]
     font: bool
+    memory_limit: str = ""
+    """Of a job's worker, with who keeps it; empty without one."""
+    sleep: Sleep | None = None
+    """Whether a job would keep this machine awake; None where the settings do not ask for it."""
 
 
-def read_surroundings(home: Home, artifacts: Path | None, launch: WorkerLaunch, project: Path) -> Surroundings:
+def read_surroundings(
+    home: Home, artifacts: Path | None, launch: WorkerLaunch, project: Path, *, keep_awake: bool = True
+) -> Surroundings:
     """Look at everything; seconds, most of them for importing torch in a process of its own.
 
     `project` is the pyproject.toml that holds the pins where the application runs from a folder without being
@@ -144,6 +152,8 @@ def read_surroundings(home: Home, artifacts: Path | None, launch: WorkerLaunch, 
         leftover_bytes=sum(found.bytes for found in leftovers(where)),
         engines=tuple(_engine(name, home) for name in engines()),
         font=_font(),
+        memory_limit=_memory_limit(launch),
+        sleep=can_stay_awake() if keep_awake else None,
     )
 
 
@@ -207,6 +217,13 @@ def qt_missing() -> tuple[str, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return tuple(sorted(line.split()[0] for line in said.splitlines() if line.rstrip().endswith("not found")))
+
+
+def _memory_limit(launch: WorkerLaunch) -> str:
+    """Tried out as for a worker; a group that was made for it goes again."""
+    kept = fence(launch.memory_limit)
+    kept.remove()
+    return kept.words
 
 
 def _place(title: str, path: Path) -> Place:

@@ -54,6 +54,13 @@ def vllm_plan(model: LocalModel, suite: BenchmarkSuite, *, port: int, cpu: bool,
             f"{model.name} cannot be served: {blocked or 'it is not a folder of safetensors.'}",
             "Import a GGUF file first, or choose another model.",
         )
+    if model.remote_code:
+        raise BitpressError(
+            "not-servable",
+            f"{model.name} needs Python code that came with it. A consent counts for Bitpress's own worker, where the "
+            "code is verified before it runs; vLLM would load it from the folder unverified.",
+            "Measure it in transformers, or start a server yourself and measure that: --endpoint.",
+        )
     if model.quantization is not None and model.quantization.startswith(CODEBOOK):
         raise BitpressError(
             "not-servable",

@@ -21,6 +21,9 @@ from core.regular_file import read_regular
 from core.value import Received, Value
 
 CHECKPOINT_FILE = "checkpoint.json"
+MEASURED, TRAINING = "measured", "training"
+"""What is kept of jobs that go step by step: what blocks are worth, and a recovery's training."""
+STEPS = (TRAINING, MEASURED)
 PRESSED_FILE = "pressed.json"
 """What is kept of an artifact that is saved and not yet proved."""
 CHECKPOINT_LIMIT = 64 << 20
@@ -77,6 +80,25 @@ class Checkpoint(Received):
         return sum(file.bytes for file in self.files.values())
 
 
+class KeptSteps(Received):
+    """How far a job was that goes step by step, and which files say what it knew then."""
+
+    form: int = FORM
+    fingerprint: dict[str, str]
+    """As a checkpoint's."""
+    step: int = Field(ge=0)
+    at: str
+    """Where it goes on, for a person: `after step 40 of its recovery`."""
+    serial: int = Field(ge=0)
+    saved: datetime
+    state: str
+    files: dict[str, KeptFile]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files.values())
+
+
 class KeptArtifact(Received):
     """An artifact that is saved whole and waits for its proof, and the result of the worker that made it."""
 
@@ -93,7 +115,7 @@ class ResumePoint(Value):
     """Where an interrupted run would go on."""
 
     layer: int | None = None
-    """The first decoder layer that is not finished, from 1; None where the proof is all that is left."""
+    """The first decoder layer that is not finished, from 1; None where it goes on elsewhere."""
     layers: int | None = None
     step: int = 1
     steps: int = 1
@@ -103,10 +125,16 @@ class ResumePoint(Value):
     saved: datetime
     bytes: int = 0
     """What the checkpoint takes on the disk."""
+    at: str = ""
+    """Of a job that goes step by step: where, in words."""
+    pressed: bool = False
+    """Whether the artifact lies saved in its staging folder, which is then part of what is kept."""
 
     @property
     def words(self) -> str:
-        """`from layer 17 of 30`, `from layer 17 of 30 in step 2 of 2`, or `at the proof`."""
+        """`from layer 17 of 30`, `from layer 17 of 30 in step 2 of 2`, `at the proof` or `after step 40 of its ...`."""
+        if self.at:
+            return self.at
         if self.layer is None or self.layers is None:
             return "at the proof"
         step = f" in step {self.step} of {self.steps}" if self.steps > 1 else ""
@@ -134,6 +162,24 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     return found if all(_is_there(folder / name, file.bytes) for name, file in found.files.items()) else None
 
 
+def steps_file(name: str) -> str:
+    """The file that counts of what is kept under a name."""
+    return f"{name}.json"
+
+
+def read_steps(folder: Path, name: str) -> KeptSteps | None:
+    """What is kept under a name in a folder, if all of its files have their size; their hashes are not looked at."""
+    if folder.is_symlink():
+        return None
+    try:
+        found = KeptSteps.model_validate_json(read_regular(folder / steps_file(name), CHECKPOINT_LIMIT, follow=False))
+    except (OSError, ValidationError, RecursionError):
+        return None
+    if found.form != FORM or found.state not in found.files:
+        return None
+    return found if all(_is_there(folder / file, kept.bytes) for file, kept in found.files.items()) else None
+
+
 def read_pressed(folder: Path, staging: Path) -> KeptArtifact | None:
     """What is kept of an artifact that waits for its proof, if all of it still lies in `staging`."""
     if folder.is_symlink() or staging.is_symlink():
@@ -152,27 +198,37 @@ def resume_point(run: Run) -> ResumePoint | None:
     """Where a run that broke would go on; None where it can only start again. Reads the disk: names and sizes."""
     if run.phase is not Phase.FINISHED or run.reason not in BROKEN or run.order is None or run.output is None:
         return None
-    return None if run.kind is not RunKind.COMPRESS else point_at(Path(run.output), run.id)
+    return point_at(Path(run.output), run.id) if run.kind in (RunKind.COMPRESS, RunKind.RECOVER) else None
 
 
 def point_at(output: Path, run: int) -> ResumePoint | None:
     """Where the run with this output would go on, whatever its state. Reads the disk."""
     folder = checkpoint_beside(output, run)
     pressed = read_pressed(folder, staging_beside(output, run))
+    training = read_steps(folder, TRAINING)
     if pressed is not None:
-        return ResumePoint(title="Proof", saved=pressed.saved, bytes=sum(pressed.files.values()))
-    found = read_checkpoint(folder)
-    if found is None:
-        return None
-    return ResumePoint(
-        layer=found.layer,
-        layers=found.layers,
-        step=found.modifier + 1,
-        steps=found.modifiers,
-        title=found.title,
-        saved=found.saved,
-        bytes=found.bytes,
-    )
+        count = sum(pressed.files.values())
+        if training is None:
+            return ResumePoint(title="Proof", saved=pressed.saved, bytes=count, pressed=True)
+        return _stepwise("Recovery", training, count, pressed=True)
+    found, measured = read_checkpoint(folder), read_steps(folder, MEASURED)
+    if found is not None:
+        return ResumePoint(
+            layer=found.layer,
+            layers=found.layers,
+            step=found.modifier + 1,
+            steps=found.modifiers,
+            title=found.title,
+            saved=found.saved,
+            bytes=found.bytes + (0 if measured is None else measured.bytes),
+        )
+    if training is not None:
+        return _stepwise("Recovery", training)
+    return None if measured is None else _stepwise("Measuring", measured)
+
+
+def _stepwise(title: str, kept: KeptSteps, more: int = 0, *, pressed: bool = False) -> ResumePoint:
+    return ResumePoint(title=title, saved=kept.saved, bytes=more + kept.bytes, at=kept.at, pressed=pressed)
 
 
 def remove_checkpoint(output: Path, run: int) -> None:
@@ -181,7 +237,7 @@ def remove_checkpoint(output: Path, run: int) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     # What counts goes first: who dies on the way leaves rubbish and no half checkpoint.
-    for name in (PRESSED_FILE, CHECKPOINT_FILE):
+    for name in (PRESSED_FILE, CHECKPOINT_FILE, *map(steps_file, STEPS)):
         with suppress(OSError):
             (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -19,6 +19,7 @@ from core.errors import BitpressError, Problem
 from core.jobs.launch import PARENT_VARIABLE, WorkerLaunch, default_launch
 from core.jobs.memory_group import Fence, Keeper, fence
 from core.jobs.memory_watch import MemoryWatch, kernel_kills, killed_since
+from core.jobs.opens import Opens
 from core.jobs.out_of_memory import ended_at_limit, ended_by_kernel, over_limit, with_peak
 from core.jobs.protocol import (
     PROTOCOL_VERSION,
@@ -33,6 +34,7 @@ from core.jobs.protocol import (
     decode_event,
     encode,
 )
+from core.models.own_code import TrustedCode
 from core.system_errors import DISK_FULL, NoRoomError, system_problem
 from core.value import Value
 
@@ -46,6 +48,8 @@ DRAIN_SECONDS = 0.5
 """How long the last lines of a dead worker may take to arrive."""
 NEAR_LIMIT = 0.5
 """Of the limit: between two readings a worker may have taken the rest, and one that held less died of another lack."""
+WORKER_DIED = "worker-died"
+"""The code of a worker that ended before its job, for whatever reason that nobody knows better."""
 LEAST_LOG = 1_000_000
 """Bytes that a short job's log takes; said where the disk has no room for it."""
 LOG_LINES = 40
@@ -68,8 +72,9 @@ class WorkerClient:
     ends with exactly one `finished`: the worker's own, or one made here when the process ends without it.
     """
 
-    def __init__(self, log: Path, stream: BinaryIO) -> None:
+    def __init__(self, log: Path, stream: BinaryIO, code: tuple[TrustedCode, ...] = ()) -> None:
         self._log = log
+        self._code = code
         self._stream = stream
         self._inboxes: dict[str, _Inbox] = {}
         self._hello: Hello | None = None
@@ -99,7 +104,7 @@ class WorkerClient:
                 f"The log {log} cannot be written: {error.strerror}.",
                 "Check the permissions and the free space of the application's folder.",
             ) from error
-        client = cls(log, stream)
+        client = cls(log, stream, launch.code)
         client._fence = await asyncio.to_thread(fence, launch.memory_limit)
         loop = asyncio.get_running_loop()
         try:
@@ -160,6 +165,8 @@ class WorkerClient:
         """
         if isinstance(command, Cancel | Shutdown) or command.job in self._inboxes:
             raise ValueError(f"not a new job: {command}")
+        if self._code and isinstance(command, Opens):
+            command = command.model_copy(update={"code": self._code})
         inbox = self._inboxes[command.job] = _Inbox()
         try:
             if self._ended.is_set():
@@ -414,12 +421,10 @@ def death(status: int | None) -> Problem:
             )
         else:
             hint = "The details hold the last lines of its log. Run it again; if it happens again, report it with them."
-        return Problem(
-            code="worker-died", message=f"The worker was ended by {name} before the job was done.", hint=hint
-        )
+        return Problem(code=WORKER_DIED, message=f"The worker was ended by {name} before the job was done.", hint=hint)
     ending = "closed its output" if status is None else f"ended with exit status {status}"
     return Problem(
-        code="worker-died",
+        code=WORKER_DIED,
         message=f"The worker {ending} before the job was done.",
         hint="The details hold the last lines of its log.",
     )

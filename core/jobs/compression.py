@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.errors import Problem
-from core.jobs.checkpoint import ResumePoint, checkpoint_beside, point_at, remove_checkpoint
+from core.jobs.checkpoint import checkpoint_beside
+from core.jobs.going_on import let_go, resumable
 from core.jobs.kept_artifact import keep_artifact, take_up_artifact
 from core.jobs.protocol import (
     Accepted,
@@ -25,20 +28,24 @@ from core.jobs.protocol import (
     StageFinished,
 )
 from core.jobs.recovery import Step, recover_staged
-from core.jobs.retry import Tries, compress_with_less, prove_with_less
+from core.jobs.retry import Tries, compress_with_less, goes_on_with_less, prove_with_less, take_up_tries
 from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, publish_as, staged, to_its_end
+from core.jobs.work import Work, WorkContext, as_part, completed, failed, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Method
 from core.methods.recipe import Recipe
 from core.methods.recovery import Recovered
-from core.models.artifact import Manifest, settle, write_manifest
+from core.models.artifact import Beside, Manifest, beside, confirm_manifest, prepare_manifest, settle
 from core.plan.estimates import Estimates
 from core.plan.reductions import Effort
+from core.system_errors import system_problem
 from core.value import Json, Received
 
 TOKENS_FILE = "calibration_tokens.json"
 """In the run's folder: the calibration samples as the model saw them."""
+
+_ROOM = 1 << 20
+"""Bytes held back for the manifest, twice; the module names of the largest models take a few hundred thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,8 @@ class Pressed(Received):
     pruned_modules: tuple[str, ...] = ()
     dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
+    training: Recovered | None = None
+    """What training the weights before they were rounded came to; None where nothing was trained."""
     recovery: Recovered | None = None
 
 
@@ -103,16 +112,16 @@ def compression(wanted: Compression) -> Work:
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
         finished: Finished | None = None
         try:
-            async with staged(context, wanted.output) as staging:
+            async with staged(context, wanted.output) as staging, _room(context, wanted.output):
                 async for event in _press_and_prove(context, wanted, staging):
                     if isinstance(event, Finished):
                         finished = event
                     else:
                         yield event
         finally:
-            point = await asyncio.to_thread(_let_go, context, wanted, finished)
+            point = await asyncio.to_thread(let_go, context, wanted.output, finished)
         if finished is not None:
-            yield finished if point is None else _resumable(finished, context, point)
+            yield finished if point is None else resumable(finished, context, point)
 
     return work
 
@@ -125,6 +134,8 @@ class _Course:
     started: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)
     result: Json = None
+    asked: Compress | None = None
+    """What the worker was asked that has pressed it."""
     pressed_at: float = 0.0
     recovered_at: float = 0.0
     over: bool = False
@@ -141,6 +152,9 @@ class _Course:
 
 async def _press_and_prove(context: WorkContext, wanted: Compression, staging: Path) -> AsyncIterator[AnyEvent]:
     tries = Tries(Effort(recipe=wanted.recipe), allowed=wanted.retry_smaller, needs=wanted.estimates)
+    await asyncio.to_thread(take_up_tries, context.folder, wanted.recipe, tries)
+    if tries.reductions:
+        yield goes_on_with_less(context, tries)
     course = _Course(tries)
     for step in (_press, _recover, _prove):
         async for event in step(context, wanted, staging, course):
@@ -156,14 +170,14 @@ async def _press(context: WorkContext, wanted: Compression, staging: Path, cours
         asked = compress_command(context, replace(wanted, recipe=effort.recipe), staging, effort.targets)
         return asked.model_copy(update={"offload": effort.offload})
 
-    kept = checkpoint_beside(wanted.output, context.run.id)
-    asked = compress_command(context, wanted, staging)
+    kept, tries = checkpoint_beside(wanted.output, context.run.id), course.tries
     if wanted.checkpoint_seconds is not None:
-        course.result = await asyncio.to_thread(take_up_artifact, kept, staging, asked)
+        course.result = await asyncio.to_thread(take_up_artifact, kept, staging, command(tries.effort))
     if course.result is None:
         # A worker that was killed may have left it behind.
         await asyncio.to_thread(shutil.rmtree, staging, True)
-        async for event in compress_with_less(context, course.tries, command, staging, context.folder / TOKENS_FILE):
+        tokens = context.folder / TOKENS_FILE
+        async for event in compress_with_less(context, tries, command, staging, tokens):
             if isinstance(event, Accepted) and not event.more:
                 course.stages.clear()
             course.hear(event)
@@ -174,15 +188,16 @@ async def _press(context: WorkContext, wanted: Compression, staging: Path, cours
                 return
             else:
                 course.result = event.result
-        if wanted.checkpoint_seconds is not None and not course.tries.reductions:
-            await asyncio.to_thread(keep_artifact, kept, staging, asked, course.result)
+        if wanted.checkpoint_seconds is not None:
+            await asyncio.to_thread(keep_artifact, kept, staging, command(tries.effort), course.result)
+    course.asked = command(tries.effort)
     course.pressed_at = time.monotonic()
 
 
 async def _recover(
     context: WorkContext, wanted: Compression, staging: Path, course: _Course
 ) -> AsyncIterator[AnyEvent]:
-    step = recovery_step(wanted)
+    step = recovery_step(wanted, _training(context, wanted))
     # What was taken up may have been recovered already.
     if step is not None and course.pressed.recovery is None:
         async for event in recover_staged(context, step, staging, wanted.output):
@@ -191,17 +206,25 @@ async def _recover(
         if step.result is not None:
             told = {name: step.result[name] for name in ("recovery", "tensors_sha256", "bytes")}
             course.result = {**course.result, **told, "recover_seconds": time.monotonic() - course.pressed_at}
-            if wanted.checkpoint_seconds is not None and not course.tries.reductions:
-                kept, asked = (
-                    checkpoint_beside(wanted.output, context.run.id),
-                    compress_command(context, wanted, staging),
-                )
-                await asyncio.to_thread(keep_artifact, kept, staging, asked, course.result)
+            if wanted.checkpoint_seconds is not None and course.asked is not None:
+                kept = checkpoint_beside(wanted.output, context.run.id)
+                await asyncio.to_thread(keep_artifact, kept, staging, course.asked, course.result)
     course.recovered_at = time.monotonic()
 
 
 async def _prove(context: WorkContext, wanted: Compression, staging: Path, course: _Course) -> AsyncIterator[AnyEvent]:
     pressed = course.pressed
+    disk = await asyncio.to_thread(_folder_bytes, staging)
+    try:
+        await to_its_end(_prepare, context, wanted, staging, _manifest(context, wanted, pressed, None))
+    except OSError as error:
+        # Not even the room that was held back took it: what was pressed keeps a name, which needs none.
+        place = await asyncio.to_thread(unproved_beside, wanted.output)
+        problem = system_problem(error) or Problem(code="disk-refused", message=str(error), hint="")
+        finished = _unproved(failed(context, problem), problem, place)
+        await publish_as(context, staging, place, finished)
+        yield finished
+        return
     async for event in prove_with_less(context, course.tries, prove_command(context, wanted, staging, pressed)):
         course.hear(event, PROOF_PREFIX)
         if not isinstance(event, Finished):
@@ -220,7 +243,6 @@ async def _prove(context: WorkContext, wanted: Compression, staging: Path, cours
     proved_at = time.monotonic()
 
     context.check()
-    disk = await asyncio.to_thread(_folder_bytes, staging)
     place = await to_its_end(_settle, staging, wanted, _manifest(context, wanted, pressed, proof.passed))
     finished = completed(
         context,
@@ -253,39 +275,13 @@ def _data(wanted: Compression) -> CalibrationSpec | None:
     return recipe.calibration if calibrates else None
 
 
-def _let_go(context: WorkContext, wanted: Compression, finished: Finished | None) -> ResumePoint | None:
-    """Remove the checkpoint of a run that is over, unless it died and would go on from there: then say where."""
-    died = not context.cancelled.is_set() and (
-        finished is None
-        or (
-            finished.reason is FinishReason.FAILED
-            and finished.problem is not None
-            and finished.problem.code != "checkpoint-unfit"
-        )
-    )
-    point = point_at(wanted.output, context.run.id) if died else None
-    if point is None:
-        remove_checkpoint(wanted.output, context.run.id)
-    return point
-
-
-def _resumable(event: Finished, context: WorkContext, point: ResumePoint) -> Finished:
-    """The end of a run that can be resumed, with how."""
-    if event.problem is None or context.run.order is None:
-        return event
-    how = f"`bitpress queue resume {context.run.id}` goes on {point.words}."
-    return event.model_copy(
-        update={"problem": event.problem.model_copy(update={"hint": f"{event.problem.hint} {how}"})}
-    )
-
-
-def recovery_step(wanted: Compression) -> Step | None:
+def recovery_step(wanted: Compression, checkpoints: Checkpoints | None = None) -> Step | None:
     """The recovery that the recipe asks for."""
     recipe = wanted.recipe
     if recipe.recovery is None:
         return None
     calibration = recipe.calibration or CalibrationSpec(seed=recipe.seed)
-    return Step(wanted.model, recipe.recovery, calibration, wanted.answers, wanted.device)
+    return Step(wanted.model, recipe.recovery, calibration, wanted.answers, wanted.device, checkpoints)
 
 
 def _peaks(pressed: Pressed, proof: ProofResult) -> dict[str, Json]:
@@ -349,7 +345,13 @@ def compress_command(
 
 
 def _checkpoints(context: WorkContext, wanted: Compression) -> Checkpoints | None:
-    if wanted.checkpoint_seconds is None or wanted.method.streams(wanted.recipe.parameters):
+    # Without data it may still be worked on layer by layer; the worker knows.
+    return None if wanted.method.streams(wanted.recipe.parameters) else _training(context, wanted)
+
+
+def _training(context: WorkContext, wanted: Compression) -> Checkpoints | None:
+    """Where a recovery keeps its training, which may be the only one that looks at data."""
+    if wanted.checkpoint_seconds is None:
         return None
     return Checkpoints(
         folder=str(checkpoint_beside(wanted.output, context.run.id)),
@@ -392,13 +394,41 @@ def _manifest(context: WorkContext, wanted: Compression, pressed: Pressed, prove
         dropped_blocks=pressed.dropped_blocks,
         ignored_modules=pressed.ignored_modules,
         calibration=pressed.calibration,
+        trained=pressed.training if pressed.training is not None and pressed.training.helped else None,
         recovered=pressed.recovery if pressed.recovery is not None and pressed.recovery.helped else None,
     )
 
 
+def _prepare(context: WorkContext, wanted: Compression, staging: Path, manifest: Manifest) -> None:
+    """Write the manifest before the proof, in the room that was held back for it. Raises OSError."""
+    shutil.rmtree(beside(wanted.output, Beside.ROOM, context.run.id), ignore_errors=True)
+    prepare_manifest(staging, manifest)
+
+
+@asynccontextmanager
+async def _room(context: WorkContext, output: Path) -> AsyncIterator[None]:
+    """Take some room from the beginning: a disk that fills up must not cost what was pressed and proved.
+
+    A disk that has not even that will be found full by the job, which says so with what is missing.
+    """
+    await asyncio.to_thread(_hold_room, output, context.run.id)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(shutil.rmtree, beside(output, Beside.ROOM, context.run.id), True)
+
+
+def _hold_room(output: Path, run: int) -> None:
+    folder = beside(output, Beside.ROOM, run)
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "room").open("wb") as file:
+            file.write(os.urandom(_ROOM))
+
+
 def _settle(staging: Path, wanted: Compression, manifest: Manifest) -> Path:
-    """Write the manifest and bring all to the disk; where the artifact is to lie."""
-    write_manifest(staging, manifest)
+    """Say in the manifest what the proof came to and bring all to the disk; where the artifact is to lie."""
+    confirm_manifest(staging, manifest)
     settle(staging)
     return wanted.output if manifest.proved else unproved_beside(wanted.output)
 

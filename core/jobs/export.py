@@ -11,15 +11,13 @@ from pathlib import Path
 
 from core.jobs.compression import Compression, compression, proof_problem
 from core.jobs.protocol import AnyEvent, ExportPlain, Finished, FinishReason, Prove
+from core.jobs.snapshot import AGAIN_PREFIX, PROOF_PREFIX
 from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
 from core.measure.results import ProofResult
 from core.methods.catalogue import find
 from core.methods.method import Expected
 from core.methods.recipe import Recipe
 from core.models.artifact import publish, staging_beside
-
-PROOF_PREFIX = "prove-"
-AGAIN_PREFIX = "again-"
 
 SAME = 1e-6
 """Mean KL in nats per token that a plain model may be from the artifact: it holds the same numbers."""

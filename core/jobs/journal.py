@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from core.jobs.protocol import AnyEvent, Finished, Hello, decode_event, encode
+from core.jobs.protocol import AnyEvent, Finished, Hello, StayedAwake, decode_event, encode
 from core.jobs.run import Run
 from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, Phase, apply
 from core.regular_file import read_regular
@@ -79,11 +79,11 @@ def kept_snapshot(run: Run, folder: Path) -> JobSnapshot:
 def replay(job: str, title: str, folder: Path) -> JobSnapshot:
     """The snapshot that a run's kept events lead to; events that cannot come are left out.
 
-    A worker's first word after the end is that of a run that was resumed: it counts from there.
+    A first word after the end is that of a run that was resumed: it counts from there.
     """
     snapshot = JobSnapshot(job=job, title=title)
     for event in read_events(folder):
-        if snapshot.phase is Phase.FINISHED and isinstance(event, Hello):
+        if snapshot.phase is Phase.FINISHED and isinstance(event, Hello | StayedAwake):
             snapshot = JobSnapshot(job=job, title=title)
         try:
             snapshot = apply(snapshot, event)

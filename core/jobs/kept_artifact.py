@@ -12,10 +12,13 @@ from core.durable import sync, write_whole
 from core.errors import BitpressError
 from core.jobs.checkpoint import PRESSED_FILE, KeptArtifact, read_pressed
 from core.jobs.protocol import Compress
+from core.models.artifact import MANIFEST_FILE, PREPARED_FILE
 from core.models.survey_store import weights_identity
 from core.value import Json
 
 _CHUNK = 1 << 22
+_OURS = frozenset({MANIFEST_FILE, PREPARED_FILE})
+"""What is written into the folder before its proof, and anew by whoever goes on."""
 
 
 def keep_artifact(folder: Path, staging: Path, asked: Compress, result: Json) -> None:
@@ -26,6 +29,8 @@ def keep_artifact(folder: Path, staging: Path, asked: Compress, result: Json) ->
     with suppress(OSError, BitpressError):
         files = {}
         for path in staging.iterdir():
+            if path.name in _OURS:
+                continue
             if not path.is_file():
                 return
             sync(path)
@@ -52,7 +57,7 @@ def take_up_artifact(folder: Path, staging: Path, asked: Compress) -> Json:
             with (staging / name).open("rb") as file:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
-        there = {path.name for path in staging.iterdir()}
+        there = {path.name for path in staging.iterdir()} - _OURS
     except (OSError, BitpressError):
         return None
     if digest.hexdigest() != kept.result.get("tensors_sha256") or there != set(kept.files):

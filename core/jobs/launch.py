@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.models.own_code import TrustedCode
+
 PASSED = frozenset(
     {
         "PATH",
@@ -56,13 +58,15 @@ BACKGROUND_NICE = 10
 class WorkerLaunch:
     """What starts a worker. `nice` is added to the priority number of this process (0 to 19).
 
-    A worker that holds more than `memory_limit` bytes, its children's included, is ended.
+    A worker that holds more than `memory_limit` bytes, its children's included, is ended. Every command to it may run
+    `code` that came with models, and no other.
     """
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
     nice: int = 0
     memory_limit: int | None = None
+    code: tuple[TrustedCode, ...] = ()
 
 
 def default_launch(

@@ -23,6 +23,7 @@ from core.jobs.rehearsal import Rehearsal, rehearsal
 from core.jobs.run import NewRun, Run
 from core.jobs.sensitivity import sensitivity
 from core.jobs.task_evaluation import task_evaluation
+from core.jobs.trusted import trusting
 from core.jobs.work import Work, WorkContext, single_command
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.task_files import find_tasks
@@ -30,11 +31,18 @@ from core.methods.catalogue import find
 from core.methods.method import Expected
 from core.methods.recipe import Recipe
 from core.methods.recovery import RecoverySpec
+from core.models.consent import Consent
 from core.plan.estimates import Estimates
 from core.value import Json, Value
 
 
-class CompressOrder(Value):
+class Ordered(Value):
+    """What every order has: the consents to code that came with its models, usually none."""
+
+    consents: tuple[Consent, ...] = ()
+
+
+class CompressOrder(Ordered):
     """A compression, as `core.jobs.compression.Compression`; the method is the recipe's."""
 
     type: Literal["compress"] = "compress"
@@ -52,7 +60,7 @@ class CompressOrder(Value):
     checkpoint_seconds: float | None = 60.0
 
 
-class RehearseOrder(Value):
+class RehearseOrder(Ordered):
     """The rehearsal of a compression to `output`."""
 
     type: Literal["rehearse"] = "rehearse"
@@ -63,7 +71,7 @@ class RehearseOrder(Value):
     device: str = "auto"
 
 
-class ImportOrder(Value):
+class ImportOrder(Ordered):
     """A GGUF file that becomes a folder."""
 
     type: Literal["import"] = "import"
@@ -71,7 +79,7 @@ class ImportOrder(Value):
     output: Path
 
 
-class ExportOrder(Value):
+class ExportOrder(Ordered):
     """A compressed model that becomes a plain one, or with a recipe one of compressed-tensors, for other engines."""
 
     type: Literal["export"] = "export"
@@ -82,7 +90,7 @@ class ExportOrder(Value):
     app_version: str = ""
 
 
-class EvaluateOrder(Value):
+class EvaluateOrder(Ordered):
     """An evaluation. The suite's tasks are built-in ones: a file may change, so such a run is not kept as an order."""
 
     type: Literal["evaluate"] = "evaluate"
@@ -93,7 +101,7 @@ class EvaluateOrder(Value):
     device: str = "auto"
 
 
-class BenchmarkOrder(Value):
+class BenchmarkOrder(Ordered):
     """Speed, in transformers or, with a `place`, in the engine that is installed there."""
 
     type: Literal["benchmark"] = "benchmark"
@@ -103,14 +111,14 @@ class BenchmarkOrder(Value):
     device: str = "auto"
 
 
-class ProveOrder(Value):
+class ProveOrder(Ordered):
     """A proof; the command's job is the run's, whatever stands in it."""
 
     type: Literal["prove"] = "prove"
     command: Prove
 
 
-class SensitivityOrder(Value):
+class SensitivityOrder(Ordered):
     """A map of sensitivity, and the bytes that the best mix may have."""
 
     type: Literal["sensitivity"] = "sensitivity"
@@ -118,7 +126,7 @@ class SensitivityOrder(Value):
     budget: int | None = None
 
 
-class RecoverOrder(Value):
+class RecoverOrder(Ordered):
     """A recovery of an artifact, as `core.jobs.recovery.Recovery`."""
 
     type: Literal["recover"] = "recover"
@@ -135,6 +143,7 @@ class RecoverOrder(Value):
     device: str = "auto"
     app_version: str = ""
     original_bytes: int = 0
+    checkpoint_seconds: float | None = 60.0
 
 
 Order = Annotated[
@@ -169,7 +178,7 @@ def work_of(run: NewRun) -> Work:
         order = _ORDERS.validate_python(run.order)
     except ValidationError as error:
         raise _cannot_repeat("it was asked by another version of Bitpress") from error
-    return _work(order)
+    return trusting(_work(order), order.consents)
 
 
 def _work(order: Order) -> Work:
@@ -225,7 +234,9 @@ def _work(order: Order) -> Work:
         case SensitivityOrder():
             return sensitivity(lambda context: order.command.model_copy(update={"job": context.job}), order.budget)
         case RecoverOrder():
-            fields = {name: getattr(order, name) for name in RecoverOrder.model_fields if name != "type"}
+            fields = {
+                name: getattr(order, name) for name in RecoverOrder.model_fields if name not in ("type", "consents")
+            }
             return recovery(Recovery(**fields))
         case _:
             raise AssertionError(order)
@@ -252,6 +263,8 @@ def repeated(run: Run, output: Path | None) -> NewRun:
     if run.order is None:
         raise _cannot_repeat("it depended on the window that it was started in")
     order = run.order if output is None or "output" not in run.order else {**run.order, "output": str(output)}
+    # Whoever asks again has to have agreed again: what counted for one command counts no more.
+    order = {name: value for name, value in order.items() if name != "consents"}
     asked = {name: getattr(run, name) for name in NewRun.model_fields}
     again = {"order": order, "attended": False, "output": run.output if output is None else str(output)}
     return NewRun.model_validate({**asked, **again})

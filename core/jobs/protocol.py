@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
+from core.jobs.opens import Opens
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.measure.task_answers import AskedTask
 from core.methods.method import Expected, ModifierSpec
@@ -47,7 +48,7 @@ class ImportGguf(Value):
     output: str
 
 
-class ExportPlain(Value):
+class ExportPlain(Opens):
     """Write a compressed model as plain safetensors in its own dtype into the new folder `output`.
 
     The result has `bytes`, `modules` (how many were made plain), `tensors_sha256` and `versions`.
@@ -59,7 +60,7 @@ class ExportPlain(Value):
     output: str
 
 
-class SurveyModel(Value):
+class SurveyModel(Opens):
     """List a model's modules on the meta device; the result is a Survey."""
 
     type: Literal["survey"] = "survey"
@@ -67,7 +68,7 @@ class SurveyModel(Value):
     model: str
 
 
-class InspectCalibration(Value):
+class InspectCalibration(Opens):
     """Draw, render and tokenize the samples that a job would take, and look at them; the result is a
     CalibrationInspection, with the first `shown` samples whole. Only the tokenizer is loaded.
     """
@@ -81,7 +82,7 @@ class InspectCalibration(Value):
     shown: int = 8
 
 
-class AnswerPrompts(Value):
+class AnswerPrompts(Opens):
     """Let the model answer the built-in prompts, resumably, into the `answers` folder."""
 
     type: Literal["answer"] = "answer"
@@ -106,13 +107,14 @@ class Checkpoints(Value):
     """What must stay free on the disk for the artifact itself."""
 
 
-class Compress(Value):
+class Compress(Opens):
     """Load, answer what calibration still lacks, calibrate and compress, save into the staging folder `output`.
 
     The result has `versions`, `calibration` (CalibrationFacts or null), `bytes`, `tensors_sha256`, `peak_bytes`,
     `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
-    `threads` (of torch) and, where it went on from a checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the
-    first layer that was done here, counted from 1, and the time that the finished ones took).
+    `threads` (of torch), `training` (Recovered, or null where no weights were trained) and, where it went on from a
+    checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the first layer that was done here, counted from 1,
+    and the time that the finished ones took).
     """
 
     type: Literal["compress"] = "compress"
@@ -145,7 +147,7 @@ class Compress(Value):
     """Take up what an earlier try of the same job left there, and leave something there for a later one."""
 
 
-class Prove(Value):
+class Prove(Opens):
     """Check an artifact against its original in this fresh process; the result is a ProofResult."""
 
     type: Literal["prove"] = "prove"
@@ -171,7 +173,7 @@ class Prove(Value):
     device: str = "auto"
 
 
-class Recover(Value):
+class Recover(Opens):
     """Train a compressed model towards its original, into the new folder `output`; the result is a RecoverResult."""
 
     type: Literal["recover"] = "recover"
@@ -184,9 +186,10 @@ class Recover(Value):
     answers: str | None = None
     cache: str | None = None
     device: str = "auto"
+    checkpoints: Checkpoints | None = None
 
 
-class CutModel(Value):
+class CutModel(Opens):
     """Write the fewest decoder layers that hold every kind, as a model of its own, into the new folder `output`.
 
     The result has `layers` (old numbers of the kept ones), `of`, `bytes`, `original_bytes`, `modifiers` (the recipe
@@ -209,7 +212,7 @@ class GetReady(Value):
     job: str
 
 
-class Load(Value):
+class Load(Opens):
     """Load a model and keep it; the result has `seconds`, `peak_bytes` and `conditions`."""
 
     type: Literal["load"] = "load"
@@ -235,7 +238,7 @@ class Generate(Value):
     alternatives: int = 3
 
 
-class Evaluate(Value):
+class Evaluate(Opens):
     """Score several models on the same tokens; the result is an EvaluationResult. `cache` keeps what can be reused."""
 
     type: Literal["evaluate"] = "evaluate"
@@ -247,7 +250,7 @@ class Evaluate(Value):
     device: str = "auto"
 
 
-class RunTasks(Value):
+class RunTasks(Opens):
     """Let one model answer tasks through lm-evaluation-harness; the result is a ModelAnswers.
 
     The answers to each task go to `output`/NAME.jsonl, one Answered a line; `cache` keeps them for the next time that
@@ -268,7 +271,7 @@ class RunTasks(Value):
     device: str = "auto"
 
 
-class Benchmark(Value):
+class Benchmark(Opens):
     """Measure speed and memory of one model; the result is a ModelBenchmark."""
 
     type: Literal["benchmark"] = "benchmark"
@@ -278,7 +281,7 @@ class Benchmark(Value):
     device: str = "auto"
 
 
-class MeasureSensitivity(Value):
+class MeasureSensitivity(Opens):
     """Divergence from the model when one part of it alone is in one scheme, for every part and scheme; the result is a
     SensitivityResult without an assignment. `ignore` names the layers that no method touches. `cache` keeps every cell
     as it comes, so that a run that was stopped goes on where it was.
@@ -309,7 +312,7 @@ class EnginePlace(Value):
     cpu: bool
 
 
-class MeasureServer(Value):
+class MeasureServer(Opens):
     """Measure a server over HTTP: one of ours, started for `model` and ended after, or the suite's endpoint.
 
     The result is a ModelBenchmark. No heavy library is loaded.
@@ -387,6 +390,14 @@ class Hello(Event):
     libraries: dict[str, str] = {}
     memory_limit: str = ""
     """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
+
+
+class StayedAwake(Event):
+    """Whether this machine is kept from falling asleep while the job runs, in words; said by the application."""
+
+    type: Literal["stayed_awake"] = "stayed_awake"
+    held: bool
+    words: str
 
 
 class Stage(Received):
@@ -475,7 +486,7 @@ class Finished(Event):
     problem: Problem | None = None
 
 
-AnyEvent = Hello | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
+AnyEvent = Hello | StayedAwake | Accepted | StageStarted | StageFinished | Progress | Metric | Warned | Token | Finished
 
 _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 _EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])

@@ -17,6 +17,7 @@ from core.jobs.checkpoint import ResumePoint, resume_point
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.ending import as_kept, forget_ending, kept_ending
 from core.jobs.journal import Journal, close_journal
+from core.jobs.keep_awake import LIGHT, staying_awake
 from core.jobs.order import work_of
 from core.jobs.protocol import AnyEvent, Finished, FinishReason, Warned
 from core.jobs.queue_store import Beat, Claim, QueueStore
@@ -69,7 +70,17 @@ class JobQueue:
     loop; the disk is only touched from threads.
     """
 
-    def __init__(self, store: RunStore, home: Home, launch: WorkerLaunch, sampler: Sampler | None = None) -> None:
+    def __init__(
+        self,
+        store: RunStore,
+        home: Home,
+        launch: WorkerLaunch,
+        sampler: Sampler | None = None,
+        *,
+        keep_awake: bool = False,
+    ) -> None:
+        """`keep_awake` asks the desktop not to fall asleep while a run is at work."""
+        self.keep_awake = keep_awake
         self._store = store
         self._home = home
         self._launch = launch
@@ -373,7 +384,10 @@ class JobQueue:
         context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled, flush)
         finished: Finished | None = None
         try:
-            work = attended(job.work or work_of(job.run), self._sampler)
+            work = job.work or work_of(job.run)
+            if self.keep_awake and job.run.kind not in LIGHT:
+                work = staying_awake(work)
+            work = attended(work, self._sampler)
             async with aclosing(work(context)) as events:  # type: ignore[type-var]
                 async for event in events:
                     if isinstance(event, Finished):

@@ -13,17 +13,17 @@ from pathlib import Path
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
-from core.jobs.protocol import AnyEvent, Finished, FinishReason, Prove, Recover, StageFinished, Warned
-from core.jobs.snapshot import PROOF_PREFIX
-from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, staged
+from core.jobs.checkpoint import TRAINING, checkpoint_beside, read_steps
+from core.jobs.client import WORKER_DIED
+from core.jobs.going_on import let_go, resumable
+from core.jobs.protocol import AnyEvent, Checkpoints, Finished, FinishReason, Prove, Recover, StageFinished, Warned
+from core.jobs.snapshot import PROOF_PREFIX, RECOVERY_PREFIX
+from core.jobs.work import Work, WorkContext, as_part, completed, one_worker, publish_as, staged, to_its_end
 from core.measure.results import ProofResult
 from core.methods.method import Expected
 from core.methods.recovery import Recovered, RecoverySpec
-from core.models.artifact import Manifest, publish, read_manifest, write_manifest
+from core.models.artifact import Beside, Manifest, beside, read_manifest, settle, write_manifest
 from core.value import Json
-
-RECOVERY_PREFIX = "recover-"
-"""Before the names of a recovery's stages where it is part of a longer run."""
 
 STATES = "cache/recovery"
 """In the home folder: what originals computed. Bounded by the worker, the oldest give way."""
@@ -46,6 +46,8 @@ class Recovery:
     device: str = "auto"
     app_version: str = ""
     original_bytes: int = 0
+    checkpoint_seconds: float | None = None
+    """Least time between two checkpoints of the training; None keeps none."""
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Step:
     calibration: CalibrationSpec
     answers: Path | None
     device: str
+    checkpoints: Checkpoints | None = None
     result: Json = None
 
     @property
@@ -70,18 +73,26 @@ def recovery(wanted: Recovery) -> Work:
     The result is the worker's with `output` (None where it did not help: then nothing is written and the artifact is as
     it was), `seconds`, `stages` and, where it helped, `proof`. A failed proof fails the run and leaves nothing: the
     artifact that it came from is there. Fails with `output-exists` before anything starts.
+
+    A run that died keeps its training where checkpoints are kept, and goes on there: `resumed` in the result says after
+    which step. Anything else leaves no checkpoint behind.
     """
 
     async def work(context: WorkContext) -> AsyncIterator[AnyEvent]:
-        finished: AnyEvent | None = None
-        async with staged(context, wanted.output) as staging:
-            async for event in _recover_and_prove(context, wanted, staging):
-                if isinstance(event, Finished):
-                    finished = event
-                else:
-                    yield event
+        finished: Finished | None = None
+        try:
+            async with staged(context, wanted.output) as staging:
+                # A worker that was killed may have left it behind.
+                await asyncio.to_thread(shutil.rmtree, staging, True)
+                async for event in _recover_and_prove(context, wanted, staging):
+                    if isinstance(event, Finished):
+                        finished = event
+                    else:
+                        yield event
+        finally:
+            point = await asyncio.to_thread(let_go, context, wanted.output, finished)
         if finished is not None:
-            yield finished
+            yield finished if point is None else resumable(finished, context, point)
 
     return work
 
@@ -89,10 +100,38 @@ def recovery(wanted: Recovery) -> Work:
 async def recover_staged(context: WorkContext, step: Step, staging: Path, output: Path) -> AsyncIterator[AnyEvent]:
     """Recover what lies in `staging` on its way to `output`; it is replaced as a whole where that helped.
 
-    Events are parts of the run; a finished one comes only where somebody cancelled. What goes wrong otherwise is a
-    warning: the compression behind it is worth its proof.
+    Events are parts of the run; a finished one comes only where somebody cancelled. A worker that dies after a
+    checkpoint is followed by another one that goes on there. What goes wrong otherwise is a warning: the compression
+    behind it is worth its proof.
     """
-    async with staged(context, output.with_name(f"{output.name}.recovered")) as made:
+    while True:
+        steps = await asyncio.to_thread(_trained, step)
+        died: Problem | None = None
+        async for event in _recover_once(context, step, staging, output):
+            if isinstance(event, Finished) and event.problem is not None:
+                died = event.problem
+            else:
+                yield event
+        if died is None:
+            return
+        reached = await asyncio.to_thread(_trained, step)
+        if died.code != WORKER_DIED or reached <= steps:
+            yield _warning(context, "recovery-failed", f"It was not recovered. {died.message}")
+            return
+        yield _warning(context, "recovery-goes-on", f"{died.message} Another one goes on after step {reached}.")
+
+
+def _trained(step: Step) -> int:
+    """Steps of training that are kept."""
+    kept = None if step.checkpoints is None else read_steps(Path(step.checkpoints.folder), TRAINING)
+    return 0 if kept is None else kept.step
+
+
+async def _recover_once(context: WorkContext, step: Step, staging: Path, output: Path) -> AsyncIterator[AnyEvent]:
+    """One worker's try; a finished event comes where somebody cancelled, or where it failed."""
+    async with staged(context, output.with_name(f"{output.name}.{Beside.RECOVERED}")) as made:
+        # A window that was killed may have left it behind.
+        await asyncio.to_thread(shutil.rmtree, made, True)
         command = Recover(
             job=context.job,
             original=str(step.original),
@@ -103,21 +142,20 @@ async def recover_staged(context: WorkContext, step: Step, staging: Path, output
             answers=None if step.answers is None else str(step.answers),
             cache=str(context.home.root / STATES),
             device=step.device,
+            checkpoints=step.checkpoints,
         )
         async for event in one_worker(context, command):
             if not isinstance(event, Finished):
                 yield as_part(event, RECOVERY_PREFIX)
-            elif event.reason is FinishReason.CANCELLED:
-                yield event
-            elif event.problem is not None:
-                yield _warning(context, "recovery-failed", f"It was not recovered. {event.problem.message}")
-            else:
+            elif event.reason is FinishReason.COMPLETED:
                 step.result = event.result
+            else:
+                yield event
         if step.result is None:
             return
         if step.helped:
             context.check()
-            await asyncio.to_thread(_replace, made, staging)
+            await to_its_end(_replace, made, staging, beside(output, Beside.BEFORE, context.run.id))
         else:
             yield _warning(context, "recovery-without-gain", without_gain(Recovered(**step.result["recovery"])))
 
@@ -146,6 +184,7 @@ async def _recover_and_prove(context: WorkContext, wanted: Recovery, staging: Pa
         answers=None if wanted.answers is None else str(wanted.answers),
         cache=str(context.home.root / STATES),
         device=wanted.device,
+        checkpoints=_checkpoints(context, wanted),
     )
     async for event in one_worker(context, command):
         if isinstance(event, StageFinished):
@@ -182,8 +221,17 @@ async def _recover_and_prove(context: WorkContext, wanted: Recovery, staging: Pa
         yield _not_proved(context, proof, told)
         return
     context.check()
-    await asyncio.to_thread(_publish, context, wanted, staging, result)
-    yield completed(context, {**told, "output": str(wanted.output)})
+    await to_its_end(_settle, context, wanted, staging, result)
+    done = completed(context, {**told, "output": str(wanted.output)})
+    await publish_as(context, staging, wanted.output, done)
+    yield done
+
+
+def _checkpoints(context: WorkContext, wanted: Recovery) -> Checkpoints | None:
+    if wanted.checkpoint_seconds is None:
+        return None
+    folder = checkpoint_beside(wanted.output, context.run.id)
+    return Checkpoints(folder=str(folder), seconds=wanted.checkpoint_seconds, reserve=wanted.original_bytes)
 
 
 def _prove(context: WorkContext, wanted: Recovery, staging: Path) -> Prove:
@@ -210,12 +258,15 @@ def _not_proved(context: WorkContext, proof: ProofResult, told: dict[str, Json])
     return completed(context, told).model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
 
 
-def _publish(context: WorkContext, wanted: Recovery, staging: Path, result: Json) -> None:
-    """With a manifest like the one that the artifact has, where it has one of ours, and what it was recovered from."""
+def _settle(context: WorkContext, wanted: Recovery, staging: Path, result: Json) -> None:
+    """Bring all to the disk, with a manifest like the one that the artifact has, where it has one of ours.
+
+    A disk that does not take it fails the run, which goes on after its training.
+    """
     before = read_manifest(wanted.artifact)
     if before is not None:
         write_manifest(staging, _manifest(context, wanted, before, result))
-    publish(staging, wanted.output)
+    settle(staging)
 
 
 def _manifest(context: WorkContext, wanted: Recovery, before: Manifest, result: Json) -> Manifest:
@@ -233,9 +284,12 @@ def _manifest(context: WorkContext, wanted: Recovery, before: Manifest, result: 
     )
 
 
-def _replace(made: Path, staging: Path) -> None:
-    shutil.rmtree(staging)
+def _replace(made: Path, staging: Path, aside: Path) -> None:
+    """Two renames with nothing between them: who dies while a large folder is removed has one of them whole."""
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(staging, aside)  # noqa: PTH104
     os.rename(made, staging)  # noqa: PTH104
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _warning(context: WorkContext, code: str, message: str) -> Warned:

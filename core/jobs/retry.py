@@ -10,13 +10,18 @@ import json
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field, ValidationError
+
+from core.durable import write_whole
 from core.errors import Problem
 from core.jobs.out_of_memory import OUT_OF_MEMORY, on_device, with_estimate
 from core.jobs.protocol import AnyEvent, Compress, Finished, FinishReason, Prove, Warned
 from core.jobs.work import WorkContext, one_worker
+from core.methods.recipe import Recipe
 from core.plan.estimates import Estimates
 from core.plan.reductions import (
     MOST_TRIES,
@@ -27,8 +32,15 @@ from core.plan.reductions import (
     smaller,
     smaller_proof,
 )
+from core.regular_file import read_regular
+from core.value import Received
 
 CommandOf = Callable[[Effort], Compress]
+
+TRIES_FILE = "tries.json"
+"""In the run's folder: what an earlier try has made smaller. A run that is resumed does not begin with the large
+settings again, which ran out of memory and which its checkpoint is not of."""
+TRIES_LIMIT = 1 << 20
 
 
 @dataclass(slots=True)
@@ -40,6 +52,42 @@ class Tries:
     needs: Estimates | None = None
     reductions: tuple[Reduction, ...] = ()
     count: int = 1
+    asked: Recipe | None = None
+    """What the user chose, where an earlier try has made it smaller already."""
+
+
+class KeptTries(Received):
+    """How far the tries of a run had come. `asked` is the recipe that the user chose."""
+
+    asked: Recipe
+    effort: Effort
+    reductions: tuple[Reduction, ...]
+    count: int = Field(ge=1)
+
+
+def keep_tries(folder: Path, asked: Recipe, tries: Tries) -> None:
+    """Remember what is smaller now; a home folder that takes no more costs that alone. Blocks on the disk."""
+    kept = KeptTries(asked=asked, effort=tries.effort, reductions=tries.reductions, count=tries.count)
+    with suppress(OSError):
+        write_whole(folder / TRIES_FILE, kept.model_dump_json().encode())
+
+
+def take_up_tries(folder: Path, asked: Recipe, tries: Tries) -> None:
+    """Go on with what an interrupted run of this very recipe had come to. Blocks on the disk."""
+    if not tries.allowed:
+        return
+    try:
+        kept = KeptTries.model_validate_json(read_regular(folder / TRIES_FILE, TRIES_LIMIT, follow=False))
+    except (OSError, ValidationError, RecursionError):
+        return
+    if kept.asked == asked:
+        tries.effort, tries.reductions, tries.count, tries.asked = kept.effort, kept.reductions, kept.count, asked
+
+
+def goes_on_with_less(context: WorkContext, tries: Tries) -> Warned:
+    """What is said where a run goes on with the settings that an earlier try had come to."""
+    said = f"Memory ran out before the interruption: it goes on with less, {_listed(tries.reductions)}."
+    return Warned(job=context.job, time=time.time(), code="goes-on-with-less", message=said)
 
 
 async def compress_with_less(
@@ -51,6 +99,7 @@ async def compress_with_less(
     of memory that led to it: the settings that the user chose did not fail for that reason.
     """
     lack: Problem | None = None
+    asked = tries.asked or tries.effort.recipe
     while True:
         wanted = command(tries.effort)
         failed: Finished | None = None
@@ -76,6 +125,10 @@ async def compress_with_less(
         tries.effort, changed = step
         tries.count += 1
         tries.reductions = (*tries.reductions, *changed)
+        if tries.effort.offload and wanted.checkpoints is not None:
+            # With weights on disk no checkpoints are kept, and those of the larger try are not this one's.
+            await asyncio.to_thread(shutil.rmtree, wanted.checkpoints.folder, True)
+        await asyncio.to_thread(keep_tries, context.folder, asked, tries)
         yield Warned(
             job=context.job,
             time=time.time(),

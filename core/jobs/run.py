@@ -10,6 +10,9 @@ from core.jobs.protocol import FinishReason
 from core.jobs.snapshot import Phase
 from core.value import Json, Received
 
+OWN_CODE = "own_code"
+"""In a run's settings: the code of its models that may run, [{model, fingerprint}]; absent where none may."""
+
 
 class RunKind(StrEnum):
     """What a run did."""
@@ -42,6 +45,16 @@ class NewRun(Received):
     output: str | None = None
     order: Json = None
     attended: bool = False
+
+    @property
+    def own_code(self) -> tuple[tuple[str, str], ...]:
+        """Repository and fingerprint of the models' own code that this run may run."""
+        told = self.settings.get(OWN_CODE)
+        return tuple(
+            (str(one.get("model", "")), str(one.get("fingerprint", "")))
+            for one in (told if isinstance(told, list) else ())
+            if isinstance(one, dict)
+        )
 
 
 class Run(NewRun):

@@ -17,6 +17,7 @@ from core.jobs.protocol import (
     Stage,
     StageFinished,
     StageStarted,
+    StayedAwake,
     Token,
     Warned,
 )
@@ -25,6 +26,11 @@ from core.value import Json
 PROOF_PREFIX = "prove-"
 """Before the names of a proof's stages where it is part of a longer run, so that no two stages share a name."""
 
+RECOVERY_PREFIX = "recover-"
+"""Before the names of a recovery's stages where it is part of a longer run."""
+
+AGAIN_PREFIX = "again-"
+"""Before the names of the stages of what is done to an export's plain weights."""
 
 BROKEN = frozenset({FinishReason.FAILED, FinishReason.INTERRUPTED})
 """The ends that have a problem."""
@@ -102,6 +108,8 @@ class JobSnapshot:
     libraries: tuple[tuple[str, str], ...] = ()
     memory_limit: str = ""
     """Of the run's workers, in words, and who keeps it."""
+    awake: str = ""
+    """Whether the machine is kept from falling asleep, in words; empty where nobody asked for that."""
     pid: int | None = None
     problem: Problem | None = None
     result: Json = None
@@ -131,6 +139,8 @@ def apply(snapshot: JobSnapshot, event: AnyEvent) -> JobSnapshot:
                 memory_limit=event.memory_limit or snapshot.memory_limit,
                 started=snapshot.started or event.time,
             )
+        case StayedAwake():
+            return replace(snapshot, awake=event.words)
         case Accepted():
             known = snapshot.stages if event.more else ()
             return replace(

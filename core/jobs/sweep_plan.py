@@ -12,7 +12,10 @@ from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.methods.catalogue import find
 from core.methods.method import Kind, Method
 from core.methods.nearest import did_you_mean
+from core.methods.recipe import Recipe
+from core.methods.recovery import RecoverySpec
 from core.methods.resolve_recipe import parse_settings, setting_text
+from core.plan.recovery_check import impossible
 from core.value import Json, Received, Value
 
 MOST_ENTRIES = 200
@@ -27,6 +30,8 @@ class SweepEntry(Value):
     method: str
     title: str
     parameters: dict[str, Json] = {}
+    recovery: RecoverySpec | None = None
+    """Training towards the original afterwards: a row of its own beside the one without."""
 
 
 class SweepPlan(Received):
@@ -83,6 +88,39 @@ def entry_of(method: Method, parameters: Mapping[str, Json]) -> SweepEntry:
         method=method.id,
         title=method.title,
         parameters=dict(parameters),
+    )
+
+
+def also_recovered(
+    entries: Sequence[SweepEntry], spec: RecoverySpec, methods: Sequence[str] = ()
+) -> tuple[SweepEntry, ...]:
+    """Every entry, and after it the same with recovery; with `methods` only theirs.
+
+    A method whose result cannot be trained has no second row, unless it is named: then the row says why. Raises
+    BitpressError `unknown-method`, and `bad-setting` for one that is not in this sweep.
+    """
+    named = [find(name).id for name in methods]
+    missing = next((name for name in named if all(entry.method != name for entry in entries)), None)
+    if missing is not None:
+        raise BitpressError("bad-setting", f"{missing} is not in this sweep.", f"Add {missing} to --methods.")
+    found: list[SweepEntry] = []
+    for entry in entries:
+        found.append(entry)
+        if entry.method in named or (not named and why_not_recovered(entry) is None):
+            found.append(_recovered(entry, spec))
+    return tuple(found)
+
+
+def why_not_recovered(entry: SweepEntry) -> str | None:
+    """Why what this entry makes cannot be trained, as far as that is known without a model; None where it can."""
+    method = find(entry.method)
+    complete = {**method.defaults(None), **entry.parameters}
+    return impossible(method, Recipe(method=method.id, parameters=complete))
+
+
+def _recovered(entry: SweepEntry, spec: RecoverySpec) -> SweepEntry:
+    return entry.model_copy(
+        update={"key": f"{entry.key}:recover", "label": f"{entry.label}, recovered", "recovery": spec}
     )
 
 

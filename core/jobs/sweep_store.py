@@ -66,6 +66,7 @@ class SweepStore:
                 method=entry.method,
                 title=entry.title,
                 parameters=entry.parameters,
+                recovery=entry.recovery,
                 state=RowState.WAITING,
             )
             for entry in plan.entries

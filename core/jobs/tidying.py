@@ -12,7 +12,7 @@ from core.jobs.checkpoint import point_at, remove_checkpoint
 from core.jobs.ending import kept_ending
 from core.jobs.protocol import Finished
 from core.jobs.run import Run
-from core.models.artifact import staging_beside
+from core.models.artifact import Beside, beside, staging_beside
 
 CLEAR_TRIES, CLEAR_SECONDS = 10, 0.2
 
@@ -34,7 +34,10 @@ def tidied(run: Run, folder: Path) -> Tidied:
     point = point_at(output, run.id) if end is None and run.order is not None else None
     if point is None:
         remove_checkpoint(output, run.id)
-    if end is None and (point is None or point.layer is not None):
+    for part in Beside:
+        # None of it is needed by who goes on: what a recovery rests on is among the checkpoints.
+        _clear(beside(output, part, run.id))
+    if end is None and not (point is not None and point.pressed):
         _clear(staging_beside(output, run.id))
     return Tidied(end, None if point is None else point.words)
 

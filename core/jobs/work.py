@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from core.errors import BitpressError
+from core.errors import BitpressError, Problem
 from core.jobs.client import WorkerClient, WorkerLaunch
 from core.jobs.ending import publish_with
 from core.jobs.protocol import (
@@ -222,6 +222,12 @@ async def to_its_end(act: Callable[Given, Found], *arguments: Given.args, **name
 def completed(context: WorkContext, result: Json) -> Finished:
     """A finished event of ours."""
     return Finished(job=context.job, reason=FinishReason.COMPLETED, result=result, time=time.time())
+
+
+def failed(context: WorkContext, problem: Problem) -> Finished:
+    """A finished event of ours, of a run that has failed."""
+    found = completed(context, None)
+    return found.model_copy(update={"reason": FinishReason.FAILED, "problem": problem})
 
 
 def as_part(event: AnyEvent, prefix: str) -> AnyEvent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.measure.results import ProofCheck
+from core.methods.recovery import Recovered
 from core.value import Received
 
 
@@ -27,6 +28,8 @@ class Rehearsed(Received):
     """The quantization of these modules, times as many layers as there are: the whole job takes no less."""
     least_host_bytes: int = 0
     """On a processor: the peak here, and the weights that were left out. On a GPU it says nothing."""
+    recovery: Recovered | None = None
+    """What a few steps of recovery came to; None where the recipe has none."""
 
 
 def layer_words(layers: tuple[int, ...], of: int) -> str:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from core.errors import Problem
 from core.measure.results import Fidelity, ModelBenchmark
 from core.measure.task_results import TaskOther
+from core.methods.recovery import RecoverySpec
 from core.value import Json, Range, Received
 
 
@@ -29,6 +30,8 @@ class SweepRow(Received):
     method: str
     parameters: dict[str, Json]
     state: RowState
+    recovery: RecoverySpec | None = None
+    """Training towards the original after compressing; None where there was none."""
     run: int | None = None
     """The compression's run."""
     output: str | None = None

@@ -17,6 +17,7 @@ from core.methods.method import Method
 from core.methods.microscaling import MXFP4, MXFP4A16, MXFP8, MXFP8A16
 from core.methods.mixed import MIXED
 from core.methods.pruning import REAP, SPARSEGPT, WANDA
+from core.methods.qat import QAT_W4A16
 from core.methods.rotation import SPINQUANT_W4A16
 from core.methods.squeezellm import SQUEEZELLM_W3, SQUEEZELLM_W4
 from core.methods.structured import DROP_BLOCKS, NARROW_MLP
@@ -46,6 +47,7 @@ METHODS: tuple[Method, ...] = (
     SQUEEZELLM_W4,
     SQUEEZELLM_W3,
     MXFP4,
+    QAT_W4A16,
     GPTQ_W3A16,
     GPTQ_W2A16,
     GPTQT_W3,

@@ -21,7 +21,6 @@ WORDS: Mapping[str, str] = {
     r"log.?eq|logarithmic": "Logarithmic equalization",
     r"awq.*fp8|fp8.*awq": "AWQ with FP8 static",
     r"autoround.*kv|auto.?round.*cache": "AutoRound with FP8 keys and values",
-    r"\bqat\b|\bqad\b|quantization.?aware": "Quantization-aware fine-tuning",
     r"embedding": "Quantized embeddings",
 }
 """Expressions that are searched for in what was typed, in small letters, and the entry that each means."""

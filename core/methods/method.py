@@ -94,11 +94,13 @@ class Expected(Value):
     """Whether nothing is compressed any more: an artifact that was exported."""
     turned: bool = False
     """Whether weights were turned into another basis, so that no module holds the original's."""
+    trained: bool = False
+    """Whether weights were trained, so that none need be near the original's."""
 
     @property
     def comparable(self) -> bool:
         """Whether each module of the original's size has its weights, up to rounding and smoothing."""
-        changed = self.zeros is not None or self.dropped_experts or self.turned
+        changed = self.zeros is not None or self.dropped_experts or self.turned or self.trained
         return bool(self.weight_bits) and not changed
 
     @property
@@ -176,6 +178,8 @@ class Method:
     """Blocks, channels and heads that are taken out, so that a smaller dense model is left."""
     turns_weights: bool = False
     """Whether weights are turned into another basis, so that none is the original's any more."""
+    trains_weights: bool = False
+    """Whether weights are trained before they are rounded, so that none need be near the original's any more."""
     unties_head: bool = False
     """Whether an output layer that shared its weights with the embedding is stored on its own afterwards."""
 
@@ -205,6 +209,7 @@ class Method:
             dropped_experts=self.dropped_experts(parameters),
             smaller=self.smaller(parameters),
             turned=self.turns_weights,
+            trained=self.trains_weights,
         )
 
     def parameter(self, name: str) -> Parameter | None:

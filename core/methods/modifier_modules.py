@@ -13,6 +13,7 @@ MODIFIER_MODULES: Mapping[str, str] = MappingProxyType(
         "GPTQModifier": "llmcompressor.modifiers.gptq",
         "GPTQTModifier": "core.worker.gptqt.modifier",
         "NarrowModifier": "core.worker.structured.narrow",
+        "QATModifier": "core.worker.qat.modifier",
         "QuIPModifier": "llmcompressor.modifiers.transform.quip",
         "QuantizationModifier": "llmcompressor.modifiers.quantization",
         "REAPPruningModifier": "llmcompressor.modifiers.pruning.reap",
@@ -30,6 +31,9 @@ PRUNING = frozenset({"SparseGPTModifier", "WandaPruningModifier"})
 
 DROPPING = "DropBlocksModifier"
 """The one that takes whole decoder blocks out."""
+
+TRAINING = "QATModifier"
+"""The one that trains weights."""
 
 STRUCTURED = frozenset({"DropBlocksModifier", "NarrowModifier"})
 """Those that take whole blocks, channels or heads out of a model."""

@@ -85,13 +85,6 @@ NOT_OFFERED = (
         instead="GPTQ W4A16 or AWQ W4A16 with keys and values in fp8.",
     ),
     NotOffered(
-        name="Quantization-aware fine-tuning",
-        why="It trains every weight, which takes about 16 bytes a parameter, and what torchao trains is not stored in "
-        "a format that is proved here yet.",
-        instead="Recover: it trains scales, tables and norms towards the original, with the codes as they are; or "
-        "AutoRound, whose rounding is tuned by gradients.",
-    ),
-    NotOffered(
         name="Quantized embeddings",
         why="Engines look embeddings up row by row and vLLM has no kernels for them in these formats; tied to the "
         "output layer they would be stored twice.",

@@ -280,6 +280,11 @@ REAP = Method(
     needs_calibration=True,
     standing=Standing.EXPERIMENTAL,
     sources=(sources.REAP,),
+    published=(
+        "Published by its authors, in the abstract: nearly lossless on code generation and tool calling with half of "
+        "the experts gone, on Qwen3-Coder-480B and Kimi-K2. On the page of their code: coding tasks without an agent "
+        "lose 1.9 % of accuracy on average, over five models.",
+    ),
     requirements=("A mixture-of-experts model.", "Calibration data that shows all that the model must still do."),
     kl_bound=2.0,
     parameters=_REAP,

@@ -138,5 +138,7 @@ class RecoverResult(Received):
     calibration: CalibrationFacts | None = None
     bytes: int
     tensors_sha256: str
+    resumed: dict[str, int] | None = None
+    """`training_step`: the step after which it went on, where it was interrupted."""
     host_peak_bytes: int = 0
     device_peak_bytes: int = 0

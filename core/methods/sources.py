@@ -12,6 +12,9 @@ AWQ = Source(
     "AWQ: Activation-aware Weight Quantization for LLM Compression and Acceleration, Lin et al. 2024",
     "https://arxiv.org/abs/2306.00978",
 )
+DEEPER_LAYERS = Source(
+    "The Unreasonable Ineffectiveness of the Deeper Layers, Gromov et al. 2024", "https://arxiv.org/abs/2403.17887"
+)
 DEEPSEEK = Source("DeepSeek-V3 Technical Report, DeepSeek-AI 2024", "https://arxiv.org/abs/2412.19437")
 FLAP = Source(
     "Fluctuation-based Adaptive Structured Pruning for Large Language Models, An et al. 2024",
@@ -35,6 +38,10 @@ KURTIC = Source(
     "https://arxiv.org/abs/2411.02355",
 )
 KV_CACHE = Source("vLLM: Quantized KV Cache", "https://docs.vllm.ai/en/latest/features/quantization/quantized_kvcache/")
+LLM_QAT = Source(
+    "LLM-QAT: Data-Free Quantization Aware Training for Large Language Models, Liu et al. 2023",
+    "https://arxiv.org/abs/2305.17888",
+)
 MICROSCALING = Source(
     "Microscaling Data Formats for Deep Learning, Rouhani et al. 2023", "https://arxiv.org/abs/2310.10537"
 )
@@ -59,6 +66,10 @@ SHORTGPT = Source(
     "ShortGPT: Layers in Large Language Models are More Redundant Than You Expect, Men et al. 2024",
     "https://arxiv.org/abs/2403.03853",
 )
+SLEB = Source(
+    "SLEB: Streamlining LLMs through Redundancy Verification and Elimination of Transformer Blocks, Song et al. 2024",
+    "https://arxiv.org/abs/2402.09025",
+)
 SMOOTHQUANT = Source(
     "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models, Xiao et al. 2023",
     "https://arxiv.org/abs/2211.10438",
@@ -75,6 +86,10 @@ GUIDEDQUANT = Source(
     "https://arxiv.org/abs/2505.07004",
 )
 SQUEEZELLM = Source("SqueezeLLM: Dense-and-Sparse Quantization, Kim et al. 2024", "https://arxiv.org/abs/2306.07629")
+STRAIGHT_THROUGH = Source(
+    "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation, Bengio et al. 2013",
+    "https://arxiv.org/abs/1308.3432",
+)
 WANDA = Source(
     "A Simple and Effective Pruning Approach for Large Language Models, Sun et al. 2024",
     "https://arxiv.org/abs/2306.11695",

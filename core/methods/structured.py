@@ -328,15 +328,21 @@ DROP_BLOCKS = Method(
     summary="Fewer decoder blocks, 16-bit weights",
     explanation="Finds with calibration data which decoder blocks the model misses least, and takes them out whole. "
     "Size, memory and time shrink by their share, and any engine runs what is left. It was not trained to work without "
-    "them: take out few, or recover it by training. The quick measure, how little a block turns what passes "
-    "through it, is ShortGPT's.",
+    "them: take out few, or recover it by training. Skipping each block in turn, and again after "
+    "each that went, is SLEB's way; the quick measure, how little a block turns what passes through it, is ShortGPT's.",
     family="Pruning",
     scheme="PRUNED",
     weight_bits=None,
     activation_bits=None,
     needs_calibration=True,
     standing=Standing.EXPERIMENTAL,
-    sources=(sources.SHORTGPT,),
+    sources=(sources.SLEB, sources.SHORTGPT, sources.DEEPER_LAYERS),
+    published=(
+        "Published by ShortGPT's authors, on the page of their code: by block influence, Llama 2 7B loses its blocks "
+        "21 to 29 of 32, and Llama 2 13B its blocks 26 to 35 of 40: a stretch near the end, the last few spared.",
+        "Published by Gromov et al., in the abstract: answers to questions hardly suffer until up to half of the "
+        "layers are gone, where a little finetuning with adapters heals what is left, on one A100.",
+    ),
     requirements=("A model whose decoder blocks stand alone, as in most.", _DATA),
     kl_bound=2.5,
     parameters=_DROP,
@@ -352,8 +358,7 @@ NARROW_MLP = Method(
     title="Narrow layers",
     summary="Fewer MLP channels or heads, 16-bit weights",
     explanation="Takes the least important MLP channels, and if wanted attention heads, out of every block, and fits "
-    "what is left anew. Any engine runs the smaller model. Nothing is trained here, so take out little. Published by "
-    "Minitron, which trains afterwards: 8B and 4B models from one of 15B with up to 40 times fewer training tokens.",
+    "what is left anew. Any engine runs the smaller model. Nothing is trained here, so take out little, or recover it.",
     family="Pruning",
     scheme="PRUNED",
     weight_bits=None,
@@ -361,6 +366,10 @@ NARROW_MLP = Method(
     needs_calibration=True,
     standing=Standing.EXPERIMENTAL,
     sources=(sources.MINITRON, sources.FLAP, sources.ZIPLM),
+    published=(
+        "Published by Minitron's authors, in the abstract: models of 8B and 4B from one of 15B with up to 40 times "
+        "fewer training tokens than from nothing. They train after pruning, far longer than a recovery here.",
+    ),
     requirements=("A dense model whose blocks are all alike.", _DATA),
     kl_bound=2.5,
     parameters=_NARROW,

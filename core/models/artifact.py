@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,6 +47,8 @@ class Manifest(Received):
     dropped_blocks: tuple[int, ...] = ()
     ignored_modules: tuple[str, ...] = ()
     calibration: CalibrationFacts | None = None
+    trained: Recovered | None = None
+    """What training the weights before they were rounded gained; None where there was none, or it did not help."""
     recovered: Recovered | None = None
     """What a recovery gained; None where there was none, or it did not help."""
     recovered_from: str = ""
@@ -64,9 +68,51 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_whole(folder / MANIFEST_FILE, manifest.model_dump_json(indent=1).encode())
 
 
+PREPARED_FILE = ".bitpress.json.proved"
+"""The manifest as it is once the proof has passed: what is left to do then is a rename, which needs no room."""
+
+
+def prepare_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write it as of an artifact that no proof has seen, and beside it as of one that has passed. Raises OSError."""
+    write_manifest(folder, manifest.model_copy(update={"proved": None}))
+    write_whole(folder / PREPARED_FILE, manifest.model_copy(update={"proved": True}).model_dump_json(indent=1).encode())
+
+
+def confirm_manifest(folder: Path, manifest: Manifest) -> None:
+    """Say in a prepared folder what the proof came to, which is `manifest.proved`, also where the disk is full.
+
+    Only that a proof has failed may then not be said: the folder goes on saying that none has passed. Raises OSError.
+    """
+    prepared = folder / PREPARED_FILE
+    if manifest.proved:
+        os.replace(prepared, folder / MANIFEST_FILE)  # noqa: PTH105
+        sync(folder)
+        return
+    prepared.unlink(missing_ok=True)
+    if manifest.proved is False:
+        with suppress(OSError):
+            write_manifest(folder, manifest)
+
+
 def staging_beside(final: Path, run: int | str) -> Path:
     """A hidden folder on the same disk as `final`; unfinished work there is recognised by its name."""
     return final.parent / f".{final.name}.partial-{run}"
+
+
+class Beside(StrEnum):
+    """Further folders that a run may have beside its staging folder; they are of its kind and go with it."""
+
+    ROOM = "room"
+    """Held back for the manifest while the job may fill the disk."""
+    RECOVERED = "recovered"
+    """A recovery on its way into the artifact."""
+    BEFORE = "unrecovered"
+    """The artifact as it was before that, for the moment between two renames."""
+
+
+def beside(final: Path, part: Beside, run: int | str) -> Path:
+    """The folder of this use."""
+    return staging_beside(final.with_name(f"{final.name}.{part}"), run)
 
 
 def settle(folder: Path) -> None:

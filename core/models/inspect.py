@@ -13,7 +13,7 @@ from core.models.config_facts import ConfigFacts, check_weights, config_facts
 from core.models.gguf_file import inspect_gguf
 from core.models.local_files import holds, hub_repository, is_text, read_json, read_start, shown
 from core.models.local_model import LocalModel, Origin, Remark, TensorGroup, Weights
-from core.models.native_types import native_types
+from core.models.own_code import OwnCode, needed_parts, own_code
 from core.models.quantized import PLAIN_LABELS, logical_parameters, precision_label, quantization_label
 from core.models.safetensors_header import INDEX_FILE, SINGLE_FILE, TensorEntry, merged, read_headers
 from core.value import Json
@@ -82,10 +82,10 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
         check_weights(facts, tensors, folder)
     tied = _tied(facts, tensors)
     tokenizer_config = _optional(folder, "tokenizer_config.json")
-    own_code = facts.remote_code or bool(tokenizer_config.get("auto_map"))
-    remote_code = own_code and needs_own_code(
-        facts, tokenizer_code=bool(tokenizer_config.get("auto_map")), tokenizer_file=holds(folder, "tokenizer.json")
-    )
+    brings_code = facts.remote_code or bool(tokenizer_config.get("auto_map"))
+    needs_code = needed_parts(config, tokenizer_config, tokenizer_file=holds(folder, "tokenizer.json"))
+    remote_code = bool(needs_code)
+    code, refused = _code(folder) if remote_code else (None, "")
     manifest = read_manifest(folder)
     groups = _groups(tensors.values())
     return LocalModel(
@@ -114,6 +114,8 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
         quantization=quantization_label(quantization) if quantization is not None else None,
         licence=_licence(folder),
         remote_code=remote_code,
+        needs_code=needs_code,
+        own_code=code.fingerprint if code is not None and not refused else "",
         shards=len(headers) or len(pickles),
         made_from=manifest.made_from if manifest is not None else None,
         made_by_run=manifest.run if manifest is not None else None,
@@ -125,8 +127,9 @@ def _inspect_folder(folder: Path, origin: Origin) -> LocalModel:
                 facts=facts,
                 weights=weights,
                 remote_code=remote_code,
-                own_code=own_code,
+                brings_code=brings_code,
                 code=_named_code(config, tokenizer_config),
+                refused=refused,
                 manifest=manifest,
                 names=tuple(header.path.name for header in headers),
             )
@@ -140,8 +143,9 @@ def _remarks(
     facts: ConfigFacts,
     weights: Weights,
     remote_code: bool,
-    own_code: bool,
+    brings_code: bool,
     code: str,
+    refused: str,
     manifest: Manifest | None,
     names: tuple[str, ...],
 ) -> Iterable[Remark]:
@@ -166,10 +170,14 @@ def _remarks(
         yield Remark(
             code="remote-code",
             level="blocks",
-            message="This model wants to run Python code that came with it. Bitpress never runs such code. "
-            f"It would be: {code}.",
+            message=f"This model wants to run Python code that came with it: {code}. "
+            + (
+                f"Bitpress never runs that. {refused}"
+                if refused
+                else "Bitpress runs none of it before you have read it and agreed."
+            ),
         )
-    elif own_code:
+    elif brings_code:
         yield Remark(
             code="own-code-unused",
             level="warns",
@@ -215,14 +223,13 @@ def _named_code(*configs: Mapping[str, Json]) -> str:
     return ", ".join([*named][:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "") or "nothing it names"
 
 
-def needs_own_code(facts: ConfigFacts, *, tokenizer_code: bool, tokenizer_file: bool) -> bool:
-    """Whether a model that brings Python code cannot do without it.
-
-    It can where transformers builds its `model_type` itself, and where a tokenizer that is code is also there as
-    tokenizer.json: then nothing of the code is looked at (trust_remote_code=False prefers what is built in).
-    """
-    unknown = facts.remote_code and facts.model_type not in native_types()
-    return unknown or (tokenizer_code and not tokenizer_file)
+def _code(folder: Path) -> tuple[OwnCode | None, str]:
+    """The code that the model cannot do without, and why nobody can agree to it, or nothing."""
+    try:
+        code = own_code(folder)
+    except BitpressError as error:
+        return None, error.problem.message
+    return code, "No Python file is named." if code is None else code.refused
 
 
 def _pickles(folder: Path) -> tuple[Path, ...]:

@@ -73,7 +73,13 @@ class LocalModel(Value):
     """Scheme or method named by the model's own quantization_config, e.g. "compressed-tensors float-quantized"."""
     licence: str = ""
     remote_code: bool = False
-    """Whether it can only be used by running Python code that came with it, which Bitpress never does."""
+    """Whether it can only be used by running Python code that came with it, which takes a consent."""
+    needs_code: tuple[str, ...] = ()
+    """What of it is that code: `model`, `tokenizer`."""
+    own_code: str = ""
+    """Fingerprint of that code, where one can agree to it."""
+    consented: bool = False
+    """Whether somebody did, on this machine."""
     shards: int = 0
     made_from: str | None = None
     """Path of the model that it was compressed from, where Bitpress made it."""
@@ -92,5 +98,5 @@ class LocalModel(Value):
 
     @property
     def usable(self) -> bool:
-        """Whether plain transformers may load it without running code or pickles that came with it."""
+        """Whether transformers may load it: without pickles, and without code of its own that nobody agreed to."""
         return not any(remark.level == "blocks" for remark in self.remarks)

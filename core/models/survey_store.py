@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from core.durable import write_whole
 from core.errors import BitpressError
 from core.models.local_files import JSON_BYTES, inside
+from core.models.own_code import needed_code
 from core.models.safetensors_header import read_header, weight_files
 from core.models.survey import FORM, Survey
 from core.paths import Home
@@ -21,10 +22,11 @@ SURVEY_LIMIT = 256 << 20
 
 
 def fingerprint(model_path: str | Path) -> str:
-    """SHA-256 over config.json and the header of every safetensors file, in the order of their names.
+    """SHA-256 over config.json and the header of every safetensors file, in the order of their names, and over the
+    model's own code where it needs it.
 
     It changes with architecture, shapes, dtypes and names, not with the weights' values. Raises BitpressError
-    `no-config` or what `read_header` raises.
+    `no-config` or what `read_header` and reading the code raise.
     """
     folder = Path(model_path)
     digest = hashlib.sha256()
@@ -39,6 +41,9 @@ def fingerprint(model_path: str | Path) -> str:
         ) from error
     for path in files:
         digest.update(path.name.encode() + b"\0" + bytes.fromhex(read_header(path).sha256))
+    if (code := needed_code(folder)) is not None:
+        # What is built, and how it counts text, is then what that code does.
+        digest.update(bytes.fromhex(code.fingerprint))
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.methods.method import Method, Parameters, Standing
-from core.methods.modifier_modules import STRUCTURED
+from core.methods.modifier_modules import STRUCTURED, TRAINING
 from core.plan.hardware import SUPPORT, Capability, Runs, needs_loader, on_processor, runs_natively, support
 from core.plan.machine import Machine
 from core.plan.method_plan import Goal
@@ -34,6 +34,7 @@ class Algorithm(StrEnum):
     GPTQ = "gptq"
     AWQ = "awq"
     AUTOROUND = "autoround"
+    TRAINED = "training"
     SMOOTHED_GPTQ = "smoothquant and gptq"
     SMOOTHED = "smoothquant"
     ROTATED = "rotation"
@@ -88,7 +89,9 @@ _ALGORITHMS: Mapping[str, tuple[Algorithm, ...]] = {
     "W3A16": (Algorithm.AUTOROUND, Algorithm.GPTQ, Algorithm.AWQ, Algorithm.ROUNDING),
     "W2A16": (Algorithm.AUTOROUND, Algorithm.GPTQ, Algorithm.AWQ, Algorithm.ROUNDING),
 }
-_USUAL_ALGORITHMS = (Algorithm.GPTQ, Algorithm.AWQ, Algorithm.AUTOROUND, Algorithm.ROUNDING, Algorithm.ROTATED)
+_USUAL_ALGORITHMS = (
+    *(Algorithm.GPTQ, Algorithm.AWQ, Algorithm.AUTOROUND, Algorithm.TRAINED, Algorithm.ROUNDING, Algorithm.ROTATED),
+)
 
 _OURS = "Ours, one run each on a 135M model"
 
@@ -155,6 +158,7 @@ _ALGORITHM_REASONS: Mapping[tuple[str, Algorithm], str] = {
     ("W4A16", Algorithm.GPTQ): "GPTQ corrects the errors of rounding, which matters at four bits.",
     ("W4A16", Algorithm.AWQ): "AWQ scales the channels that matter before rounding; it comes close to GPTQ.",
     ("W4A16", Algorithm.AUTOROUND): "AutoRound learns the rounding, which takes the longest; where there is time.",
+    ("W4A16", Algorithm.TRAINED): "Its weights are trained to be rounded: for small models, with text and time.",
     ("W4A16", Algorithm.ROUNDING): "Plain rounding takes seconds, and loses the most at four bits.",
     ("W8A8", Algorithm.SMOOTHED_GPTQ): "Outliers are smoothed away and errors corrected by calibration.",
     ("W8A8", Algorithm.ROUNDING): "Plain rounding takes seconds; calibration would lose less.",
@@ -188,6 +192,8 @@ def algorithm_of(method: Method) -> Algorithm:
         return Algorithm.ROTATED
     if names & ({"SparseGPTModifier", "WandaPruningModifier", "REAPPruningModifier"} | STRUCTURED):
         return Algorithm.PRUNED
+    if TRAINING in names:
+        return Algorithm.TRAINED
     if "SmoothQuantModifier" in names:
         return Algorithm.SMOOTHED_GPTQ if "GPTQModifier" in names else Algorithm.SMOOTHED
     for name, algorithm in (

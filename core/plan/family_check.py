@@ -116,10 +116,7 @@ def _tokenizer_findings(model: LocalModel) -> Iterator[Finding]:
             code="tokenizer-code",
             severity=Severity.BLOCKS,
             message="The tokenizer comes as Python code (as XGen's does), and there is no tokenizer.json to use "
-            "instead. What to do: where you trust that code, run it yourself once, save the tokenizer as "
-            "tokenizer.json into a copy of the folder (with the tokenizers library), and in its tokenizer_config.json "
-            "remove `auto_map` and name PreTrainedTokenizerFast as tokenizer_class. Or choose a version of the model "
-            "that has a tokenizer.json.",
+            "instead. Read that code and agree to it, or choose a version of the model that has a tokenizer.json.",
         )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from core.methods.method import ModifierSpec
 from core.plan.job import Job
+from core.plan.qat_memory import state_bytes, training_bytes
 from core.plan.work import ANSWER_BATCH, ANSWER_TOKENS, SKIPPED_LONGEST, expected_data
 from core.value import Range
 
@@ -80,7 +81,8 @@ def host_least(job: Job) -> int:
     logits = shape.vocabulary * (_PROOF_LOGITS * element + _PROOF_FLOATS)
     proof = shape.compressed_elements * element + logits
     rewritten = 0.0 if job.streams else _rewritten(job) + _work(job)
-    return round(_START_LEAST + max(proof, rewritten, gradient_sums(job), _answer_bytes(job)))
+    trained = training_bytes(job, on_gpu=False)
+    return round(_START_LEAST + max(proof, rewritten, gradient_sums(job), trained, _answer_bytes(job)))
 
 
 def host_memory_beside_gpu(job: Job) -> Range:
@@ -101,14 +103,16 @@ def device_memory(job: Job) -> Range:
     context = 0.8e9
     one = job.weights / max(job.shape.layers, 1)
     layers = max((_LAYERS_ON_GPU.get(modifier.name, 2.0) for modifier in job.modifiers), default=1.0)
-    value = context + max(1.1 * job.weights + _answer_bytes(job), layers * one + _work(job))
-    return Range(value=value, low=0.3e9 + job.weights, high=1.2 * value + job.artifact / 2 + 1e9)
+    trained = training_bytes(job, on_gpu=True)
+    value = context + max(1.1 * job.weights + _answer_bytes(job), layers * one + _work(job), trained)
+    return Range(value=value, low=0.3e9 + job.weights + state_bytes(job), high=1.2 * value + job.artifact / 2 + 1e9)
 
 
 def _compress(job: Job) -> float:
     if job.streams:
         return _COMPRESS_START + 2.0 * job.weights / job.shards
-    pressing = _COMPRESS_START + job.weights + _rewritten(job) + _work(job)
+    trained = training_bytes(job, on_gpu=False)
+    pressing = _COMPRESS_START + job.weights + max(_rewritten(job) + _work(job), trained)
     return max(pressing, _COMPRESS_START + _ABOUT * (job.weights + gradient_sums(job)) if asks_gradients(job) else 0.0)
 
 

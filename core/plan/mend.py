@@ -8,7 +8,7 @@ from pathlib import Path
 from core.calibration.spec import CalibrationSpec
 from core.methods.catalogue import find
 from core.methods.recovery import RecoverySpec
-from core.plan.finding import Finding, Severity
+from core.plan.finding import CONSENT, Finding, Severity
 from core.value import Json, Value
 
 CALIBRATION_KEYS = ("source", "samples", "max_length", "seed", "text_field")
@@ -67,7 +67,10 @@ def next_mend(findings: Sequence[Finding], done: Sequence[Finding]) -> Finding |
         (
             finding
             for finding in findings
-            if finding.severity is Severity.BLOCKS and finding.fix and (finding.code, finding.fix) not in tried
+            if finding.severity is Severity.BLOCKS
+            and finding.fix
+            and CONSENT not in finding.fix
+            and (finding.code, finding.fix) not in tried
         ),
         None,
     )

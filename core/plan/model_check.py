@@ -10,7 +10,7 @@ from core.methods.storage import stored_linear
 from core.methods.targets import assigned, names_any, nearest_pattern, targeted, unfused_experts
 from core.models.local_model import LocalModel, Origin, Weights
 from core.models.survey import Survey
-from core.plan.finding import Finding, Severity
+from core.plan.finding import CONSENT, Finding, Severity
 from core.plan.words import size
 
 _OWN_CODES = ("gguf", "no-tokenizer")
@@ -22,7 +22,9 @@ def model_findings(model: LocalModel) -> Iterator[Finding]:
     codes = {remark.code for remark in model.remarks}
     for remark in model.remarks:
         if remark.code not in _OWN_CODES:
-            yield Finding(code=remark.code, severity=Severity(remark.level), message=remark.message)
+            # The mend is a person's consent, which no machine takes over.
+            fix = {CONSENT: model.own_code} if remark.code == "remote-code" and model.own_code else None
+            yield Finding(code=remark.code, severity=Severity(remark.level), message=remark.message, fix=fix)
     if model.weights is Weights.GGUF and model.origin is not Origin.STARTER:
         yield Finding(
             code="gguf",
@@ -37,11 +39,11 @@ def model_findings(model: LocalModel) -> Iterator[Finding]:
             message="Its weights are Python pickles, which can run any code when they are opened, so they never are. "
             "Look for a safetensors version of this model.",
         )
-    if model.remote_code and "remote-code" not in codes:
+    if model.remote_code and not model.consented and "remote-code" not in codes:
         yield Finding(
             code="remote-code",
             severity=Severity.BLOCKS,
-            message="This model wants to run Python code that came with it. Bitpress never runs such code.",
+            message="This model wants to run Python code that came with it, and nobody agreed to that.",
         )
     if not model.tokenizer and model.weights is Weights.SAFETENSORS:
         yield Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.errors import BitpressError, Problem
@@ -23,6 +23,7 @@ from core.plan.machine import Machine
 from core.plan.machine_check import fitted, kernel_findings, processor_findings, room_findings
 from core.plan.model_check import model_findings, module_findings
 from core.plan.output_check import output_findings
+from core.plan.qat_check import training_findings
 from core.plan.recovery_check import recovery_findings
 from core.plan.scheme_check import scheme_findings
 
@@ -69,11 +70,27 @@ def preflight(
         found += calibration_findings(model, recipe)
         found += scheme_findings(survey, recipe, estimates, model.bytes)
         found += gradient_findings(planned_job(model, survey, recipe), here)
+        found += training_findings(planned_job(model, survey, recipe), here, _fits(survey, recipe, here, estimated))
         found += room_findings(estimates, here, fitted(recipe, estimated))
         found += recovery_findings(method, recipe, planned_job(model, survey, recipe).shape)
         found += processor_findings(method, recipe, estimates, here)
         found += kernel_findings(method, estimates, machine, device)
     return in_order(found)
+
+
+def _fits(
+    survey: Survey | None, recipe: Recipe, machine: Machine, estimated: Callable[[Recipe], Estimates]
+) -> Callable[[str], bool]:
+    """Whether a job with the same data by another method would find the memory that it needs at the least."""
+
+    def fits(method: str) -> bool:
+        other = resolve_recipe(method, {}, recipe.calibration, survey, recipe.seed)
+        needs = estimated(other)
+        if machine.gpus and machine.jobs_on_gpu and needs.device_bytes.low > machine.gpus[0].memory_free:
+            return False
+        return (needs.host_least_bytes or needs.host_bytes.low) <= machine.memory_available
+
+    return fits
 
 
 def in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -8,6 +8,9 @@ from core.plan.estimates import Estimates
 from core.plan.finding import Finding, Severity
 from core.value import Range
 
+RECOVERY_FAILED = "recovery-failed"
+"""The problem of a rehearsal whose compression went well and whose recovery did not."""
+
 SUGGEST_SECONDS = 600.0
 """A job that is expected to take longer is better rehearsed first."""
 
@@ -16,10 +19,12 @@ def rehearsal_finding(problem: Problem) -> Finding:
     """`rehearsal-failed`, which blocks; `rehearsal-impossible`, a note, for a model that no layer can be cut out of."""
     if problem.code == "cannot-cut":
         return Finding(code="rehearsal-impossible", severity=Severity.NOTES, message=problem.message)
-    message = problem.message
+    message, fix = problem.message, None
+    if problem.code == RECOVERY_FAILED:
+        fix = {"recovery": None}
     if problem.code != "rehearsal-failed":
         message = f"The rehearsal failed: {message}"
-    return Finding(code="rehearsal-failed", severity=Severity.BLOCKS, message=message)
+    return Finding(code="rehearsal-failed", severity=Severity.BLOCKS, message=message, fix=fix)
 
 
 def informed(estimates: Estimates, rehearsed: Rehearsed) -> Estimates:

@@ -257,6 +257,24 @@ def _autoround(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> 
     return _two_passes(shape, data, speed) + passes + steps * step + shape.layers * speed.per_block
 
 
+def step_seconds(shape: Shape, tokens: int, speed: Speed) -> float:
+    """Seconds of one training step: every layer forward twice and back once, each time rounded anew, and the logits."""
+    operations = 8 * (shape.linear_elements + shape.vocabulary * shape.hidden) * tokens
+    return operations / speed.gradient + 6 * shape.compressed_elements / speed.rounding + shape.layers * speed.per_call
+
+
+def _trained(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
+    """The original's pass, the training as far as its minutes go, and what is judged before and after."""
+    if not data.tokens:
+        return 0.0
+    size = int(arguments.get("batch_size") or 1)
+    tokens = 0.75 * data.tokens
+    steps = int(arguments.get("passes") or 1) * max(ceil(0.75 * data.samples / size), 1)
+    per_step = step_seconds(shape, round(min(tokens, tokens * size / max(0.75 * data.samples, 1))), speed)
+    once = 2 * (shape.linear_elements + shape.vocabulary * shape.hidden) * data.tokens / speed.forward
+    return 2 * once + min(60.0 * float(arguments.get("minutes") or 0.0), steps * per_step) * 1.2
+
+
 def _experts_dropped(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
     return _two_passes(shape, data, speed)
 
@@ -314,6 +332,7 @@ _COSTS: Mapping[str, Callable[[Arguments, Shape, Data, Speed], float]] = {
     "GPTQTModifier": _gptqt,
     "SqueezeLLMModifier": _squeezellm,
     "AWQModifier": _awq,
+    "QATModifier": _trained,
     "AutoRoundModifier": _autoround,
     "SparseGPTModifier": _sparsegpt,
     "WandaPruningModifier": _wanda,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from core.models.quantized import CODEBOOK
 from core.report import card_evaluation
 from core.report.card_text import text as _text
-from core.report.chapters.recovery import recovery_line
+from core.report.chapters.recovery import recovery_line, training_line
 from core.report.data import ReportData, RunReport
 from core.report.reproduce_script import script_title
 from core.report.summary import NOT_SERVING
@@ -143,6 +143,10 @@ def _making(run: RunReport) -> Iterator[str]:
     yield ""
     for setting in run.method.settings:
         yield f"- {_text(setting.title)}: {_text(str(setting.value))} {_text(setting.unit)}".rstrip()
+    for sentence in run.own_code:
+        yield f"- {_text(sentence)} The same files are in this folder: transformers asks before it runs them."
+    if run.trained is not None:
+        yield f"- {training_line(run.trained)}"
     if run.recovered is not None:
         yield f"- {recovery_line(run.recovered)}"
     if run.calibration:

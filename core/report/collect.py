@@ -250,6 +250,10 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
     found = _judged(measured.quality(measurements, run.models[0], output, preferred, moment), facts, run)
     speeds = measured.speeds(measurements, run.models[0], output, preferred, moment)
     tasks = measured.tasks(measurements, run.models[0], output, preferred, moment, folder_of=around.home.run_folder)
+    own_code = tuple(
+        f"Python code that came with {model} was run, by a person's consent: fingerprint {fingerprint}."
+        for model, fingerprint in run.own_code
+    )
     return RunReport(
         id=run.id,
         label=label,
@@ -274,13 +278,15 @@ def _run_report(run: Run, label: str, around: _Surroundings) -> RunReport:
         tasks=tasks,
         telemetry=timeline.timeline(samples, events),
         layer_errors=timeline.layer_errors(events),
+        trained=_value(Recovered, result.get("training")),
         recovered=_value(Recovered, result.get("recovery")),
         versions={**run.versions, **_versions(result.get("versions"))},
         hashes=_hashes(result),
         command_line=facts.command_line(run),
         python_script=facts.python_script(run, folder),
         serve_command=facts.serve_command(run),
-        warnings=timeline.warnings(events),
+        own_code=own_code,
+        warnings=(*own_code, *timeline.warnings(events)),
     )
 
 

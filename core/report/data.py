@@ -349,6 +349,8 @@ class RunReport(Received):
     gate: GateFacts | None = None
     telemetry: Telemetry | None
     layer_errors: tuple[LayerError, ...] = ()
+    trained: Recovered | None = None
+    """What training the weights before they were rounded brought, also where it did not help."""
     recovered: Recovered | None = None
     """What a recovery brought, also where it did not help."""
     versions: dict[str, str]
@@ -356,6 +358,8 @@ class RunReport(Received):
     command_line: str
     python_script: str
     serve_command: str
+    own_code: tuple[str, ...] = ()
+    """Sentences: which code that came with the model was run."""
     warnings: tuple[str, ...] = ()
 
 

@@ -41,9 +41,12 @@ _LINE = 100
 
 
 def command_line(run: Run) -> str:
-    """The `bitpress compress` command that asks for the same run, every parameter spelled out; empty for other runs."""
+    """The `bitpress` command that asks for the same compression, recovery or export, every parameter spelled out; empty
+    for other runs."""
     if run.kind is RunKind.RECOVER:
         return _recover_command(run)
+    if run.kind is RunKind.EXPORT:
+        return _export_command(run)
     recipe = recipe_of(run) if run.kind is RunKind.COMPRESS else None
     if recipe is None:
         return ""
@@ -54,6 +57,12 @@ def command_line(run: Run) -> str:
     if place := output_of(run):
         words += ["--output", _argument(place)]
     return shlex.join(words)
+
+
+def _export_command(run: Run) -> str:
+    rounded = isinstance(run.order, dict) and run.order.get("recipe") is not None
+    words = ["bitpress", "export", _argument(run.models[0]), "--as", "w4a16" if rounded else "plain"]
+    return shlex.join([*words, "--output", _argument(run.output)] if run.output else words)
 
 
 def _recover_command(run: Run) -> str:

@@ -11,12 +11,14 @@ from typing import NoReturn
 
 from core.worker.channel import EventPipe, reserve_stdout
 from core.worker.lifeline import leave, tie_to_parent
+from core.worker.qat.library import hide
 
 
 def main() -> NoReturn:
     """Serve commands until shutdown or the end of stdin."""
     guard = tie_to_parent()
     pipe = EventPipe(reserve_stdout())
+    hide()
     from pydantic import ValidationError
 
     from core.jobs.protocol import (

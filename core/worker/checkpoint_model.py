@@ -19,14 +19,22 @@ KNOWN = frozenset(
         "AutoRoundModifier",
         "GPTQModifier",
         "GPTQTModifier",
+        "NarrowModifier",
         "QuantizationModifier",
+        "REAPPruningModifier",
         "SmoothQuantModifier",
         "SparseGPTModifier",
         "SqueezeLLMModifier",
         "WandaPruningModifier",
     }
 )
-"""The modifiers that change nothing of a layer but tensors of its modules, and that carry on what `carried` keeps."""
+"""The modifiers that change nothing of a layer but tensors of its modules, and that carry on what `carried` keeps.
+
+Those that make layers smaller are among them: see `narrowed` and `without_experts`.
+"""
+
+REPEATED = frozenset({"DropBlocksModifier"})
+"""Modifiers that look at data before any pass: what they measured is kept by itself, and done again the same way."""
 
 _PENDING = (
     "_hessians",
@@ -51,6 +59,8 @@ _GATHERED = ("_done",)
 
 def pending(modifier: Any) -> bool:
     """Whether it holds figures about modules that are yet to be changed: then there is nothing to begin after."""
+    if type(modifier).__name__.endswith("NarrowModifier") and modifier.measuring:
+        return True
     return any(bool(getattr(modifier, name, None)) for name in _PENDING)
 
 
@@ -75,7 +85,8 @@ def places(model: Any, modules: Iterable[Any]) -> dict[str, tuple[Any, str]]:
     with disable_onloading():
         seen = {id(tensor) for module in model.modules() if _is_plain_table(module) for _, tensor in _own(module)}
         for module in modules:
-            if isinstance(module, Observer) or _is_plain_table(module):
+            # A module without a name was taken out of the model.
+            if module not in names or isinstance(module, Observer) or _is_plain_table(module):
                 continue
             for local, tensor in _own(module):
                 if id(tensor) not in seen:
@@ -100,6 +111,46 @@ def put_back(model: Any, modules: Iterable[Any], kept: Mapping[str, torch.Tensor
         if there.shape != tensor.shape or there.dtype != tensor.dtype:
             raise DoesNotFitError(f"{name} has another shape than the model's")
         update_offload_parameter(module, local, tensor)
+
+
+@torch.no_grad()
+def narrowed(model: Any, modules: Iterable[Any], kept: Mapping[str, torch.Tensor]) -> None:
+    """Give Linear layers the sizes of what is kept of them: what narrowed them is not done again."""
+    from compressed_tensors.quantization import initialize_module_for_quantization
+
+    inside = set(modules)
+    for name, module in model.named_modules():
+        weight = kept.get(f"{name}.weight")
+        if module not in inside or not isinstance(module, torch.nn.Linear) or weight is None or weight.dim() != 2:
+            continue
+        if weight.shape == module.weight.shape:
+            continue
+        module.out_features, module.in_features = weight.shape
+        module.weight = torch.nn.Parameter(weight.to(module.weight.device), requires_grad=False)
+        if module.bias is not None and (bias := kept.get(f"{name}.bias")) is not None:
+            module.bias = torch.nn.Parameter(bias.to(module.bias.device), requires_grad=False)
+        # A modifier that comes later has made room already for the scales of the wider layer.
+        initialize_module_for_quantization(module)
+
+
+def retained_experts(modifier: Any) -> Json:
+    """Of one that takes experts out: the numbers of those that stay, by layer. None for any other."""
+    found = getattr(modifier, "_retained_experts", None)
+    return None if found is None else {name: [int(each) for each in kept] for name, kept in found.items()}
+
+
+def without_experts(modifier: Any, model: Any, retained: Json) -> None:
+    """Take out again the experts that had gone. Raises DoesNotFitError."""
+    from llmcompressor.modifiers.pruning.reap.utils import prune_moe_layer
+
+    try:
+        for name, kept in retained.items():
+            prune_moe_layer(model, name, [int(each) for each in kept], modifier._moe_attrs)
+            modifier._retained_experts[name] = [int(each) for each in kept]
+            modifier._saliency_trackers.pop(name, None)
+            modifier._norm_buffers.pop(name, None)
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise DoesNotFitError("it names experts that the model has not") from error
 
 
 def carried(modifier: Any, passing: KeepTensor, lasting: KeepTensor) -> Json:

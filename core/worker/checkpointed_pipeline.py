@@ -118,6 +118,9 @@ def _sequential(model: Any, dataloader: Any, dataset_args: Any, turn: Turn) -> N
         )
         book.put_back(here)
         first = len(subgraphs) if book.finished_before(here.index) else book.first_of(here.index)
+        if (passed := getattr(modifier, "already_passed", None)) is not None:
+            for done in here.subgraphs[:first]:
+                passed(done)
         activations = book.carry_on(here, offload_device)
         if activations is None:
             activations = (

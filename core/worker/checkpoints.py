@@ -22,7 +22,15 @@ import torch
 from llmcompressor.pipelines.cache import IntermediatesCache
 
 from core.durable import sync, write_whole
-from core.jobs.checkpoint import CHECKPOINT_FILE, CHECKPOINT_LIMIT, Checkpoint, KeptFile, KeptLayers, read_checkpoint
+from core.jobs.checkpoint import (
+    CHECKPOINT_FILE,
+    CHECKPOINT_LIMIT,
+    STEPS,
+    Checkpoint,
+    KeptFile,
+    KeptLayers,
+    read_checkpoint,
+)
 from core.jobs.protocol import Checkpoints
 from core.plan.words import size
 from core.regular_file import read_regular
@@ -30,14 +38,18 @@ from core.value import Json
 from core.worker.checkpoint_fingerprint import differences
 from core.worker.checkpoint_model import (
     KNOWN,
+    REPEATED,
     carried,
     carry_on,
     layers_finished,
+    narrowed,
     pending,
     places,
     put_back,
+    retained_experts,
     tensors_at,
     touched,
+    without_experts,
 )
 from core.worker.checkpoint_tensors import CannotBeKeptError, DoesNotFitError, check, read_tensors, write_tensors
 from core.worker.checkpoint_values import (
@@ -107,6 +119,8 @@ class CheckpointBook:
     files: dict[str, KeptFile] = field(default_factory=dict)
     waiting: list[tuple[int, int, list[Any]]] = field(default_factory=list)
     """Finished and not yet written: modifier, subgraph, modules."""
+    experts: dict[str, Json] = field(default_factory=dict)
+    """By modifier, the experts that it left in the layers that are finished."""
     lasting: Shelf = field(default_factory=lambda: Shelf("", compared=True))
     serial: int = 0
     off: bool = False
@@ -152,11 +166,13 @@ class CheckpointBook:
                 if name not in layers and name.endswith(".safetensors")
             }
             figures = [dict(figure) for figure in state["metrics"]]
+            experts = dict(state["experts"])
         except (OSError, ValueError, RecursionError, KeyError, TypeError, DoesNotFitError) as error:
             self._refuse(str(error) or "it is damaged", where)
             self._clear()
             return
         self.taken = Taken(point, state, tensors)
+        self.experts = experts
         self.parts = list(point.parts)
         self.files = {name: kept for name, kept in point.files.items() if name in layers}
         self.names = {part.file: self._names_in(part.file) for part in self.parts}
@@ -186,13 +202,19 @@ class CheckpointBook:
 
     def put_back(self, here: Pass) -> None:
         """Bring the model to where the pass was, subgraph by subgraph. Raises DoesNotFitError."""
+        if (retained := self.experts.get(str(here.index))) is not None:
+            without_experts(here.modifier, here.model, retained)
+        narrow = any(step.name == "NarrowModifier" for step in self.steps)
         for part in self.parts:
             if part.modifier == here.index:
                 if part.subgraph >= len(here.subgraphs):
                     raise DoesNotFitError("it has more layers than the model")
                 self.report.check()
                 modules = touched(here.modifier, here.subgraphs[part.subgraph])
-                put_back(here.model, modules, read_tensors(self.folder / part.file))
+                kept = read_tensors(self.folder / part.file)
+                if narrow:
+                    narrowed(here.model, modules, kept)
+                put_back(here.model, modules, kept)
 
     def carry_on(self, here: Pass, offload_device: torch.device) -> IntermediatesCache | None:
         """Bring modifier and random numbers to where the pass was; the activations, where a subgraph is left to do.
@@ -224,6 +246,8 @@ class CheckpointBook:
         if self.off or not self._may(here.index):
             return
         self.waiting.append((here.index, at, touched(here.modifier, here.subgraphs[at])))
+        if retained := retained_experts(here.modifier):
+            self.experts[str(here.index)] = retained
         now = time.monotonic()
         if now - self.last < self.wanted.seconds or pending(here.modifier):
             return
@@ -255,6 +279,7 @@ class CheckpointBook:
             "modifier": carried(here.modifier, passing.keep, lasting.keep),
             "activations": [] if over else packed_activations(activations, used_up, lasting, passing),
             "metrics": self.progress.figures,
+            "experts": self.experts,
         }
         fresh = [(index, at, places(here.model, modules)) for index, at, modules in self.waiting]
         words = json.dumps(state, separators=(",", ":")).encode()
@@ -315,7 +340,7 @@ class CheckpointBook:
     def _may(self, index: int) -> bool:
         """Whether a pass can be resumed: nothing before it was changed in a way that is not kept."""
         # What needs no data and comes first is done again, the same way.
-        rest = dropwhile(lambda step: not step.calibrated, self.steps[: index + 1])
+        rest = dropwhile(lambda step: not step.calibrated or step.name in REPEATED, self.steps[: index + 1])
         return all(step.name in KNOWN for step in rest)
 
     def _has_room(self, needed: int) -> bool:
@@ -350,13 +375,15 @@ class CheckpointBook:
             files = {} if point is None else point.files
         with suppress(OSError):
             for path in self.folder.iterdir():
-                if path.name not in files and path.name != CHECKPOINT_FILE:
+                if path.name not in files and path.name != CHECKPOINT_FILE and not path.name.startswith(STEPS):
                     path.unlink(missing_ok=True)
 
     def _clear(self) -> None:
         if self.folder.is_dir() and not self.folder.is_symlink():
             (self.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._discard_unnamed({})
+            with suppress(OSError):
+                self.folder.rmdir()
 
 
 def _bytes(activations: IntermediatesCache, names: set[str]) -> int:

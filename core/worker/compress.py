@@ -16,7 +16,10 @@ from core.calibration.kept_answers import Answer, missing_answers, ready_answers
 from core.calibration.spec import CalibrationFacts, CalibrationSpec
 from core.durable import write_whole
 from core.errors import BitpressError
+from core.jobs.checkpoint import MEASURED
 from core.jobs.protocol import Compress, Stage
+from core.methods.method import ModifierSpec
+from core.methods.modifier_modules import TRAINING
 from core.value import Json
 from core.worker import answers, calibrate, memory_record
 from core.worker.awq_without_gpu import awq_without_gpu
@@ -33,6 +36,7 @@ from core.worker.versions import library_versions
 if TYPE_CHECKING:
     from core.worker.checkpoints import CheckpointBook
     from core.worker.loading import Loaded
+    from core.worker.step_book import StepBook
 
 OFFLOADED = "offloaded"
 """The folder inside the output where weights lie that are not at work; it is gone before the output is used."""
@@ -104,6 +108,7 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         _seed(command.seed)
         known = before(loaded.model, command.modifiers)
         book = _book(command, recipe, facts, progress, report)
+        measuring = _measuring(command, recipe, facts, report)
         with awq_without_gpu(), _kept(book) as kept:
             arguments = {**data, **_targets(command), **kept}
             oneshot(model=loaded.model, processor=loaded.tokenizer, recipe=recipe, **arguments)
@@ -125,8 +130,9 @@ def _run(command: Compress, output: Path, report: Reporter) -> Json:
         "pruned_modules": list(stored_names(loaded.model, made_of_it.pruned)),
         "dropped_blocks": [number for modifier in recipe for number in getattr(modifier, "dropped", ())],
         "ignored_modules": list(made_of_it.left),
+        "training": next((one.outcome for one in recipe if getattr(one, "outcome", None) is not None), None),
         "threads": _threads(),
-        **({} if book is None or book.resumed is None else {"resumed": book.resumed}),
+        **_resumed(book, measuring),
     }
 
 
@@ -169,6 +175,28 @@ def _book(
     book = CheckpointBook(command.checkpoints, fingerprint(command, facts), steps, report, progress)
     book.take_up()
     return book
+
+
+def _measuring(
+    command: Compress, recipe: Sequence[Any], facts: CalibrationFacts | None, report: Reporter
+) -> StepBook | None:
+    """What a modifier that measures before any pass keeps of it; None where none does."""
+    chosen = next((modifier for modifier in recipe if hasattr(modifier, "keep_in")), None)
+    if command.checkpoints is None or facts is None or chosen is None:
+        return None
+    from core.worker.checkpoint_fingerprint import fingerprint
+    from core.worker.step_book import StepBook
+
+    book = StepBook(command.checkpoints, MEASURED, "The search", fingerprint(command, facts), report)
+    chosen.keep_in(book)
+    return book
+
+
+def _resumed(book: CheckpointBook | None, measuring: StepBook | None) -> dict[str, Json]:
+    """Where it went on, if it did: at a layer, or where it measured."""
+    if book is not None and book.resumed is not None:
+        return {"resumed": book.resumed}
+    return {"resumed": {"at": measuring.at}} if measuring is not None and measuring.at else {}
 
 
 def _kept(book: CheckpointBook | None) -> AbstractContextManager[dict[str, Any]]:
@@ -231,11 +259,16 @@ def _stages(command: Compress, *, answering: bool) -> tuple[Stage, ...]:
         *((answers.STAGE,) if answering else ()),
         *((fisher_stage.STAGE,) if fisher_stage.wanted(command.modifiers) else ()),
         *(
-            Stage(id=modifier_stage(index), title=spec.title or spec.name, unit="layer")
+            Stage(id=modifier_stage(index), title=spec.title or spec.name, unit=_unit(spec))
             for index, spec in enumerate(command.modifiers)
         ),
         Stage(id="save", title="Save"),
     )
+
+
+def _unit(spec: ModifierSpec) -> str:
+    """What the stage of a modifier counts."""
+    return "step" if spec.name == TRAINING else "layer"
 
 
 def _needed(recipe: Sequence[Any], spec: CalibrationSpec | None) -> CalibrationSpec | None:

@@ -16,6 +16,7 @@ from core.models.local_files import inside, read_json
 from core.models.safetensors_header import merged, read_headers
 from core.value import Json
 from core.worker.answers import takes
+from core.worker.carry_code import carry_code
 from core.worker.cut_config import cut_config
 from core.worker.cut_layers import (
     decoder_list,
@@ -51,6 +52,7 @@ def run(command: CutModel, report: Reporter) -> Json:
         output.mkdir(parents=True)
         result = _cut(source, output, command, report)
         _copy_small_files(source, output)
+        carry_code(source, output)
         kept = _write_answers(output, command)
     return {**result, "answers": kept}
 

@@ -18,6 +18,7 @@ from core.errors import BitpressError
 from core.jobs.protocol import ExportPlain, Stage
 from core.models.safetensors_header import DTYPE_BITS, TensorEntry, merged, read_headers
 from core.value import Json
+from core.worker.carry_code import carry_code
 from core.worker.codebook_parts import PARTS, codebook_facts, dense_weight
 from core.worker.reporter import Reporter
 from core.worker.save_artifact import VERBATIM, hash_files, make_readable, writing_to
@@ -81,6 +82,7 @@ def _export(artifact: Path, output: Path, report: Reporter) -> Json:
     for name in VERBATIM:
         if (artifact / name).is_file():
             shutil.copyfile(artifact / name, output / name)
+    carry_code(artifact, output)
     make_readable(output)
     return {
         "bytes": sum(path.stat().st_size for path in weights),

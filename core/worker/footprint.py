@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import torch
-
-from core.worker.loading import resident_bytes
 
 
 def weight_bytes(model: str) -> int:
@@ -22,6 +21,13 @@ def free_bytes(device: torch.device) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process now, in bytes."""
+    import psutil
+
+    return int(psutil.Process(os.getpid()).memory_info().rss)
 
 
 class PeakMemory:

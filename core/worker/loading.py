@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -162,13 +161,6 @@ def _layers_on_disk(path: str) -> dict[str, str]:
 
     place(model, "")
     return found
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process now, in bytes."""
-    import psutil
-
-    return int(psutil.Process(os.getpid()).memory_info().rss)
 
 
 def release() -> None:

@@ -17,6 +17,7 @@ from core.measure.results import ProofCheck
 from core.worker.cut_layers import decoder_list
 from core.worker.loading import Loaded
 from core.worker.proof_tensors import StoredTensor
+from core.worker.proof_windows import held_out_windows
 
 OUTPUTS, TENSORS = "outputs.safetensors", "tensors.json"
 WINDOWS, POSITIONS = 2, 64
@@ -136,8 +137,6 @@ def _outputs(model: Any, tokenizer: Any) -> dict[str, Any]:
     """
     import torch
     from compressed_tensors.offload import get_execution_device
-
-    from core.worker.prove import held_out_windows
 
     added: dict[str, list[Any]] = {}
     found = decoder_list(model)

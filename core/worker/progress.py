@@ -130,7 +130,10 @@ class CompressionProgress:
             def measured(_modifier: Any, name: str, value: float, layer: str, relative: float | None = None) -> None:
                 self.figure(name, value, layer=layer, relative=relative)
 
-            members |= {"told": told, "measured": measured}
+            def warned(_modifier: Any, code: str, message: str) -> None:
+                self._report.warn(code, message)
+
+            members |= {"told": told, "measured": measured, "warned": warned}
         return type(cls.__name__, (cls,), members)
 
     @contextmanager

@@ -31,15 +31,13 @@ from core.worker.proof_tensors import (
     stored_tensors,
 )
 from core.worker.proof_text import judge
+from core.worker.proof_windows import held_out_windows
 from core.worker.proof_zeros import check_zeros
 from core.worker.reporter import Reporter
 
 TOKENS = 200
 """Generated on a fixed prompt, with the end of the answer forbidden, where the command does not ask for fewer."""
 
-DOCUMENTS = 4
-WINDOW = 256
-"""Held-out tokens: the first WINDOW of each of DOCUMENTS texts, spread over all that there are."""
 
 _ROWS = 128
 _DRAFTED = 6
@@ -125,7 +123,7 @@ def _prove_artifact(command: Prove, artifact: Path, proof: _Proof, report: Repor
             return
         model, tokenizer = opened
         cache = CacheWatch(model) if expected.kv_cache_bits is not None else None
-        proof.windows = held_out_windows(tokenizer, model, command.window or WINDOW)
+        proof.windows = held_out_windows(tokenizer, model, command.window)
         proof.prompt = _prompt(tokenizer)
     with report.stage("score"):
         try:
@@ -228,17 +226,6 @@ def _open(command: Prove, artifact: Path, proof: _Proof) -> tuple[Any, Any] | No
         f"Tensors do not fit the model: {said}." if said else "Every tensor found its place.",
     )
     return model.eval(), tokenizer
-
-
-def held_out_windows(tokenizer: Any, model: Any, most: int = WINDOW) -> tuple[tuple[int, ...], ...]:
-    """The token ids that every proof scores: (documents, at most `most`)."""
-    from core.measure.held_out import held_out_documents
-
-    documents = held_out_documents()
-    step = max(1, len(documents) // DOCUMENTS)
-    longest = min(most, getattr(model.config, "max_position_embeddings", None) or most)
-    found = [tuple(tokenizer(text, verbose=False)["input_ids"][:longest]) for _, text in documents[::step][:DOCUMENTS]]
-    return tuple(window for window in found if len(window) > 1)
 
 
 def _prompt(tokenizer: Any) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.models.local_files import holds
+from core.worker.carry_code import carry_code
 from core.worker.expert_names import name_experts
 from core.worker.faults import as_system_error
 from core.worker.reporter import Reporter
@@ -60,8 +62,17 @@ def save_artifact(
     for name in VERBATIM:
         if (original / name).is_file():
             shutil.copyfile(original / name, output / name)
+    _drop_linked(original, output)
+    carry_code(original, output)
     make_readable(output)
     return tuple(sorted(output.glob("*.safetensors")))
+
+
+def _drop_linked(original: Path, output: Path) -> None:
+    """llmcompressor copies every Python file beside the model, also what a link leads to, wherever that is."""
+    for path in output.glob("*.py"):
+        if not holds(original, path.name):
+            path.unlink()
 
 
 @contextmanager

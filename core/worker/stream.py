@@ -19,6 +19,7 @@ from typing import Any
 from core.methods.method import ModifierSpec
 from core.methods.targets import ignored
 from core.models.safetensors_header import merged, read_headers, weight_files
+from core.worker.carry_code import carry_code
 from core.worker.changes import nothing_changed
 from core.worker.reporter import Reporter
 from core.worker.save_artifact import VERBATIM, make_readable, writing_to
@@ -98,6 +99,7 @@ def stream(
     for name in VERBATIM:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, output / name)
+    carry_code(folder, output)
     make_readable(output)
     return tuple(sorted(output.glob("*.safetensors")))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.jobs.opens import Opens, opened
 from core.jobs.protocol import (
     AnswerPrompts,
     Benchmark,
@@ -25,6 +26,7 @@ from core.jobs.protocol import (
 )
 from core.value import Json
 from core.worker.loading import Loaded
+from core.worker.own_code import open_own_code
 from core.worker.reporter import Reporter
 
 
@@ -36,6 +38,8 @@ class Tasks:
 
     def run(self, command: Command, report: Reporter) -> Json:
         """The command's result as JSON. Raises BitpressError, or whatever a library raises."""
+        if isinstance(command, Opens):
+            open_own_code(opened(command), command.code)
         match command:
             case ImportGguf():
                 from core.worker import import_gguf

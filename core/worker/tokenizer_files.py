@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import BitpressError
 from core.models.local_files import inside, read_json
 from core.worker.faults import is_panic
+from core.worker.own_code import own_tokenizer_class
 
 MOST_BYTES = 128_000_000
 """Of one file; tokenizers of 262,144 tokens take 35 MB, and up to forty times as much in memory while they are read."""
@@ -45,19 +46,23 @@ _HINT = "Fetch the model's tokenizer files again, or use another copy of the mod
 
 
 def load_tokenizer(path: str | Path) -> Any:
-    """The tokenizer of a model's folder, without remote code and without the network.
+    """The tokenizer of a model's folder, without the network, and without code of its own that was not opened.
 
-    Raises BitpressError `bad-tokenizer`, `outside-folder`, and `no-tokenizer` where there is none.
+    Raises BitpressError `bad-tokenizer`, `outside-folder`, `code-not-agreed`, and `no-tokenizer` where there is none.
     """
     folder = Path(path)
     check_tokenizer_files(folder)
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        own = own_tokenizer_class(folder)
+        if own is not None:
+            tokenizer = own.from_pretrained(str(folder), local_files_only=True)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         # What does not fit together shows at the first text only, as an abort of the Rust library.
         tokenizer(_TRIAL, verbose=False)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
+    except (KeyboardInterrupt, SystemExit, MemoryError, BitpressError):
         raise
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):

@@ -38,10 +38,11 @@ def _measured() -> list[float]:
     import app.window as target
     from app.page_factories import PageFactories
     from ui.constants_alive import keep_constants_alive
+    from ui.theme import use_theme
 
     keep_constants_alive()
     application = QApplication(sys.argv[:1])
-    target.use_theme("light")
+    use_theme("light")
     factories = PageFactories()
     window = target.MainWindow(factories.all())
     window.show_page("models")

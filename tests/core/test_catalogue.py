@@ -95,7 +95,7 @@ def test_that_what_was_called_recommended_is_quick_or_well_proved_and_the_doubtf
     }  # fmt: skip
     assert {name for name, each in standing.items() if each is Standing.EXPERIMENTAL} == {
         "mxfp4", "gptq-w3a16", "gptq-w2a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16",
-        "gptqt-w3", "gptqt-w2", "gptqt-w4", "drop-blocks", "narrow-mlp",
+        "gptqt-w3", "gptqt-w2", "gptqt-w4", "drop-blocks", "narrow-mlp", "qat-w4a16",
     }  # fmt: skip
 
 
@@ -118,6 +118,9 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
             assert expected == Expected(smaller=Smaller(channels=0.1, multiple=128))
         case "spinquant-w4a16":
             assert expected == Expected(weight_bits=(4,), turned=True)
+        case "qat-w4a16":
+            assert expected == Expected(weight_bits=(4,), trained=True)
+            assert not expected.comparable
         case _:
             assert expected == Expected(weight_bits=(method.weight_bits,))
             assert expected.comparable
@@ -127,7 +130,14 @@ def test_that_the_proof_is_told_what_it_must_find(method: Method):
 def test_that_keys_and_values_in_fp8_need_data_and_reach_the_last_modifier(method: Method):
     if method.parameter("kv_cache") is None:
         without = {"autoround-w4a16", "sparsegpt", "wanda", "reap", "spinquant-w4a16", "drop-blocks", "narrow-mlp"}
-        assert method.id in without | {"gptqt-w3", "gptqt-w2", "gptqt-w4", "squeezellm-w3", "squeezellm-w4"}
+        assert method.id in without | {
+            "gptqt-w3",
+            "gptqt-w2",
+            "gptqt-w4",
+            "squeezellm-w3",
+            "squeezellm-w4",
+            "qat-w4a16",
+        }
         return
     recipe = resolve_recipe(method.id, {"kv_cache": "fp8"}, None, None)
     assert recipe.calibration is not None

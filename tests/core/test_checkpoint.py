@@ -19,6 +19,7 @@ import pytest
 from fake_worker import finished, launch_fake
 from model_files import LLAMA, llama_tensors, safetensors_bytes
 
+from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
 from core.jobs.checkpoint import (
     CHECKPOINT_FILE,
@@ -33,7 +34,7 @@ from core.jobs.checkpoint import (
 )
 from core.jobs.journal import read_events, replay
 from core.jobs.order import CompressOrder, kept_order
-from core.jobs.protocol import FinishReason, Hello
+from core.jobs.protocol import FinishReason, Hello, Warned
 from core.jobs.queue import JobQueue
 from core.jobs.queue_store import QueueStore
 from core.jobs.run import NewRun, Run, RunKind
@@ -41,7 +42,7 @@ from core.jobs.snapshot import Phase
 from core.jobs.store import RunStore
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
-from core.models.artifact import staging_beside
+from core.models.artifact import read_manifest, staging_beside
 from core.paths import Home
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -262,3 +263,47 @@ def test_that_an_artifact_that_changed_since_it_was_saved_is_pressed_again(
     assert over.reason is FinishReason.COMPLETED, over.problem
     assert "resumed" not in over.result
     assert (output / WEIGHTS).read_bytes() == b"x" * 1000
+
+
+def test_that_a_run_killed_in_its_smaller_try_goes_on_with_the_smaller_settings(
+    home: Home, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "made" / "out"
+    method = find("gptq-w4a16")
+    parameters = {each.name: each.default for each in method.parameters} | method.defaults(None)
+    recipe = Recipe(
+        method=method.id, parameters=parameters, calibration=CalibrationSpec(source="texts", samples=4, max_length=512)
+    )
+    order = CompressOrder(model=model, original_bytes=1000, output=output, recipe=recipe, retry_smaller=True)
+    new = asked(model, output).model_copy(update={"order": kept_order(order)})
+    problem = {"code": "out-of-memory", "message": "Memory ran out.", "hint": ""}
+    short = {"event": {"type": "finished", "reason": "failed", "problem": problem}}
+    script = {"compress": [{"first": str(tmp_path / "marker"), "then": short}, plan("load"), {"sleep": 60}]}
+    with RunStore.open(home.store_file) as store:
+        run = store.create(new, owned=False).id
+    window = a_window(tmp_path / "window", home, script)
+    kill_when(window, lambda: sum(isinstance(event, Hello) for event in read_events(home.run_folder(run))) == 2)
+    # What the second worker would have kept of its layers.
+    write_checkpoint(output, run)
+
+    async def go() -> Run:
+        with RunStore.open(home.store_file) as store:
+            queue = JobQueue(store, home, launch_fake(tmp_path / "scripts", again))
+            await queue.recover()
+            await queue.resume(run)
+            await queue.wait(run)
+            await queue.close()
+            return store.get(run)
+
+    again = {"compress": pressing(), "prove": proving()}
+    over = asyncio.run(go())
+    assert over.reason is FinishReason.COMPLETED, over.problem
+    assert [each["after"] for each in over.result["reductions"]] == [256]
+    manifest = read_manifest(output)
+    assert manifest is not None
+    assert manifest.recipe.calibration is not None
+    assert manifest.recipe.calibration.max_length == 256
+    told = [event.code for event in read_events(home.run_folder(run)) if isinstance(event, Warned)]
+    assert told.count("tried-with-less") == 1, "it was not tried with the large settings again"
+    assert told[-1] == "goes-on-with-less"
+    assert {path.name for path in output.parent.iterdir()} == {"out"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from disks import fill, small_disk
 from fake_worker import finished, launch_fake
 
 from core.calibration.spec import CalibrationSpec
@@ -24,6 +25,7 @@ from core.methods.method import Method, ModifierSpec, Standing
 from core.methods.recipe import Recipe
 from core.models.artifact import Manifest, read_manifest
 from core.paths import Home
+from core.system_errors import NoRoomError
 
 PRESSED = {
     "versions": {"llmcompressor": "0.14.0.1"},
@@ -318,3 +320,46 @@ def test_that_a_model_that_cannot_be_benchmarked_fails_the_run_and_keeps_the_oth
     assert snapshot.problem is not None
     assert "exit status 5" in snapshot.problem.message
     assert run.result == {"models": [{"path": "/a"}]}
+
+
+@pytest.mark.parametrize("moment", ["save", "prove-kl"])
+def test_that_a_disk_that_fills_up_before_or_during_the_proof_costs_neither_artifact_nor_manifest(
+    moment: str, tmp_path: Path
+) -> None:
+    disk, filled = tmp_path / "disk", tmp_path / "filled"
+    wait = {"wait_for": str(filled)}
+    with small_disk(disk, 4 * 2**20) as mounted:
+
+        async def crowd(_queue: JobQueue, _run: Run, _snapshot: JobSnapshot) -> None:
+            if mounted:
+                fill(disk / "ballast")
+            filled.touch()
+
+        script = {
+            "compress": pressing(*([wait] if moment == "save" else [])),
+            "prove": [plan("load", "kl"), *stage("kl", *([wait] if moment != "save" else [])), finished(PASSED)],
+        }
+        snapshot, _, _ = perform(tmp_path, compression(wanted(disk / "a")), script, during(moment, crowd))
+        assert snapshot.reason is FinishReason.COMPLETED, snapshot.problem
+        assert {path.name for path in disk.iterdir()} - {"ballast"} == {"a"}
+        found = read_manifest(disk / "a")
+        assert found is not None
+        assert found.proved is True
+        assert {path.name for path in (disk / "a").iterdir()} == {"model.safetensors", "bitpress.json"}
+
+
+def test_that_what_was_pressed_keeps_a_name_where_not_even_the_room_for_its_manifest_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise NoRoomError(tmp_path / "bitpress.json", 1000)
+
+    monkeypatch.setattr("core.jobs.compression.prepare_manifest", refused)
+    (tmp_path / "out").mkdir()
+    output = tmp_path / "out" / "a"
+    snapshot, _, _ = perform(tmp_path, compression(wanted(output)), {"compress": pressing(), "prove": proving(PASSED)})
+    assert snapshot.problem is not None
+    assert snapshot.problem.code == "disk-full"
+    assert f"kept as {output}.unproved" in snapshot.problem.hint
+    assert left_in(tmp_path / "out") == {"a.unproved"}
+    assert left_in(tmp_path / "out" / "a.unproved") == {"model.safetensors"}

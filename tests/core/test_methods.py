@@ -20,7 +20,7 @@ EACH = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
 def test_that_every_method_is_there_once_and_the_recommended_ones_come_first():
     names = [method.id for method in METHODS]
     assert names[:3] == ["fp8-dynamic", "gptq-w4a16", "smoothquant-gptq-w8a8"]
-    assert len(set(names)) == len(names) == 35
+    assert len(set(names)) == len(names) == 36
     assert len({method.title for method in METHODS}) == len(METHODS)
     order = list(Standing)
     assert [method.standing for method in METHODS] == sorted((m.standing for m in METHODS), key=order.index)

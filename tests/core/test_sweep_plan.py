@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import BitpressError
-from core.jobs.sweep_plan import SweepPlan, entries_of
+from core.jobs.sweep_plan import SweepPlan, also_recovered, entries_of, why_not_recovered
 from core.jobs.sweep_store import SweepStore, released
 from core.measure.gates import BUILT_IN
 from core.measure.sweep_values import RowState
+from core.methods.recovery import RecoverySpec
 from core.paths import Home
 
 
@@ -116,3 +117,30 @@ def test_that_a_sweep_belongs_to_one_living_process(tmp_path: Path) -> None:
     store.save(claimed.model_copy(update={"owner_pid": parent.pid, "owner_started": 1.0}))
     assert store.claim(mine.id).owner_pid == os.getpid()
     assert released(claimed).owner_pid is None
+
+
+def test_that_recovery_is_a_row_of_its_own_after_the_one_without(home: Home) -> None:
+    spec = RecoverySpec(minutes=2)
+    entries = also_recovered(entries_of(["rtn-w4a16", "fp8-dynamic"], ["group_size=32,64"]), spec)
+    assert [entry.key for entry in entries] == [
+        "rtn-w4a16:group_size=32",
+        "rtn-w4a16:group_size=32:recover",
+        "rtn-w4a16:group_size=64",
+        "rtn-w4a16:group_size=64:recover",
+        "fp8-dynamic",
+    ], "activations that are rounded cannot be trained through"
+    assert entries[1].label == "W4A16 by rounding, group size 32, recovered"
+    assert "activations" in (why_not_recovered(entries[-1]) or "")
+    rows = SweepStore(home).create(plan(entries=entries), 1000).result.rows
+    assert [row.recovery for row in rows] == [None, spec, None, spec, None]
+
+
+def test_that_recovery_for_named_methods_is_theirs_alone() -> None:
+    entries = entries_of(["rtn-w4a16", "gptq-w4a16", "fp8-dynamic"], [])
+    found = also_recovered(entries, RecoverySpec(), ["gptq-w4a16"])
+    assert [entry.key for entry in found if entry.recovery] == ["gptq-w4a16:recover"]
+    named = also_recovered(entries, RecoverySpec(), ["fp8-dynamic"])
+    assert [entry.key for entry in named if entry.recovery] == ["fp8-dynamic:recover"], "its row says why not"
+    with pytest.raises(BitpressError) as raised:
+        also_recovered(entries, RecoverySpec(), ["rtn-w8a8"])
+    assert "not in this sweep" in raised.value.problem.message

@@ -14,9 +14,10 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
 from app.page_factories import PageFactories
-from app.window import serve, use_theme
+from app.window import serve
 from ui.constants_alive import keep_constants_alive
 from ui.main_window import MainWindow
+from ui.theme import use_theme
 
 T = TypeVar("T", bound=QWidget)
 

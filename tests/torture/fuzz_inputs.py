@@ -29,6 +29,8 @@ from random import Random
 from typing import Any
 
 SECONDS = 10.0
+BEGIN_SECONDS = 300.0
+"""Until the libraries are imported, and between two inputs, on however busy a machine."""
 MEMORY = 1 << 30
 """Bytes above the child's baseline."""
 _FORBIDDEN = (
@@ -102,12 +104,14 @@ def _one_child(numbers: Sequence[int], place: Path, only: Sequence[str]) -> Iter
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(json.dumps(list(numbers)).encode() + b"\n")
-        number, kind, limit = numbers[0], "", 60.0
+        number, kind, limit = numbers[0], "", BEGIN_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
             while True:
                 if not selector.select(limit):
                     child.kill()
+                    if not begun:
+                        raise RuntimeError(f"the reader did not begin within {BEGIN_SECONDS:.0f} s")
                     yield Verdict(number, kind, found=f"no end within {SECONDS:.0f} s", seconds=SECONDS)
                     return
                 line = child.stdout.readline()
@@ -115,7 +119,7 @@ def _one_child(numbers: Sequence[int], place: Path, only: Sequence[str]) -> Iter
                     break
                 said = json.loads(line)
                 if "found" in said:
-                    judged, limit = judged + 1, 60.0
+                    judged, limit = judged + 1, BEGIN_SECONDS
                     yield Verdict(**said)
                     # Who dies before the next is named dies over it.
                     number, kind = numbers[min(judged, len(numbers) - 1)], ""

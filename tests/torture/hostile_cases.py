@@ -49,13 +49,16 @@ from core.methods.presets import built_in_presets, import_preset, presets, read_
 from core.methods.recipe import Recipe
 from core.methods.recipe_document import RecipeDocument, document_error, document_text, read_document
 from core.models.artifact import Manifest, read_manifest, write_manifest
+from core.models.consent import foreign, given, kept, kept_consent
 from core.models.inspect import inspect
+from core.models.own_code import TrustedCode, code_texts, own_code
 from core.models.safetensors_header import read_headers
 from core.models.survey import Survey, SurveyedModule, SurveyedTensor
 from core.models.survey_store import fingerprint, keep_survey, kept_survey
 from core.paths import Home
 from core.settings import Settings, load_settings, save_settings
 from core.worker.faults import is_panic, problem_of
+from core.worker.own_code import open_own_code
 from core.worker.template_limits import TemplateFaultError, apply_template
 from core.worker.tokenizer_files import load_tokenizer
 
@@ -221,6 +224,20 @@ def _model(folder: Path) -> None:
     (folder / "generation_config.json").write_text('{"eos_token_id": [1, 2], "temperature": 0.6}')
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE}))
     (folder / "README.md").write_text("---\nlicense: other\nlicense_name: mine\n---\n# A model\n")
+
+
+def _own_code(folder: Path) -> None:
+    """A model that brings code which it needs, and a consent to other code from another home."""
+    model = folder / "model"
+    config = {"AutoConfig": "modeling_canary.LlamaConfig", "AutoModelForCausalLM": "modeling_canary.LlamaForCausalLM"}
+    make_model(model, {**LLAMA, "model_type": "canary", "auto_map": config})
+    (model / "parts").mkdir()
+    for name in ("modeling_canary.py", "__init__.py", "parts/inner.py"):
+        (model / name).write_bytes(CODE)
+    code = own_code(model)
+    assert code is not None
+    consent = given(Home(folder), code, now=datetime(2026, 1, 1, tzinfo=UTC), version="1", lasting=True)
+    (folder / "consent.json").write_text(consent.model_dump_json())
 
 
 def _artifact(folder: Path) -> None:
@@ -443,6 +460,7 @@ _MAKERS: dict[str, Callable[[Path], object]] = {
     "pieces": _pieces,
     "folder": _model,
     "shards": make_shards,
+    "own-code": _own_code,
     "manifest": _artifact,
     "survey": _survey,
     "gguf": lambda folder: make_gguf(folder / "model.gguf"),
@@ -471,6 +489,7 @@ FOLDERS = (
     "shards",
     "manifest",
     "survey",
+    "own-code",
     "saved-set",
     "tasks",
     "sweep",
@@ -487,6 +506,25 @@ def _read_model(folder: Path, home: Home) -> None:
     inspect(folder)
     read_headers(folder)
     fingerprint(folder)
+
+
+def _read_own_code(folder: Path, home: Home) -> None:
+    """As far as it goes without a consent given here, and one step further with one to other code."""
+    model = folder / "model"
+    inspect(model)
+    code = own_code(model)
+    if code is not None:
+        code_texts(code)
+        home.consents.mkdir(parents=True)
+        (folder / "consent.json").rename(home.consents / f"{code.fingerprint}.json")
+        foreign(home)
+        assert kept(home) == ()
+        assert kept_consent(home, code.fingerprint) is None
+    try:
+        open_own_code([str(model)], [TrustedCode(repository="other", fingerprint="0" * 64, files=())])
+    except BitpressError as error:
+        if error.problem.code != "code-changed":
+            raise
 
 
 def _read_tokenizer(folder: Path, home: Home) -> None:
@@ -578,6 +616,7 @@ _READERS: dict[str, Callable[[Path, Home], object]] = {
     **dict.fromkeys(("folder", "shards"), _read_model),
     **dict.fromkeys(("tokenizer", "slow-tokenizer"), _read_tokenizer),
     "pieces": _read_pieces,
+    "own-code": _read_own_code,
     "manifest": lambda folder, home: (read_manifest(folder), _read_model(folder, home)),
     "survey": _read_survey,
     "gguf": lambda folder, home: inspect(folder / "model.gguf"),

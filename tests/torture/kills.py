@@ -55,6 +55,8 @@ WAITING = 3
 UNPROVED = ".unproved"
 LONGEST = 15.0
 """Seconds after which a kill comes at the latest, counted from the sight of a worker."""
+A_RUN = 300.0
+"""Seconds within which a run must end, on however busy a machine."""
 GONE = 20.0
 """Seconds within which the workers of a dead window must have noticed."""
 
@@ -254,8 +256,10 @@ def wait_for_worker(stage: Stage, window: subprocess.Popen[bytes]) -> list[psuti
 
 
 def wait_for_the_rest(stage: Stage, window: subprocess.Popen[bytes]) -> None:
-    limit = time.monotonic() + 600
-    while any(run.phase is not Phase.FINISHED for run in stage.runs()):
+    left, limit = sys.maxsize, 0.0
+    while unfinished := sum(run.phase is not Phase.FINISHED for run in stage.runs()):
+        if unfinished < left:
+            left, limit = unfinished, time.monotonic() + A_RUN
         assert window.poll() is None, "the last window ended by itself; see window.log"
         assert time.monotonic() < limit, "the last window did not finish what waited"
         time.sleep(0.5)

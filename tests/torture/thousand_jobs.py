@@ -34,7 +34,7 @@ from typing_extensions import override  # noqa: E402
 from app.page_factories import PageFactories  # noqa: E402
 from app.shell import Shell  # noqa: E402
 from app.spare_memory import few_arenas  # noqa: E402
-from app.window import serve, use_theme  # noqa: E402
+from app.window import serve  # noqa: E402
 from core.jobs.client import WorkerLaunch  # noqa: E402
 from core.jobs.order import ImportOrder, ProveOrder, kept_order  # noqa: E402
 from core.jobs.protocol import FinishReason, Prove  # noqa: E402
@@ -43,6 +43,7 @@ from core.jobs.snapshot import JobSnapshot  # noqa: E402
 from ui.constants_alive import keep_constants_alive  # noqa: E402
 from ui.main_window import ENTRIES, MainWindow  # noqa: E402
 from ui.pages.runs import RunsPage  # noqa: E402
+from ui.theme import use_theme  # noqa: E402
 
 JOBS = 1000
 GROWTH = 1.05

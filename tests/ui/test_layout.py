@@ -9,9 +9,20 @@ from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 from run_values import START, a_run, told
 
-from core.jobs.protocol import Accepted, FinishReason, Hello, Stage, StageFinished, StageStarted
+from core.jobs.protocol import (
+    Accepted,
+    AnyEvent,
+    Finished,
+    FinishReason,
+    Hello,
+    Progress,
+    Stage,
+    StageFinished,
+    StageStarted,
+    StayedAwake,
+)
 from core.jobs.run import RunKind
-from core.jobs.snapshot import JobSnapshot
+from core.jobs.snapshot import JobSnapshot, apply
 from core.measure.results import EvaluationResult
 from ui.pages.run_words import part_of_name
 from ui.pages.runs import RunsPage
@@ -19,7 +30,7 @@ from ui.widgets.elided import ElidedLabel
 from ui.widgets.figures import FigureRow
 from ui.widgets.number_box import NumberBox
 from ui.widgets.scrolled import Scrolled
-from ui.widgets.stage_list import StageList
+from ui.widgets.stage_list import StageList, shares
 
 LONG = "A-model-with-a-very-long-name-of-many-parts-Instruct"
 STAGES = (
@@ -114,6 +125,46 @@ def test_that_the_proof_is_one_stage_whose_time_is_the_sum_of_its_parts(qtbot: Q
     assert shown.details()[4] == ("Prove", "40 s")
 
 
+def test_that_a_recovery_in_a_longer_run_is_one_stage_that_says_how_far_its_training_is(qtbot: QtBot) -> None:
+    stages = tuple(
+        Stage(id=name, title=title, unit=unit)
+        for name, title, unit in (
+            ("load", "Load", ""),
+            ("recover-teacher", "Run the original", "batch"),
+            ("recover-train", "Recover", "step"),
+            ("recover-judge", "Judge what was saved", "batch"),
+        )
+    )
+    events: list[AnyEvent] = [Accepted(stages=stages, time=START)]
+    for name in ("load", "recover-teacher"):
+        events += [StageStarted(stage=name, time=START), StageFinished(stage=name, seconds=5.0, time=START + 5)]
+    shown = StageList()
+    qtbot.addWidget(shown)
+    shown.show_snapshot(told(*events), START)
+    assert shown.details() == (("Load", "5 s"), ("Recover", "Run the original"))
+    events += [
+        StageStarted(stage="recover-train", time=START),
+        Progress(stage="recover-train", done=30, total=400, time=START),
+    ]
+    shown.show_snapshot(told(*events), START)
+    assert shown.details()[1] == ("Recover", "step 30 of 400")
+
+
+def test_that_who_guards_the_memory_is_said_and_while_it_runs_whether_the_machine_stays_awake(qtbot: QtBot) -> None:
+    shown = StageList()
+    qtbot.addWidget(shown)
+    note = shown.findChild(QLabel, "stages.guards")
+    assert note is not None
+    shown.show_snapshot(stages_done(2), START)
+    assert note.isHidden()
+    hello = Hello(protocol=1, app="t", pid=1, time=START, memory_limit="8.0 GiB, kept by the kernel")
+    guarded = told(StayedAwake(held=True, words="this machine stays awake"), hello)
+    shown.show_snapshot(guarded, START)
+    assert note.text() == "Memory limit 8.0 GiB, kept by the kernel. This machine stays awake."
+    shown.show_snapshot(apply(guarded, Finished(reason=FinishReason.CANCELLED, time=START)), START)
+    assert note.text() == "Memory limit 8.0 GiB, kept by the kernel."
+
+
 def test_that_a_proof_that_stops_says_so(qtbot: QtBot) -> None:
     shown = StageList()
     qtbot.addWidget(shown)
@@ -166,3 +217,17 @@ def test_that_a_number_has_as_few_decimals_as_it_needs(qtbot: QtBot) -> None:
     box.setLocale(QLocale(QLocale.Language.German))
     box.setValue(0.5)
     assert box.text() == "0,5"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "room", "given"),
+    [
+        ([50, 60], 200, [50, 60]),
+        ([50, 200, 300], 250, [50, 100, 100]),
+        ([10], 5, [5]),
+        ([], 9, []),
+        ([9, 9], -4, [0, 0]),
+    ],
+)
+def test_that_short_titles_are_whole_before_long_ones_are(wanted: list[int], room: int, given: list[int]) -> None:
+    assert shares(wanted, room) == given

@@ -11,6 +11,8 @@ from window_values import FP8, GPTQ, MACHINE, METHODS, MODELS, a_plan
 from core.errors import Problem
 from core.jobs.protocol import FinishReason, Stage
 from core.jobs.snapshot import JobSnapshot, Phase, StageState
+from core.plan.finding import Severity
+from core.plan.rehearsed import RECOVERY_FAILED, rehearsal_finding
 from core.value import Range
 from ui.pages.compress import CompressPage
 
@@ -22,6 +24,11 @@ PASSED: dict[str, Any] = {
     "of": 30,
     "peak_bytes": 734_003_200,
     "least_seconds": 1800.0,
+}
+RECOVERY: dict[str, Any] = {
+    "helped": False,
+    **{key: {"value": 0.1, "low": 0.1, "high": 0.1} for key in ("before", "after", "change")},
+    "steps": 6,
 }
 RUNNING = JobSnapshot(
     "7",
@@ -97,6 +104,20 @@ def test_that_a_passed_rehearsal_says_what_it_took_and_what_the_job_takes_at_lea
     assert told(page) == (
         "1 of 30 layers in 27 s: all 3 checks passed. Peak memory 700 MiB. The whole job takes at least 30 min."
     )
+
+
+def test_that_a_rehearsed_recovery_is_told_with_its_steps(qtbot: QtBot) -> None:
+    page = a_page(qtbot, 7200)
+    press(page, "compress.rehearse")
+    page.show_rehearsal(finished(FinishReason.COMPLETED, result={**PASSED, "recovery": RECOVERY}))
+    assert "Recovery trained 6 steps on it and was judged." in told(page)
+
+
+def test_that_a_recovery_that_failed_in_rehearsal_can_be_left_out() -> None:
+    found = rehearsal_finding(Problem(code=RECOVERY_FAILED, message="Recovery failed: no.", hint=""))
+    assert found.severity is Severity.BLOCKS
+    assert found.fix == {"recovery": None}
+    assert rehearsal_finding(Problem(code="unexpected", message="no", hint="")).fix is None
 
 
 def test_that_a_failed_rehearsal_shows_the_problem_as_plain_text(qtbot: QtBot) -> None:

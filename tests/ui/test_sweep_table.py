@@ -10,10 +10,12 @@ from pytestqt.qtbot import QtBot
 
 from core.errors import Problem
 from core.measure.sweep_values import Recommendation, RowState, SweepResult, SweepRow
+from core.methods.recovery import RecoverySpec
 from core.value import Range
-from ui.dialogs.sweep_start import SweepStartDialog
+from ui.dialogs.sweep_start import SweepAsked, SweepStartDialog
 from ui.models.sweep_table import TAGS_ROLE
 from ui.models.sweep_words import state_cell
+from ui.widgets.number_box import NumberBox
 from ui.widgets.sweep_table import SweepCard
 
 
@@ -159,10 +161,11 @@ def test_that_without_a_sweep_the_card_is_gone(card: SweepCard) -> None:
     assert not card.isVisible()
 
 
+GATES = (("near-lossless", "Near-lossless"), ("production", "Production"))
+
+
 def test_that_the_start_dialog_gives_gate_speed_and_mends(qtbot: QtBot) -> None:
-    dialog = SweepStartDialog(
-        "3 methods", (("near-lossless", "Near-lossless"), ("production", "Production")), "production"
-    )
+    dialog = SweepStartDialog("3 methods", GATES, "production")
     qtbot.addWidget(dialog)
     combo = dialog.findChild(QComboBox, "sweep.start.gate")
     bench = dialog.findChild(QCheckBox, "sweep.start.bench")
@@ -173,4 +176,28 @@ def test_that_the_start_dialog_gives_gate_speed_and_mends(qtbot: QtBot) -> None:
     bench.setChecked(True)
     with qtbot.waitSignal(dialog.started) as heard:
         button(dialog, "sweep.start.start").click()
-    assert heard.args == ["near-lossless", True, True]
+    assert heard.args == [SweepAsked(gate="near-lossless", bench=True, fix=True, recovery=None)]
+
+
+def test_that_recovery_can_be_asked_for_where_it_goes_with_a_method(qtbot: QtBot) -> None:
+    without = SweepStartDialog("1 method", GATES, "production", recovery=RecoverySpec())
+    qtbot.addWidget(without)
+    assert without.value().recovery is None
+    dialog = SweepStartDialog("2 methods", GATES, "production", recoverable=["GPTQ"], recovery=RecoverySpec(rank=8))
+    qtbot.addWidget(dialog)
+    minutes = dialog.findChild(NumberBox, "sweep.start.minutes")
+    box = dialog.findChild(QCheckBox, "sweep.start.recover")
+    assert minutes is not None
+    assert box is not None
+    assert dialog.value().recovery == RecoverySpec(rank=8)
+    with qtbot.waitSignal(dialog.changed) as heard:
+        minutes.setValue(2.0)
+    assert heard.args[0].recovery == RecoverySpec(rank=8, minutes=2.0)
+    dialog.show_cost(heard.args[0], "It takes 3 min.")
+    cost = dialog.findChild(QLabel, "sweep.start.cost")
+    assert cost is not None
+    assert cost.text() == "It takes 3 min."
+    box.setChecked(False)
+    dialog.show_cost(heard.args[0], "It takes 9 min.")
+    assert cost.text() == "It takes 3 min.", "that was counted for another choice"
+    assert not minutes.isEnabled()

@@ -65,6 +65,10 @@ AWQ = (ModifierSpec(name="AWQModifier", arguments={"n_grid": 4}), rounding("Quan
 SMOOTH = ModifierSpec(name="SmoothQuantModifier", arguments={"smoothing_strength": 0.8})
 SMOOTH_GPTQ = (SMOOTH, rounding("GPTQModifier", INT8))
 
+AUTOROUND = rounding("AutoRoundModifier", INT4)
+AUTOROUND.arguments.update({"iters": 3, "batch_size": 2, "lr": 0.005, "enable_torch_compile": False})
+NARROW = ModifierSpec(name="NarrowModifier", arguments={"channels": 0.25, "multiple": 32, "kv_heads": 1})
+IMPORTANCE = rounding("QuantizationModifier", {**INT4, "weights": {**INT4["weights"], "observer": "imatrix_mse"}})
 CODEBOOKS = ModifierSpec(name="GPTQTModifier", arguments={"ignore": ["lm_head"], "shrink_steps": 2})
 
 
@@ -175,11 +179,15 @@ class Stopped:
         self.count = 0
 
     def run(
-        self, modifiers: tuple[ModifierSpec, ...] = GPTQ, until: float | None = None, **more: Any
+        self,
+        modifiers: tuple[ModifierSpec, ...] = GPTQ,
+        until: float | None = None,
+        stage: int | None = None,
+        **more: Any,
     ) -> tuple[Json, list[AnyEvent]]:
         self.count += 1
         flag = threading.Event()
-        last = f"modifier-{len(modifiers) - 1}"
+        last = f"modifier-{len(modifiers) - 1 if stage is None else stage}"
 
         def heard(event: AnyEvent) -> None:
             if until is not None and isinstance(event, Progress) and event.stage == last and event.done >= until:
@@ -274,12 +282,36 @@ def test_that_no_room_for_checkpoints_costs_a_warning_and_not_the_job(jobs: Stop
     assert "The job goes on" in said(events)["checkpoint-not-written"]
 
 
-@pytest.mark.parametrize("modifier", [pruning("SparseGPTModifier"), pruning("WandaPruningModifier"), CODEBOOKS])
-def test_that_pruning_and_codebooks_go_on_at_a_layer_as_well(jobs: Stopped, modifier: ModifierSpec) -> None:
-    whole, _ = jobs.run((modifier,), checkpoints=None)
-    jobs.run((modifier,), until=3)
-    result, _ = jobs.run((modifier,))
+ALL_OTHERS = {
+    "sparsegpt": (pruning("SparseGPTModifier"),),
+    "wanda": (pruning("WandaPruningModifier"),),
+    "codebooks": (CODEBOOKS,),
+    "autoround": (AUTOROUND,),
+    "importance": (IMPORTANCE,),
+    "narrow": (NARROW,),
+    "narrow-gptq": (NARROW, rounding("GPTQModifier", INT4)),
+}
+
+
+@pytest.mark.parametrize("modifiers", ALL_OTHERS.values(), ids=ALL_OTHERS.keys())
+def test_that_every_other_calibrated_modifier_goes_on_at_a_layer_as_well(
+    jobs: Stopped, modifiers: tuple[ModifierSpec, ...]
+) -> None:
+    whole, _ = jobs.run(modifiers, checkpoints=None)
+    jobs.run(modifiers, until=3)
+    result, _ = jobs.run(modifiers)
     assert result["resumed"]["layer"] >= 4
+    assert result["resumed"]["step"] == len(modifiers)
+    assert result["tensors_sha256"] == whole["tensors_sha256"]
+    assert result["expected_modules"] == whole["expected_modules"]
+
+
+def test_that_a_first_pass_that_makes_layers_narrower_goes_on_as_well(jobs: Stopped) -> None:
+    modifiers = (NARROW, rounding("GPTQModifier", INT4))
+    whole, _ = jobs.run(modifiers, checkpoints=None)
+    jobs.run(modifiers, until=3, stage=0)
+    result, _ = jobs.run(modifiers)
+    assert (result["resumed"]["layer"] >= 4, result["resumed"]["step"]) == (True, 1)
     assert result["tensors_sha256"] == whole["tensors_sha256"]
 
 

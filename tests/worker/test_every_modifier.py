@@ -30,7 +30,7 @@ from core.methods.schemes import (
     nvfp4,
     w4afp8,
 )
-from core.worker import compress, prove
+from core.worker import compress, proof_windows, prove
 
 pytestmark = pytest.mark.model
 
@@ -146,7 +146,7 @@ def experts(starter: Path, model: Path, tmp_path_factory: pytest.TempPathFactory
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer tokens than in earnest: random weights write no text that could be judged."""
     for name, value in (("DOCUMENTS", 2), ("WINDOW", 64)):
-        monkeypatch.setattr(prove, name, value)
+        monkeypatch.setattr(proof_windows, name, value)
 
 
 def calibration(folder: Path) -> CalibrationSpec:

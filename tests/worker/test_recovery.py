@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,15 @@ from tiny_families import family, write_family
 from tiny_llama import Memory, reporter
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from worker_process import worker_process
+from worker_process import finished, worker_process
 
 from bitpress_codebook import replace_linears
 from bitpress_codebook.linear import CodebookLinear
 from bitpress_codebook.weight import CodebookWeight, Kept
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError
-from core.jobs.protocol import AnyEvent, Compress, Metric, Progress, Recover, StageStarted, Warned
+from core.jobs.checkpoint import TRAINING, read_steps
+from core.jobs.protocol import AnyEvent, Checkpoints, Compress, Metric, Progress, Recover, StageStarted, Warned
 from core.methods.method import ModifierSpec
 from core.methods.recovery import HELD_OUT_METRIC, TRAIN_METRIC, Recovered, RecoverySpec
 from core.worker import compress
@@ -363,3 +366,119 @@ def test_that_a_killed_recovery_has_not_touched_the_artifact(
         worker.process.wait(60)
     assert {path.name: path.read_bytes() for path in damaged.iterdir()} == before
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["scales", "adapters"])
+def test_that_a_recovery_killed_at_a_random_step_and_resumed_gives_the_very_same_tensors(
+    kind: str, original: Path, damaged: Path, text: Path, tmp_path: Path
+) -> None:
+    artifact = damaged if kind == "scales" else changed_copy(original, tmp_path / "dense", wrong_norms)
+    spec = SPEC.model_copy(update={"passes": 2, "rank": 4, "rate": 5.0})
+    kept, cache = tmp_path / "kept", tmp_path / "states"
+    wanted = command(original, artifact, tmp_path / "out", text, spec).model_copy(
+        update={"checkpoints": Checkpoints(folder=str(kept), seconds=0), "cache": str(cache)}
+    )
+    # All in processes of their own, as torch takes another number of threads in this one.
+    with worker_process(tmp_path / "worker.log") as worker:
+        first = worker.run(wanted.model_copy(update={"checkpoints": None, "output": str(tmp_path / "whole")}))
+        asked = finished(first).result
+        whole = Recovered.model_validate(asked["recovery"])
+        last = random.randint(2, whole.steps - 2)
+        with worker_process(tmp_path / "killed.log") as killed:
+            killed.send(wanted)
+            for event in killed.events("recover"):
+                if isinstance(event, Metric) and event.name == TRAIN_METRIC and int(event.layer) >= last:
+                    killed.process.kill()
+                    break
+            assert killed.process.wait(60) == -signal.SIGKILL
+        point = read_steps(kept, TRAINING)
+        assert point is not None
+        assert last - 1 <= point.step <= whole.steps
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        second = worker.run(wanted)
+        result = finished(second).result
+        assert [event.message for event in second if isinstance(event, Warned)] == []
+        assert result["resumed"] == {"training_step": point.step}
+        assert result["tensors_sha256"] == asked["tensors_sha256"]
+        # Seconds apart, the curve is that of the uninterrupted training, from its beginning on.
+        assert curve_of(second) == curve_of(first)
+        assert timeless(result["recovery"]) == timeless(asked["recovery"])
+        # A training that is over is not done again: what follows it is.
+        third = finished(worker.run(wanted.model_copy(update={"output": str(tmp_path / "third")}))).result
+        assert third["resumed"] == {"training_step": whole.steps}
+        assert third["tensors_sha256"] == asked["tensors_sha256"]
+
+
+def curve_of(events: list[AnyEvent]) -> list[tuple[str, str, float]]:
+    return [(event.name, event.layer, event.value) for event in events if isinstance(event, Metric)]
+
+
+def timeless(told: dict[str, Any]) -> dict[str, Any]:
+    curve = [{**point, "seconds": 0.0} for point in told["curve"]]
+    return {**told, "seconds": 0.0, "curve": curve}
+
+
+def wrong_norms(tensors: dict[str, torch.Tensor]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in tensors.items():
+        if name.endswith("norm.weight"):
+            tensor.mul_(1 + 0.5 * torch.randn(tensor.shape, generator=generator).clamp(-1, 1))
+
+
+def test_that_a_damaged_or_foreign_checkpoint_of_a_training_is_never_used(
+    original: Path, damaged: Path, text: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    spec = SPEC.model_copy(update={"passes": 1, "rate": 5.0})
+    wanted = command(original, damaged, tmp_path / "out", text, spec).model_copy(
+        update={"checkpoints": Checkpoints(folder=str(kept), seconds=0), "cache": str(tmp_path / "states")}
+    )
+
+    def stopped(asked: Recover) -> dict[str, str]:
+        flag = threading.Event()
+
+        def heard(event: AnyEvent) -> None:
+            if isinstance(event, Metric) and event.name == TRAIN_METRIC and int(event.layer) >= 3:
+                flag.set()
+
+        memory = Memory(heard)
+        with pytest.raises(JobCancelledError):
+            recovery.run(asked, reporter(memory, flag))
+        return {event.code: event.message for event in memory.events if isinstance(event, Warned)}
+
+    assert "checkpoint-not-used" not in stopped(wanted)
+    point = read_steps(kept, TRAINING)
+    assert point is not None
+    assert {path.name for path in kept.iterdir()} == {*point.files, "training.json"}, "one state, and nothing beside it"
+    tensors = next(kept / name for name in point.files if name.endswith(".safetensors"))
+    content = tensors.read_bytes()
+    tensors.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "is not as it was written" in stopped(wanted)["checkpoint-not-used"]
+    slower = wanted.model_copy(update={"spec": spec.model_copy(update={"rate": 2.0})})
+    assert "another settings" in stopped(slower)["checkpoint-not-used"]
+    (kept / "training.json").write_bytes(b"{")
+    assert "it is not whole" in stopped(slower)["checkpoint-not-used"]
+
+
+def test_that_minutes_of_training_that_were_used_before_a_kill_count(
+    original: Path, damaged: Path, text: Path, tmp_path: Path
+) -> None:
+    spec = SPEC.model_copy(update={"minutes": 0.1, "passes": 1000, "rate": 5.0})
+    wanted = command(original, damaged, tmp_path / "out", text, spec).model_copy(
+        update={"checkpoints": Checkpoints(folder=str(tmp_path / "kept"), seconds=0), "cache": str(tmp_path / "states")}
+    )
+    flag = threading.Event()
+    used: list[float] = []
+
+    def heard(event: AnyEvent) -> None:
+        if isinstance(event, Metric) and event.name == TRAIN_METRIC and (event.seconds or 0) > 3:
+            used.append(event.seconds or 0)
+            flag.set()
+
+    with pytest.raises(JobCancelledError):
+        recovery.run(wanted, reporter(Memory(heard), flag))
+    found, result = recovered(wanted)
+    assert result["resumed"]["training_step"] > 0
+    assert found.steps > result["resumed"]["training_step"]
+    assert found.seconds >= 6
+    assert found.curve[-1].seconds >= used[0]

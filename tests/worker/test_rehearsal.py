@@ -25,6 +25,7 @@ from core.jobs.store import RunStore
 from core.jobs.work import WorkContext
 from core.measure.rehearsed import Rehearsed
 from core.methods.catalogue import find
+from core.methods.recovery import RecoverySpec
 from core.methods.resolve_recipe import resolve_recipe
 from core.paths import Home
 
@@ -179,6 +180,24 @@ def test_that_a_rehearsal_tells_what_it_took_and_what_the_whole_job_takes_at_lea
     assert found.peak_bytes > 100_000_000
     assert found.least_host_bytes > found.peak_bytes
     assert [state.stage.id for state in snapshot.stages][:2] == ["cut", "load"]
+    assert not (tmp_path / "made").exists()
+
+
+def test_that_a_rehearsal_of_a_recipe_with_recovery_trains_a_few_steps_too(
+    home: Home, model: Path, tmp_path: Path
+) -> None:
+    entry = find("rtn-w4a16")
+    asked = resolve_recipe("rtn-w4a16", {"group_size": 64}, CalibrationSpec(), None)
+    recipe = asked.model_copy(update={"calibration": CalibrationSpec(), "recovery": RecoverySpec(minutes=60)})
+    wish = Rehearsal(model=model, output=tmp_path / "made" / "artifact", method=entry, recipe=recipe, device="cpu")
+    snapshot = asyncio.run(rehearse(home, wish, default_launch()))
+    assert snapshot.problem is None
+    found = Rehearsed.model_validate(snapshot.result)
+    assert found.passed
+    assert found.recovery is not None
+    assert 1 <= found.recovery.steps <= 20
+    assert found.recovery.judged_samples >= 2
+    assert {"recover-teacher", "recover-train", "recover-judge", "prove-load"} <= set(found.stages)
     assert not (tmp_path / "made").exists()
 
 

@@ -15,7 +15,7 @@ from core.measure.results import ProofResult
 from core.methods.method import Expected, ModifierSpec
 from core.methods.scheme import LINEAR, Rule, Scheme, config_groups
 from core.methods.schemes import fp8_block, fp8_dynamic, int_weights
-from core.worker import prove
+from core.worker import proof_windows, prove
 
 pytestmark = pytest.mark.model
 
@@ -57,7 +57,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer tokens than in earnest: random weights write no text that could be judged."""
     for name, value in (("DOCUMENTS", 2), ("WINDOW", 64)):
-        monkeypatch.setattr(prove, name, value)
+        monkeypatch.setattr(proof_windows, name, value)
 
 
 def press(worker: WorkerProcess, model: Path, output: Path, *modifiers: ModifierSpec) -> Finished:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 from core.errors import Problem
 from core.measure.results import BenchmarkSuite, EvaluationSuite
 from core.measure.task_files import TaskFile
+from ui.dialogs.grow import grow
 from ui.forms.suite_form import SuiteForm
 from ui.forms.task_form import TaskForm
 from ui.widgets.buttons import primary_button, quiet_button
@@ -76,18 +77,12 @@ class MeasureDialog(QDialog):
     def add_tasks(self, tasks: Sequence[TaskFile]) -> None:
         """Offers tasks that were read since it opened."""
         self._tasks.add_tasks(tasks)
-        self._grow()
+        grow(self)
 
     def show_task_problem(self, problem: Problem) -> None:
         """Says why a chosen file is no task."""
         self._tasks.show_problem(problem)
-        self._grow()
-
-    def _grow(self) -> None:
-        """Makes room for what was added: a dialog that is open does not grow by itself for a text that wraps."""
-        if (layout := self.layout()) is not None:
-            layout.activate()
-            self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
+        grow(self)
 
     def _check(self) -> None:
         problem = self._form.problem()

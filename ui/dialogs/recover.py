@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QCheckBox, QDialog, QHBoxLayout, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from core.methods.recovery import RecoverySpec
+from ui.dialogs.grow import fit
 from ui.forms.recovery_field import minutes_box
 from ui.widgets.buttons import primary_button, quiet_button
 from ui.widgets.plain import PlainLabel
@@ -64,6 +67,11 @@ class RecoverDialog(QDialog):
         buttons.addWidget(cancel)
         buttons.addWidget(start)
         column.addLayout(buttons)
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        fit(self)
 
     def _press_start(self) -> None:
         self.started.emit(RecoverySpec(minutes=self._minutes.value(), norms=self._norms.isChecked()))

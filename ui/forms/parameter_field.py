@@ -25,6 +25,16 @@ from ui.widgets.number_box import NumberBox
 
 _INTEGER_LIMIT = 2**31 - 1
 _LINES = 4
+_WRITTEN = {
+    "fisher": "Fisher",
+    "kl": "KL divergence",
+    "fp8": "FP8",
+    "fp8-dynamic": "FP8 dynamic",
+    "w4a16": "W4A16",
+    "gptq-w4a16": "GPTQ W4A16",
+    "mse": "least error",
+}
+"""Choices that are names and abbreviations, as they are written elsewhere."""
 
 
 class ParameterField(QWidget):
@@ -159,4 +169,4 @@ def _words(value: Json) -> str:
             return "yes" if value else "no"
         case int() | float():
             return f"{value:g}"
-    return str(value)
+    return _WRITTEN.get(str(value), str(value))

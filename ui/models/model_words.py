@@ -48,7 +48,7 @@ def name_tags(model: LocalModel) -> tuple[tuple[str, Tone], ...]:
     if model.weights is Weights.PICKLE:
         tags.append(("pickle", Tone.ATTENTION))
     if model.remote_code:
-        tags.append(("remote code", Tone.ATTENTION))
+        tags.append(("own code runs" if model.consented else "own code", Tone.ATTENTION))
     if not model.usable and model.weights is not Weights.PICKLE and not model.remote_code:
         tags.append(("cannot be used", Tone.FAILED))
     return tuple(tags)
@@ -56,7 +56,7 @@ def name_tags(model: LocalModel) -> tuple[tuple[str, Tone], ...]:
 
 def brings_code(model: LocalModel) -> bool:
     """Whether Python code came with it, needed or not."""
-    return any(remark.code in ("remote-code", "own-code-unused") for remark in model.remarks)
+    return any(remark.code in ("remote-code", "own-code", "own-code-unused") for remark in model.remarks)
 
 
 def precision_tags(model: LocalModel) -> tuple[tuple[str, Tone], ...]:
@@ -98,6 +98,11 @@ def why_not_compress(model: LocalModel) -> str:
     if model.quantization or model.origin is Origin.ARTIFACT:
         return "It is compressed already."
     return ""
+
+
+def can_export(model: LocalModel) -> bool:
+    """Whether it holds something that can be put into another form; which one is said by the dialog."""
+    return model.quantization is not None and model.weights is Weights.SAFETENSORS and model.usable
 
 
 def facts(model: LocalModel) -> tuple[tuple[str, str], ...]:

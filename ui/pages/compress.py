@@ -61,6 +61,8 @@ class CompressPage(Page):
     """The choice, and the name and description of the set that its calibration data is to become."""
     rehearse_requested = Signal(object)
     rehearsal_cancelled = Signal()
+    code_requested = Signal(object)
+    """The choice whose model brings code that has to be read before it may run."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("Compress", parent)
@@ -97,6 +99,7 @@ class CompressPage(Page):
         self._methods.ticked.connect(self._tick)
         self._start = StartCard()
         self._start.fix_requested.connect(self.apply_fix)
+        self._start.code_requested.connect(lambda: self._emit(self.code_requested))
         self._start.mend_all_requested.connect(lambda: self._emit(self.mend_requested))
         self._start.output_chosen.connect(self._set_output)
         self._rehearsal = RehearsalCard()
@@ -114,6 +117,10 @@ class CompressPage(Page):
         if self.choice() != before:
             self._changed()
         self._show_run()
+
+    def plan_again(self) -> None:
+        """Ask for the plan of the same choice: what it was made of has changed."""
+        self._changed()
 
     def select_model(self, path: Path) -> None:
         """Choose a model."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
-from core.plan.finding import Severity
+from core.plan.finding import CONSENT, Severity
 from core.plan.method_plan import MethodPlan
 from ui.models.model_words import short_path
 from ui.pages.compress_words import SEVERITY, need_facts
@@ -24,6 +24,8 @@ class StartCard(Card):
     """`fix_requested` carries the parameters that mend a finding, `output_chosen` a Path or None for our own folder."""
 
     fix_requested = Signal(dict)
+    code_requested = Signal()
+    """A person wants to read the code that came with the model, and may agree to it there."""
     mend_all_requested = Signal()
     output_chosen = Signal(object)
 
@@ -72,13 +74,16 @@ class StartCard(Card):
         for finding in plan.findings if plan else ():
             word, tone = SEVERITY[finding.severity]
             fix = finding.fix
+            if fix and CONSENT in fix:
+                lines.append(Line(word, tone, finding.message, "Read the code…", self.code_requested.emit))
+                continue
             act = None if not fix else (lambda fix=fix: self.fix_requested.emit(dict(fix)))
             lines.append(Line(word, tone, finding.message, "Mend it" if fix else "", act))
         if plan is not None and not lines:
             lines.append(Line("ready", Tone.DONE, "Nothing stands in the way."))
         self._findings.show_lines(lines)
         blocking = [each for each in plan.findings if each.severity is Severity.BLOCKS] if plan else []
-        self._mend_all.setVisible(len(blocking) > 1 and any(each.fix for each in blocking))
+        self._mend_all.setVisible(len(blocking) > 1 and any(each.fix and CONSENT not in each.fix for each in blocking))
         estimates = plan.estimates if plan else None
         self._facts.show_facts(need_facts(estimates) if estimates else ())
         self._facts.setVisible(estimates is not None)

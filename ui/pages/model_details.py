@@ -9,6 +9,7 @@ from typing_extensions import override
 from core.models.local_model import LocalModel, Weights
 from ui.models.model_words import (
     brings_code,
+    can_export,
     facts,
     is_unfetched,
     name_tags,
@@ -38,6 +39,7 @@ class ModelDetails(Card):
     show_in_folder_requested = Signal(object)
     deployment_requested = Signal(object)
     code_requested = Signal(object)
+    export_requested = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent)
@@ -125,7 +127,12 @@ class ModelDetails(Card):
         self._why_not.setObjectName("models.details.why_not")
         self.body.addWidget(self._why_not)
         self.body.addLayout(row)
-        self.body.addWidget(self._deploy, 0, Qt.AlignmentFlag.AlignLeft)
+        second = QHBoxLayout()
+        second.setSpacing(8)
+        second.addWidget(self._export)
+        second.addWidget(self._deploy)
+        second.addStretch(1)
+        self.body.addLayout(second)
 
     def _make_buttons(self) -> None:
         self._compress = primary_button("Compress…", "models.compress")
@@ -133,6 +140,9 @@ class ModelDetails(Card):
         self._fetch = primary_button("Fetch", "models.fetch")
         self._compare = quiet_button("Compare…", "models.compare")
         self._deploy = quiet_button("Plan deployment…", "models.deploy")
+        self._export = quiet_button("Export…", "models.export")
+        self._export.setToolTip("Write it in a form that other programs open.")
+        self._export.clicked.connect(lambda: self._emit(self.export_requested))
         self._folder = link_button("Show in folder", "models.show_in_folder")
         self._code = link_button("Read the code…", "models.own_code")
         self._code.clicked.connect(lambda: self._emit(self.code_requested))
@@ -159,6 +169,7 @@ class ModelDetails(Card):
         self._compare.setVisible(not fetch and not importable)
         self._compare.setEnabled(model.usable and model.weights is Weights.SAFETENSORS)
         self._deploy.setVisible(model.parameters is not None and not fetch)
+        self._export.setVisible(can_export(model))
         self._folder.setVisible(not fetch)
         self._code.setVisible(brings_code(model))
         # What blocks a model stands among the remarks already.

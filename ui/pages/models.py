@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from core.models.local_model import LocalModel, Weights
 from ui.models.model_table import ModelTable
-from ui.models.model_words import is_unfetched, why_not_compress
+from ui.models.model_words import can_export, is_unfetched, why_not_compress
 from ui.pages.model_details import ModelDetails
 from ui.widgets.bar import ProgressBar
 from ui.widgets.buttons import primary_button, quiet_button
@@ -44,6 +44,7 @@ class ModelsPage(Page):
     show_in_folder_requested = Signal(object)
     deployment_requested = Signal(object)
     code_requested = Signal(object)
+    export_requested = Signal(object)
     selection_changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -76,6 +77,7 @@ class ModelsPage(Page):
         self._details.show_in_folder_requested.connect(self.show_in_folder_requested)
         self._details.deployment_requested.connect(self.deployment_requested)
         self._details.code_requested.connect(self.code_requested)
+        self._details.export_requested.connect(self.export_requested)
         self._details.hide()
         self._lay_out()
         self._show_state()
@@ -244,6 +246,8 @@ class ModelsPage(Page):
             compress.setEnabled(not why_not_compress(model))
             compare = menu.addAction("Compare…", lambda: self.compare_requested.emit(model))
             compare.setEnabled(model.usable and model.weights is Weights.SAFETENSORS)
+        if can_export(model):
+            menu.addAction("Export…", lambda: self.export_requested.emit(model))
         plan = menu.addAction("Plan deployment…", lambda: self.deployment_requested.emit(model))
         plan.setEnabled(model.parameters is not None)
         menu.addSeparator()

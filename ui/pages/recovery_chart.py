@@ -1,37 +1,53 @@
-"""A recovery as a chart: training and held-out divergence over the steps. No Qt."""
+"""A recovery, or the training of weights, as a chart: divergence over the steps. No Qt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from core.jobs.protocol import Metric
+from core.methods.qat import QAT_HELD_OUT_METRIC, QAT_TRAIN_METRIC
 from core.methods.recovery import HELD_OUT_METRIC, TRAIN_METRIC
 from ui.humanize import number_text
 from ui.widgets.axis_scale import plain_number
 from ui.widgets.chart_drawing import Axis, Curve, Dot, Drawing, Figures, Key, Mark, Rule, log_span, nothing
 
 TITLE = "Recovery: divergence from the original"
+TRAINING_TITLE = "Training: divergence from the original while rounded"
 MOST_POINTS = 200
 """Of the training curve; more are put together, because a batch says little and a line of thousands takes long."""
 
 
-def recovery_points(metrics: Sequence[Metric]) -> tuple[tuple[tuple[int, float], ...], tuple[tuple[int, float], ...]]:
-    """(step, nats per token) of the training and of the held-out text."""
+Points = tuple[tuple[int, float], ...]
+"""(step, nats per token)."""
+
+
+def recovery_points(
+    metrics: Sequence[Metric], names: tuple[str, str] = (TRAIN_METRIC, HELD_OUT_METRIC)
+) -> tuple[Points, Points]:
+    """Those of the training and of the held-out text; `names` are their metrics'."""
     training: list[tuple[int, float]] = []
     held_out: list[tuple[int, float]] = []
     for metric in metrics:
-        if metric.name == TRAIN_METRIC and metric.layer.isdigit():
+        if metric.name == names[0] and metric.layer.isdigit():
             training.append((int(metric.layer), metric.value))
-        elif metric.name == HELD_OUT_METRIC and metric.layer.isdigit():
+        elif metric.name == names[1] and metric.layer.isdigit():
             held_out.append((int(metric.layer), metric.value))
     return tuple(training), tuple(held_out)
 
 
 def recovery_drawing(metrics: Sequence[Metric]) -> Drawing:
-    """The curve as far as it is known."""
-    training, held_out = recovery_points(metrics)
+    """The curve of a recovery as far as it is known."""
+    return _drawing(TITLE, *recovery_points(metrics))
+
+
+def training_drawing(metrics: Sequence[Metric]) -> Drawing:
+    """The curve of weights that are trained to be rounded, as far as it is known."""
+    return _drawing(TRAINING_TITLE, *recovery_points(metrics, (QAT_TRAIN_METRIC, QAT_HELD_OUT_METRIC)))
+
+
+def _drawing(title: str, training: Points, held_out: Points) -> Drawing:
     if not held_out:
-        return nothing(TITLE, "Nothing is measured yet.")
+        return nothing(title, "Nothing is measured yet.")
     marks: list[Mark] = []
     smooth = _fewer(training)
     if smooth:
@@ -45,7 +61,7 @@ def recovery_drawing(metrics: Sequence[Metric]) -> Drawing:
     last = max(step for step, _ in (*training, *held_out))
     low, high = log_span(values, room=1.15)
     return Drawing(
-        TITLE,
+        title,
         Axis("step", 0.0, float(max(last, 1))),
         Axis("mean KL divergence, nats per token (log)", low, high, log=True),
         tuple(marks),

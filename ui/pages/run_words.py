@@ -13,6 +13,7 @@ from core.measure.rehearsed import Rehearsed
 from core.measure.results import Comparison, EvaluationResult, ModelBenchmark, ProofResult
 from core.measure.sensitivity_values import SensitivityResult
 from core.methods.recovery import Recovered
+from core.models.consent import LEAST_DIGITS
 from core.plan.history import kept_recipe, reductions_of
 from core.value import Json
 from ui.humanize import bytes_text, duration_text, memory_text, number_text, percent_text, phase_text
@@ -65,9 +66,9 @@ def proof_of(run: Run) -> ProofResult | None:
 def recipe_words(run: Run) -> str:
     """The settings in one line: group 128, static ordering, 256 samples of self-made chat."""
     settings = kept_recipe(run)
+    parts = [f"with code of {model}, {fingerprint[:LEAST_DIGITS]}" for model, fingerprint in run.own_code]
     if not isinstance(settings, dict):
-        return ""
-    parts: list[str] = []
+        return " · ".join(parts)
     parameters = settings.get("parameters")
     if run.kind in (RunKind.COMPRESS, RunKind.REHEARSE) and isinstance(parameters, dict):
         parts.extend(_parameter_words(parameters))
@@ -156,11 +157,13 @@ def _rehearsal_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...
     except ValueError:
         return ()
     passed = sum(check.passed for check in rehearsed.checks)
+    tried = () if rehearsed.recovery is None else ((str(rehearsed.recovery.steps), "steps of recovery tried"),)
     return (
         (f"{passed} of {len(rehearsed.checks)}", "checks passed"),
         (f"{len(rehearsed.layers)} of {rehearsed.of}", "layers rehearsed"),
         (duration_text(rehearsed.seconds), "time taken"),
         (memory_text(rehearsed.peak_bytes), "peak memory"),
+        *tried,
     )
 
 
@@ -184,7 +187,8 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
     size, before = result.get("bytes"), result.get("original_bytes")
     if isinstance(size, int):
         caption = "on disk"
-        if isinstance(before, int) and before > 0:
+        # On its way an export was plain, which is no size of anything that somebody has.
+        if isinstance(before, int) and before > 0 and run.kind is not RunKind.EXPORT:
             caption = f"was {bytes_text(before)}"
             share = 1 - size / before
             caption += f", {percent_text(abs(share))} {'smaller' if share >= 0 else 'larger'}" if share else ""
@@ -197,8 +201,9 @@ def _artifact_figures(run: Run, result: Mapping[str, Json]) -> tuple[tuple[str, 
         found.append((memory_text(peak), "peak memory"))
     proof = proof_of(run)
     if proof is not None and proof.kl is not None:
-        found.append((significant(proof.kl), "KL from the original, in nats"))
-    return (*found, *_gain(result))
+        origin = "artifact" if run.kind is RunKind.EXPORT else "original"
+        found.append((significant(proof.kl), f"KL from the {origin}, in nats"))
+    return (*found, *_gain(result, "training"), *_gain(result))
 
 
 def _recovery_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
@@ -209,17 +214,20 @@ def _recovery_figures(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]
     return tuple(found)
 
 
-def _gain(result: Mapping[str, Json]) -> tuple[tuple[str, str], ...]:
-    """What a recovery changed, on samples that it had not seen."""
+def _gain(result: Mapping[str, Json], of: str = "recovery") -> tuple[tuple[str, str], ...]:
+    """What a recovery, or the training of weights, changed on samples that it had not seen."""
     try:
-        found = Recovered.model_validate(result.get("recovery"))
+        found = Recovered.model_validate(result.get(of))
     except ValueError:
         return ()
-    change = "not recovered: no gain beyond its interval"
-    if found.helped:
-        change = f"KL on unseen samples, was {significant(found.before.value)}"
+    if of == "training":
+        change = "not trained: no gain beyond its interval"
+        helped = f"KL on unseen samples, {significant(found.before.value)} by rounding alone"
+    else:
+        change = "not recovered: no gain beyond its interval"
+        helped = f"KL on unseen samples, was {significant(found.before.value)}"
     return (
-        (significant(found.after.value if found.helped else found.before.value), change),
+        (significant(found.after.value if found.helped else found.before.value), helped if found.helped else change),
         (number_text(sum(found.trained.values())), "parameters trained"),
     )
 

@@ -29,7 +29,7 @@ from core.plan.predicted import estimates_of, predicted
 from core.telemetry.sample import Sample
 from ui.humanize import ago_text, percent_text
 from ui.models.queue_words import short_reason
-from ui.pages.recovery_chart import recovery_drawing
+from ui.pages.recovery_chart import recovery_drawing, training_drawing
 from ui.pages.run_words import figures, made, proof_of, running_fraction, running_step, state_words, subtitle
 from ui.tone import Tone
 from ui.widgets.card import Card
@@ -71,6 +71,7 @@ class RunsPage(QWidget):
     resume_requested = Signal(int)
     queue_asked = Signal(object)
     recover_requested = Signal(int)
+    export_requested = Signal(int)
 
     def __init__(self, parent: QWidget | None = None, *, clock: Callable[[], float] = time.time) -> None:
         """`clock` gives seconds since the epoch."""
@@ -259,8 +260,10 @@ class RunsPage(QWidget):
     def _add_lower_part(self, body: QVBoxLayout) -> None:
         """Graphs or log, whichever is asked for."""
         self._result.recover_pressed.connect(lambda: self._tell(self.recover_requested))
-        self._recovery = RecoveryCard(recovery_drawing)
-        body.addWidget(self._recovery)
+        self._result.export_pressed.connect(lambda: self._tell(self.export_requested))
+        self._curves = RecoveryCard(training_drawing, "Training", "runs.training"), RecoveryCard(recovery_drawing)
+        for card in self._curves:
+            body.addWidget(card)
         self._plots = QWidget()
         self._grid = QGridLayout(self._plots)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -327,7 +330,8 @@ class RunsPage(QWidget):
         else:
             self._show_warnings(())
             self._show_errors(False)
-            self._recovery.show_metrics(())
+            for card in self._curves:
+                card.show_metrics(())
         self._arrange()
 
     def _show_expected(self, run: Run) -> None:
@@ -431,7 +435,8 @@ class RunsPage(QWidget):
         self._show_errors(False)
 
     def _draw_errors(self, snapshot: JobSnapshot) -> None:
-        self._recovery.show_metrics(snapshot.metrics)
+        for card in self._curves:
+            card.show_metrics(snapshot.metrics)
         if self._errors is None:
             return
         totals = [s.total for s in snapshot.stages if s.stage.unit == "layer" and s.total]

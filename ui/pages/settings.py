@@ -11,6 +11,7 @@ from core.settings import Settings
 from ui.forms.setting_field import SettingField
 from ui.widgets.card import Card
 from ui.widgets.column import ScrollColumn
+from ui.widgets.consents_card import ConsentsCard
 from ui.widgets.machine_card import MachineCard
 from ui.widgets.page import Page
 from ui.widgets.plain import PlainLabel
@@ -19,7 +20,8 @@ _WIDTH = 820
 
 
 class SettingsPage(Page):
-    """value(), set_value(), and `changed` with the new Settings after each edit; `machine` shows the checks."""
+    """value(), set_value(), and `changed` with the new Settings after each edit; `machine` shows the checks, and
+    `consents` the code that may run."""
 
     changed = Signal(object)
     check_requested = Signal()
@@ -60,7 +62,9 @@ class SettingsPage(Page):
         self.machine = MachineCard()
         self.machine.setMaximumWidth(_WIDTH)
         self.machine.check_requested.connect(self.check_requested)
-        for one in (card, self.machine):
+        self.consents = ConsentsCard()
+        self.consents.setMaximumWidth(_WIDTH)
+        for one in (card, self.consents, self.machine):
             row = QHBoxLayout()
             row.addWidget(one, 100)
             row.addStretch(1)

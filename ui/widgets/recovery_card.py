@@ -1,4 +1,4 @@
-"""The curve of a recovery on the Runs page, growing while it runs. Light to import."""
+"""The curve of a recovery, or of a training, on the Runs page, growing while it runs. Light to import."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ _WAIT_MS = 500
 class RecoveryCard(ChartCard):
     """Hidden as long as there is no figure of a recovery."""
 
-    def __init__(self, drawing_of: Callable[[Sequence[Metric]], Drawing], parent: QWidget | None = None) -> None:
-        """`drawing_of` makes the chart of a job's metrics; empty where there is nothing of a recovery among them."""
-        super().__init__("Recovery", "runs.recovery", parent)
+    def __init__(
+        self,
+        drawing_of: Callable[[Sequence[Metric]], Drawing],
+        title: str = "Recovery",
+        name: str = "runs.recovery",
+        parent: QWidget | None = None,
+    ) -> None:
+        """`drawing_of` makes the chart of a job's metrics; empty where there is nothing of it among them."""
+        super().__init__(title, name, parent)
         self._drawing_of = drawing_of
         self._metrics: Sequence[Metric] = ()
         self._late = QTimer(self)

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QWidget
 from core.jobs.protocol import FinishReason
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.measure.rehearsed import Rehearsed, layer_words
+from core.methods.recovery import Recovered
 from core.plan.estimates import Estimates
 from core.plan.rehearsed import SUGGEST_SECONDS
 from ui.humanize import duration_text, memory_text
@@ -39,9 +40,17 @@ def passed_words(rehearsed: Rehearsed) -> str:
         f"{_sentence(layer_words(rehearsed.layers, rehearsed.of))} in {duration_text(rehearsed.seconds)}: "
         f"all {len(rehearsed.checks)} checks passed. Peak memory {memory_text(rehearsed.peak_bytes)}."
     )
+    if rehearsed.recovery is not None:
+        words += f" {recovery_words(rehearsed.recovery)}"
     if rehearsed.least_seconds and rehearsed.least_seconds >= 1:
         words += f" The whole job takes at least {duration_text(rehearsed.least_seconds)}."
     return words
+
+
+def recovery_words(found: Recovered) -> str:
+    """That recovery goes; of its gain a few steps say nothing."""
+    steps = "1 step" if found.steps == 1 else f"{found.steps} steps"
+    return f"Recovery trained {steps} on it and was judged."
 
 
 class RehearsalCard(Card):

@@ -22,6 +22,7 @@ class ResultCard(Card):
     compare_pressed = Signal()
     measure_pressed = Signal()
     recover_pressed = Signal()
+    export_pressed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("", parent, margin=16)
@@ -35,6 +36,9 @@ class ResultCard(Card):
         self.recover = quiet_button("Recover…", "runs.recover")
         self.recover.setToolTip("Bring it nearer to its original by training; codes and size stay as they are.")
         self.recover.clicked.connect(self.recover_pressed)
+        self.export = quiet_button("Export…", "runs.export")
+        self.export.setToolTip("Write it in a form that other programs open.")
+        self.export.clicked.connect(self.export_pressed)
         self._tag = Tag()
         self._proof = ElidedLabel("", "note")
         self._proof.setObjectName("runs.result.proof")
@@ -47,15 +51,18 @@ class ResultCard(Card):
         middle.addWidget(self._proof)
         middle.addWidget(self._unfold)
         middle.addStretch(1)
-        middle.addWidget(self.recover)
-        middle.addWidget(self.compare)
-        middle.addWidget(self.measure)
+        next_steps = QHBoxLayout()
+        next_steps.setSpacing(8)
+        for button in (self.compare, self.measure, self.recover, self.export):
+            next_steps.addWidget(button)
+        next_steps.addStretch(1)
         self._checks = CheckList()
         self._checks.setObjectName("runs.result.checks")
         self.body.setSpacing(10)
         self.body.addWidget(self._figures)
         self.body.addLayout(middle)
         self.body.addWidget(self._checks)
+        self.body.addLayout(next_steps)
         self.hide()
 
     def show_result(self, figures: tuple[Figure, ...], proof: ProofResult | None) -> None:
@@ -78,11 +85,12 @@ class ResultCard(Card):
         self._unfold.setChecked(not proof.passed)
         self._show_checks(self._unfold.isChecked())
 
-    def offer_next(self, there: bool, recoverable: bool = False) -> None:
-        """Whether there is a model to compare and to measure, and one that could be recovered."""
+    def offer_next(self, there: bool, made: bool = False) -> None:
+        """Whether there is a model to compare and to measure, and one that was made: to be recovered or exported."""
         self.compare.setVisible(there)
         self.measure.setVisible(there)
-        self.recover.setVisible(recoverable)
+        self.recover.setVisible(made)
+        self.export.setVisible(made)
 
     def _show_checks(self, shown: bool) -> None:
         self._checks.setVisible(shown)

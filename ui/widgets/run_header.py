@@ -87,7 +87,7 @@ class RunHeader(QWidget):
         self._subtitle.setText(words)
         self._tag.show_tag(*state)
         self._script.setVisible(run.kind is RunKind.COMPRESS)
-        self._changed.setVisible(run.kind is not RunKind.IMPORT and run.kind is not RunKind.PROVE)
+        self._changed.setVisible(run.kind in (RunKind.COMPRESS, RunKind.REHEARSE))
         self._folder.setVisible(finished)
         self._again.setVisible(finished)
         interrupted = finished and run.reason is FinishReason.INTERRUPTED

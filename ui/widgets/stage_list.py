@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from core.jobs.protocol import FinishReason
 from core.jobs.snapshot import JobSnapshot, Phase, StageState
@@ -15,8 +19,10 @@ from ui.widgets.plain import PlainLabel
 from ui.widgets.shown_stages import shown_stages
 
 _RUNNING = 1.7
-"""How much more room the running stage gets than its title asks for."""
+"""How much more room than it asks for the running stage gets, where there is some."""
 _LEAST = 64
+_FIGURES = 112
+_GAP = 16
 """Pixels."""
 
 
@@ -51,6 +57,23 @@ def time_words(snapshot: JobSnapshot, now: float) -> tuple[str, str]:
     return duration_text(left), f"left in this stage, {passed} so far"
 
 
+def shares(wanted: Sequence[int], room: int) -> list[int]:
+    """Pixels for each: as many as wanted where all fit, else none more than a height at which they do."""
+    left, given = room, list(wanted)
+    for place, index in enumerate(sorted(range(len(given)), key=given.__getitem__)):
+        given[index] = min(given[index], max(left // (len(given) - place), 0))
+        left -= given[index]
+    return given
+
+
+def guard_words(snapshot: JobSnapshot) -> str:
+    """Who guards the memory, and while it runs whether the machine is kept awake."""
+    parts = [f"Memory limit {snapshot.memory_limit}."] if snapshot.memory_limit else []
+    if snapshot.awake and snapshot.phase is not Phase.FINISHED:
+        parts.append(f"{snapshot.awake[:1].upper()}{snapshot.awake[1:]}.")
+    return " ".join(parts)
+
+
 def _runs(state: StageState) -> bool:
     return state.started is not None and state.finished is None
 
@@ -69,9 +92,11 @@ class _Column(QWidget):
         column.addWidget(self.title)
         column.addWidget(self.detail)
 
-    def wanted(self) -> int:
-        """The width at which the title is whole, and at which a short title still has a bar to look at."""
-        return max(_LEAST, self.title.sizeHint().width())
+    def wanted(self, *, running: bool) -> int:
+        """The width at which the title is whole, for the running stage also what is below it, and at which a short
+        title still has a bar to look at.
+        """
+        return max(_LEAST, self.title.sizeHint().width(), self.detail.sizeHint().width() if running else 0)
 
     def show_state(self, state: StageState, ended: FinishReason | None) -> None:
         """`ended` is why the job is over, None while it runs."""
@@ -104,9 +129,15 @@ class StageList(QWidget):
         self.setObjectName("stages")
         self.setAccessibleName("Stages")
         self._snapshot: JobSnapshot | None = None
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(16)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(8)
+        row = QHBoxLayout()
+        row.setSpacing(_GAP)
+        whole.addLayout(row)
+        self._guards = PlainLabel("", "note")
+        self._guards.setObjectName("stages.guards")
+        whole.addWidget(self._guards)
         self._columns: list[_Column] = []
         self._row = QHBoxLayout()
         self._row.setSpacing(8)
@@ -120,8 +151,8 @@ class StageList(QWidget):
             label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
             figures.addWidget(label)
         figures.addStretch(1)
-        self._time.setMinimumWidth(112)
-        self._note.setFixedWidth(112)
+        self._time.setMinimumWidth(_FIGURES)
+        self._note.setFixedWidth(_FIGURES)
         row.addLayout(figures)
 
     def show_snapshot(self, snapshot: JobSnapshot, now: float) -> None:
@@ -132,7 +163,6 @@ class StageList(QWidget):
             column = _Column(self)
             self._columns.append(column)
             self._row.addWidget(column)
-        current = next((s for s in reversed(stages) if s.started is not None and s.finished is None), None)
         for index, column in enumerate(self._columns):
             shown = index < len(stages)
             column.setVisible(shown)
@@ -141,8 +171,31 @@ class StageList(QWidget):
                 continue
             state = stages[index]
             column.show_state(state, snapshot.reason)
-            self._row.setStretch(index, round(column.wanted() * (_RUNNING if state is current else 1.0)))
+        self._share_room()
+        self._guards.setText(guard_words(snapshot))
+        self._guards.setVisible(bool(self._guards.text()))
         self.tick(now)
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._share_room()
+
+    def _share_room(self) -> None:
+        """Give each stage what its title asks for; where there is too little, the longest give way first."""
+        if self._snapshot is None:
+            return
+        stages = shown_stages(self._snapshot.stages)
+        current = next((state for state in reversed(stages) if _runs(state)), None)
+        columns = self._columns[: len(stages)]
+        wanted = [column.wanted(running=state is current) for column, state in zip(columns, stages, strict=True)]
+        room = self.width() - _FIGURES - _GAP - self._row.spacing() * max(len(columns) - 1, 0)
+        given = shares(wanted, room)
+        if current is not None and (spare := room - sum(wanted)) > 0:
+            place = stages.index(current)
+            given[place] += min(spare, round(given[place] * (_RUNNING - 1)))
+        for index, width in enumerate(given):
+            self._row.setStretch(index, max(width, 1))
 
     def tick(self, now: float) -> None:
         """Lets the time go on between two snapshots."""

@@ -6,7 +6,7 @@ import json
 
 from core.report.blocks import Block, Cell, Chart, Code, Column, Facts, Heading, Paragraph, Table
 from core.report.chapters.columns import Numbered, in_brief, numbered
-from core.report.chapters.recovery import recovery_blocks, recovery_line
+from core.report.chapters.recovery import recovery_blocks, recovery_line, training_blocks, training_line
 from core.report.charts.layers import layer_errors
 from core.report.data import LayerError, MethodFacts, ReportData, Setting
 from core.report.wording import percent, significant, yes_no
@@ -25,6 +25,8 @@ def _in_brief(pair: Numbered) -> list[Block]:
     rows = [row for row in _facts(method) if row[0] not in ("Runs in", "Source")]
     used = [f"{one.title} {_value(one)}" for one in (*method.settings, _seed(method))]
     rows.append(("Parameters", Cell(text="; ".join(used))))
+    if run.trained is not None:
+        rows.append(("Training", Cell(text=training_line(run.trained))))
     if run.recovered is not None:
         rows.append(("Recovery", Cell(text=recovery_line(run.recovered))))
     if run.layer_errors:
@@ -57,6 +59,7 @@ def _one(pair: Numbered) -> list[Block]:
                 ),
             )
         )
+    made += training_blocks(run.trained, index)
     made += recovery_blocks(run.recovered, index)
     if run.layer_errors:
         made.append(_errors(index, run.layer_errors))

@@ -16,9 +16,11 @@ from core.methods.recovery import CurvePoint, RecoverySpec
 from core.worker.recovery.divergence import backward, sums
 from core.worker.recovery.student import Student
 from core.worker.recovery.teacher import Teacher
+from core.worker.step_book import StepBook
 
-RATES = {"scales": 2e-3, "table entries": 5e-4, "coefficients": 5e-4, "norms": 2e-3, "adapters": 1e-3}
-"""Learning rates by kind, as a share of each value's own size (`Trained.unit`); of adapters, absolute.
+RATES = {"scales": 2e-3, "table entries": 5e-4, "coefficients": 5e-4, "norms": 2e-3, "adapters": 1e-3, "weights": 1.0}
+"""Learning rates by kind, as a share of each value's own size (`Trained.unit`); of adapters, absolute. Of whole
+weights (core.worker.qat) the spec's `rate` is the learning rate itself.
 
 Measured on the starter model. A row's table or offset that moves as a whole shifts the row's output by the sum of its
 inputs, which a few large channels dominate: at 2e-3 the divergence of GPTQT at 3 bits rose at first (0.55 to 0.62),
@@ -65,27 +67,51 @@ class Course:
     best: float = math.inf
     seconds: float = 0.0
     stopped: str = ""
+    resumed: int | None = None
+    """The step after which it went on, where it was interrupted."""
 
+
+_COUNTED = ("steps", "tokens", "best_step", "best", "stopped")
+"""Of a course, what is kept while it is under way; its curve is among the points that were told."""
+
+_OWN = ("without_gain", "next_look", "look_seconds")
 
 Listener = Callable[[CurvePoint, int], None]
 """Hears each point of the curve, and how many steps there will be."""
 
 
 def train(
-    student: Student, teacher: Teacher, text: Text, spec: RecoverySpec, *, check: Callable[[], None], tell: Listener
+    student: Student,
+    teacher: Teacher,
+    text: Text,
+    spec: RecoverySpec,
+    *,
+    check: Callable[[], None],
+    tell: Listener,
+    book: StepBook | None = None,
 ) -> Course:
     """Train what the student has, and leave it at the step where the watched text was nearest to the original.
 
-    `check` is called before each batch and may raise. Raises BitpressError `not-a-number` where the divergence is none.
+    `check` is called before each batch and may raise. With a `book` it goes on where that was, and keeps its account:
+    steps give then what they would have given, and the minutes that were used count. Raises BitpressError
+    `not-a-number` where the divergence is none.
     """
     training = _Training(student, teacher, text, spec, check=check, tell=tell)
-    training.look(None)
-    training.begin()
+    if not training.goes_on(book):
+        training.look(None)
+        training.begin()
+    if training.over:
+        return training.course
     while (share := training.share()) < 1.0:
         training.step(share)
         if training.is_time_to_look() and not training.gains():
             break
-    return training.end()
+        if book is not None and book.due():
+            training.keep(book)
+    course = training.end()
+    if book is not None:
+        training.keep(book)
+    return course
 
 
 class _Training:
@@ -116,12 +142,79 @@ class _Training:
         self._kept: list[Tensor] = []
         self._recent: list[float] = []
         self._without_gain, self._next_look, self._look_seconds = 0, 0.0, 0.0
-        self._course = Course()
+        self._told: list[CurvePoint] = []
+        self.course = self._course = Course()
+        self.over = False
+        """Whether the best values are in place."""
 
     def begin(self) -> None:
         """Start the clock: the look before the training is no part of its time."""
         self._began = time.monotonic()
         self._next_look = self._pause()
+
+    def keep(self, book: StepBook) -> None:
+        """Write down all that the next steps rest on."""
+        course = self._course
+        moments = [dict(self._optimizer.state.get(value, {})) for value in self._parameters()]
+        seconds = course.seconds if self.over else self._seconds()
+        book.write(
+            course.steps,
+            f"after step {course.steps} of its recovery",
+            {
+                "values": list(self._values()),
+                "best_values": self._kept,
+                "moments": moments,
+                "points": [point.model_dump(mode="json") for point in self._told],
+                "recent": list(self._recent),
+                "without_gain": self._without_gain,
+                "next_look": self._next_look,
+                "look_seconds": self._look_seconds,
+                "seconds": seconds,
+                "over": self.over,
+                **{name: getattr(course, name) for name in _COUNTED},
+            },
+        )
+
+    def goes_on(self, book: StepBook | None) -> bool:
+        """Be where the book's newest state was; False where there is none that fits."""
+        kept = None if book is None else book.take_up()
+        if book is None or kept is None:
+            return False
+        values = list(self._values())
+        try:
+            shapes = [tuple(value.shape) for value in values]
+            fits = all([tuple(one.shape) for one in kept[name]] == shapes for name in ("values", "best_values"))
+            points = [CurvePoint.model_validate(point) for point in kept["points"]]
+            moments = list(kept["moments"])
+            counted = {name: kept[name] for name in _COUNTED}
+            recent, own = list(kept["recent"]), {name: kept[name] for name in _OWN}
+        except (KeyError, TypeError, ValueError, AttributeError):
+            fits = False
+        if not fits or len(moments) != len(values):
+            book.refuse("it was made for other values")
+            return False
+        with torch.no_grad():
+            for value, then in zip(values, kept["values"], strict=True):
+                value.copy_(then)
+        for value, state in zip(self._parameters(), moments, strict=True):
+            if state:
+                self._optimizer.state[value] = dict(state)
+        self._kept = list(kept["best_values"])
+        self._recent = recent
+        self._without_gain, self._next_look, self._look_seconds = own.values()
+        for name, count in counted.items():
+            setattr(self._course, name, count)
+        self._course.seconds = float(kept["seconds"])
+        self._course.curve = [point for point in points if point.held_out is not None]
+        self._course.resumed = self._course.steps
+        self._began = time.monotonic() - self._course.seconds
+        self.over = bool(kept["over"])
+        share = self.share()
+        planned = self._most if not share else min(self._most, round(self._course.steps / share))
+        for point in points:
+            self._told.append(point)
+            self._tell(point, max(planned, point.step))
+        return True
 
     def share(self) -> float:
         """How much of the training is over, by time, passes or tokens, whichever is nearest to its end."""
@@ -196,17 +289,20 @@ class _Training:
         course = self._course
         if self._recent:
             self.look(sum(self._recent) / len(self._recent))
+            self._recent.clear()
         course.stopped = course.stopped or self._why()
         course.seconds = self._seconds()
         with torch.no_grad():
             for value, best in zip(self._values(), self._kept, strict=True):
                 value.copy_(best)
         self._student.train(False)
+        self.over = True
         return course
 
     def _say(self, point: CurvePoint) -> None:
         share = self.share()
         planned = round(point.step / share) if point.step and share else self._most
+        self._told.append(point)
         self._tell(point, min(self._most, max(planned, point.step)))
 
     def _seconds(self) -> float:
@@ -216,8 +312,11 @@ class _Training:
         """Share of the training until the next look, so that looking takes a fifth of the time at most."""
         return max(1.0 / LOOKS, 4.0 * self._look_seconds / self._limit)
 
-    def _values(self) -> Iterator[Tensor]:
+    def _parameters(self) -> Iterator[torch.nn.Parameter]:
         return (value for given in self._groups.values() for value in given)
+
+    def _values(self) -> Iterator[Tensor]:
+        return (value.detach() for value in self._parameters())
 
     def _why(self) -> str:
         if self._seconds() >= self._limit:

@@ -16,7 +16,13 @@ from core.worker.reference_head import capturing
 from core.worker.scoring import forward, padded
 
 CPU_POSITIONS, CUDA_POSITIONS = 64, 1024
-"""Positions whose logits are held at a time, in 32 bits, of both models."""
+"""Positions whose logits are held at a time, of both models: enough for the head's matrix product to be quick."""
+
+CPU_ROWS = 4
+"""Positions of which the divergence is worked out at a time on a CPU, in 32 bits: few enough to stay in its cache.
+
+Measured with a vocabulary of 49,152 on two cores: half the time of 64 positions and of gradients by autograd.
+"""
 
 
 def backward(model: Any, teacher: Teacher, rows: Sequence[Row], batch: Sequence[int], tokens: int) -> float:
@@ -70,10 +76,42 @@ def _parts(teacher: Teacher, batch: Sequence[int], count: int) -> list[tuple[sli
 def _divergence(theirs: Tensor, teacher: Teacher, model: Any, ours: Tensor) -> Tensor:
     """KL(p || q) of each position, in nats, in float32, exact over the vocabulary."""
     with torch.no_grad():
-        log_p = torch.log_softmax(teacher.head(theirs).float(), -1)
+        reference = teacher.head(theirs)
     logits = teacher.head.facts.after(model.get_output_embeddings()(ours))
-    log_q = torch.log_softmax(logits.float(), -1)
-    width = min(log_p.shape[-1], log_q.shape[-1])
-    log_p, log_q = log_p[..., :width], log_q[..., :width]
-    # A token that the original excludes (probability 0) adds nothing.
-    return torch.where(log_p > -torch.inf, log_p.exp() * (log_p - log_q), 0.0).sum(-1)
+    width = min(reference.shape[-1], logits.shape[-1])
+    lost: Tensor = _Divergence.apply(logits[..., :width], reference[..., :width])
+    return lost
+
+
+class _Divergence(torch.autograd.Function):
+    """KL(p || q) of each row from logits, with its gradient, which is q - p in the logits of q.
+
+    Made in the same turn, a few rows at a time: what autograd would keep and go over again is many times the work.
+    """
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, reference: Tensor) -> Tensor:
+        count = logits.shape[0]
+        wanted = context.needs_input_grad[0]
+        step = CPU_ROWS if logits.device.type == "cpu" else max(count, 1)
+        lost = torch.empty(count, dtype=torch.float32, device=logits.device)
+        gradient = torch.empty_like(logits) if wanted else None
+        for start in range(0, count, step):
+            rows = slice(start, start + step)
+            log_p = torch.log_softmax(reference[rows].float(), -1)
+            log_q = torch.log_softmax(logits[rows].float(), -1)
+            p = log_p.exp()
+            if gradient is not None:
+                gradient[rows].copy_(log_q.exp().sub_(p))
+            found = (log_p - log_q).mul_(p).sum(-1)
+            if not bool(torch.isfinite(found).all()):
+                # A token that the original excludes (probability 0) adds nothing.
+                found = torch.where(log_p > -torch.inf, p * (log_p - log_q), 0.0).sum(-1)
+            lost[rows] = found
+        context.save_for_backward(gradient)
+        return lost
+
+    @staticmethod
+    def backward(context: Any, weight: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = context.saved_tensors
+        return gradient * weight[:, None].to(gradient.dtype), None

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.jobs.checkpoint import TRAINING
 from core.jobs.protocol import Recover, Stage
 from core.measure.statistics import Floats, mean_estimate, resampled
 from core.methods.recovery import HELD_OUT_METRIC, TRAIN_METRIC, CurvePoint, Recovered, RecoverResult, RecoverySpec
 from core.value import Json
 from core.worker import loading
+from core.worker.checkpoint_fingerprint import recovery_fingerprint
 from core.worker.decoding import warm_up
 from core.worker.footprint import free_bytes, process_peaks
 from core.worker.recovery.adapter import save_adapter
@@ -30,6 +32,7 @@ from core.worker.recovery.write_back import copy_artifact, write_back
 from core.worker.reference_known import known_model
 from core.worker.reporter import Reporter
 from core.worker.save_artifact import hash_files, make_readable, writing_to
+from core.worker.step_book import StepBook
 from core.worker.versions import library_versions
 
 TEXT = Stage(id="text", title="Read the text")
@@ -92,6 +95,7 @@ def _run(command: Recover, output: Path, report: Reporter) -> Json:
                 spec,
                 check=report.check,
                 tell=lambda point, planned: _tell(report, point, planned),
+                book=_book(command, parts, report),
             )
             report.progress(TRAIN.id, course.steps, course.steps)
         counts = student.counts()
@@ -144,8 +148,16 @@ def _run(command: Recover, output: Path, report: Reporter) -> Json:
         calibration=parts.facts,
         bytes=sum(path.stat().st_size for path in files),
         tensors_sha256=hash_files(files, report),
+        resumed=None if course.resumed is None else {"training_step": course.resumed},
         **process_peaks(),
     ).model_dump(mode="json")
+
+
+def _book(command: Recover, parts: Parts, report: Reporter) -> StepBook | None:
+    if command.checkpoints is None:
+        return None
+    fingerprint = recovery_fingerprint(command, parts.facts)
+    return StepBook(command.checkpoints, TRAINING, "The training", fingerprint, report)
 
 
 @contextmanager

@@ -86,12 +86,18 @@ def parts(samples: Sequence[Sequence[int]], spec: RecoverySpec, facts: Calibrati
             f"There are {len(rows)} samples, and recovery needs {FEWEST_SAMPLES}: some to train on, some to judge by.",
             "Choose more samples, or other text.",
         )
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(spec.seed)).tolist()
-    few = max(2, len(rows) // _EIGHTH)
+    text, judged = cut(rows, spec.seed, spec.batch_tokens)
+    return Parts(text, judged, facts)
+
+
+def cut(rows: tuple[Row, ...], seed: int, batch_tokens: int) -> tuple[Text, tuple[tuple[int, ...], ...]]:
+    """What is trained on and watched, and the batches of what is judged; three rows at the least."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    few = max(2 if len(rows) >= FEWEST_SAMPLES else 1, len(rows) // _EIGHTH)
     judged, watched, training = order[:few], order[few : 2 * few], order[2 * few :]
 
     def planned(chosen: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        found = batches([rows[index] for index in chosen], spec.batch_tokens)
+        found = batches([rows[index] for index in chosen], batch_tokens)
         return tuple(tuple(chosen[place] for place in batch) for batch in found)
 
-    return Parts(Text(rows, planned(training), planned(watched)), planned(judged), facts)
+    return Text(rows, planned(training), planned(watched)), planned(judged)

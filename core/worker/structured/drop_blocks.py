@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmcompressor.core import State
 from pydantic import PrivateAttr
@@ -13,6 +13,9 @@ from core.errors import BitpressError
 from core.worker.structured.blocks import blocks_of, remove_blocks, shallower
 from core.worker.structured.reported import ReportedModifier
 from core.worker.structured.skipping import LONGEST, Skipping, least_influence, least_missed
+
+if TYPE_CHECKING:
+    from core.worker.step_book import StepBook
 
 
 class DropBlocksModifier(ReportedModifier):
@@ -35,6 +38,11 @@ class DropBlocksModifier(ReportedModifier):
     tokens: int = 1024
 
     _dropped: list[int] = PrivateAttr(default_factory=list)
+    _book: Any = PrivateAttr(default=None)
+
+    def keep_in(self, book: StepBook) -> None:
+        """Keep what is measured in this book, and go on with what is in it."""
+        self._book = book
 
     @property
     def dropped(self) -> tuple[int, ...]:
@@ -69,7 +77,7 @@ class DropBlocksModifier(ReportedModifier):
         for number, influence in enumerate(skipping.influence):
             self.measured("block_influence", influence, f"{name}.{number}")
         if self.importance == "kl":
-            gone = least_missed(skipping, self.blocks, tuple(allowed), len(layers), self._measuring)
+            gone = least_missed(skipping, self.blocks, tuple(allowed), len(layers), self._measuring, book=self._book)
             for number, divergence in gone:
                 self.measured("divergence_without_block", divergence, f"{name}.{number}")
         else:

@@ -92,6 +92,16 @@ class NarrowModifier(ReportedModifier):
             for part in self._parts.pop(block):
                 self._narrow(part)
 
+    @property
+    def measuring(self) -> bool:
+        """Whether it holds sums of inputs of layers that are not narrow yet."""
+        return any(part.gram is not None for parts in self._parts.values() for part in parts)
+
+    def already_passed(self, modules: Sequence[Any]) -> None:
+        """These were narrowed before an interruption, and were put back so."""
+        for block in [block for block in self._parts if block in modules]:
+            del self._parts[block]
+
     def on_calibration_end(self, state: State, event: Event, **_kwargs: Any) -> None:
         """Every block is narrower: the configuration says so. Raises BitpressError `cannot-narrow` where one is not."""
         self.remove_hooks()

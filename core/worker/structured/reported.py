@@ -13,3 +13,6 @@ class ReportedModifier(Modifier):
 
     def measured(self, name: str, value: float, layer: str, relative: float | None = None) -> None:
         """A figure of one part of the model."""
+
+    def warned(self, code: str, message: str) -> None:
+        """What a person should know and what did not stop the work."""

@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.worker.step_book import StepBook
 
 LONGEST = 256
 """Tokens of one text that are looked at: more texts say more than longer ones."""
@@ -31,6 +34,22 @@ class _Text:
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     first: Any = None
     last: Any = None
+
+
+@dataclass(slots=True)
+class Walk:
+    """How far candidates have walked down: past `done` blocks, with hidden states of every text.
+
+    `base` is without a skipped block; `walking` has a candidate's own, from its block on.
+    """
+
+    done: int
+    base: list[Any]
+    walking: dict[int, list[Any]] = field(default_factory=dict)
+
+
+Keep = Callable[[Walk], None]
+"""Hears of every block that all candidates have passed."""
 
 
 class Skipping:
@@ -58,33 +77,53 @@ class Skipping:
         """Tokens of all texts."""
         return sum(int(text.ids.shape[1]) for text in self._texts)
 
-    def rises(self, alive: Sequence[int], candidates: Sequence[int], told: Told) -> dict[int, float]:
+    def rises(
+        self,
+        alive: Sequence[int],
+        candidates: Sequence[int],
+        told: Told,
+        *,
+        begun: Walk | None = None,
+        keep: Keep | None = None,
+    ) -> dict[int, float]:
         """For every candidate, the mean KL divergence in nats per token of the model without it from the original.
 
         `alive` are the blocks that are still there, in order; the candidates are some of them. The divergence is
-        KL(original || without), exact over the vocabulary, of the whole original: blocks that went before count.
+        KL(original || without), exact over the vocabulary, of the whole original: blocks that went before count. A walk
+        that was `begun` goes on where it was.
         """
         import torch
         from compressed_tensors.offload import disable_offloading
 
-        base = [text.first for text in self._texts]
-        walking: dict[int, list[Any]] = {}
+        walk = begun or Walk(0, [text.first for text in self._texts])
         total = len(alive) + 1
         with torch.no_grad():
-            for done, number in enumerate(alive):
+            for done in range(walk.done, len(alive)):
+                number = alive[done]
                 told(done, total)
                 with disable_offloading():
-                    for states in walking.values():
+                    for states in walk.walking.values():
                         states[:] = self._through(number, states)
                     if number in candidates:
-                        walking[number] = list(base)
-                    if len(walking) < len(candidates):
-                        base = self._through(number, base)
+                        walk.walking[number] = list(walk.base)
+                    if len(walk.walking) < len(candidates):
+                        walk.base = self._through(number, walk.base)
+                walk.done = done + 1
+                if keep is not None:
+                    keep(walk)
             told(len(alive), total)
             with disable_offloading():
-                found = self._divergences(walking)
+                found = self._divergences(walk.walking)
         told(total, total)
         return found
+
+    def fits(self, states: Sequence[Any]) -> bool:
+        """Whether these may be hidden states of the texts."""
+        firsts = [text.first for text in self._texts]
+        return len(states) == len(firsts) and all(
+            state.shape == first.shape and state.dtype == first.dtype
+            for state, first in zip(states, firsts, strict=True)
+        )
 
     def _listen(self, text: _Text, similar: list[float]) -> None:
         """Remember how each block is called for a text, what enters the first and what leaves the last."""
@@ -167,26 +206,66 @@ class Skipping:
 
 
 def least_missed(
-    skipping: Skipping, count: int, allowed: Sequence[int], total: int, told: Told
+    skipping: Skipping, count: int, allowed: Sequence[int], total: int, told: Told, *, book: StepBook | None = None
 ) -> tuple[tuple[int, float], ...]:
     """The blocks to take out in turn, each with the divergence of the model once it is gone.
 
     One after the other: of those that are left and may go, the one whose loss raises the divergence least, measured
-    anew each time, as two blocks that are each dispensable may not be so together.
+    anew each time, as two blocks that are each dispensable may not be so together. With a `book` the search goes on
+    where that was, with the same outcome.
     """
-    alive, gone = list(range(total)), []
-    left = list(allowed)
-    for round_ in range(count):
+    gone, walk = _taken_up(book, skipping, count, allowed)
+    for round_ in range(len(gone), count):
+        out = {number for number, _ in gone}
+        alive = [number for number in range(total) if number not in out]
+        left = [number for number in allowed if number not in out]
 
         def step(done: int, steps: int, past: int = round_) -> None:
             told(past * 1000 + round(1000 * done / steps), count * 1000)
 
-        rises = skipping.rises(alive, left, step)
+        def keep(walk: Walk, past: int = round_) -> None:
+            if book is not None and book.due():
+                _write(book, past, count, gone, walk)
+
+        rises = skipping.rises(alive, left, step, begun=walk, keep=keep)
+        walk = None
         least = min(rises, key=lambda number: (rises[number], number))
         gone.append((least, rises[least]))
-        alive.remove(least)
-        left.remove(least)
+        if book is not None and (len(gone) == count or book.due()):
+            _write(book, len(gone), count, gone, None)
     return tuple(gone)
+
+
+def _write(book: StepBook, round_: int, count: int, gone: Sequence[tuple[int, float]], walk: Walk | None) -> None:
+    at = f"from block {min(round_ + 1, count)} of {count} to take out"
+    value = {"gone": [list(one) for one in gone], "walk": None}
+    if walk is not None:
+        walking = {str(number): states for number, states in walk.walking.items()}
+        value["walk"] = {"done": walk.done, "base": walk.base, "walking": walking}
+    book.write(round_, at, value)
+
+
+def _taken_up(
+    book: StepBook | None, skipping: Skipping, count: int, allowed: Sequence[int]
+) -> tuple[list[tuple[int, float]], Walk | None]:
+    """What an interrupted search had found, and how far its walk was."""
+    kept = None if book is None else book.take_up()
+    if book is None or kept is None:
+        return [], None
+    try:
+        gone = [(int(number), float(divergence)) for number, divergence in kept["gone"]]
+        walk = None
+        if kept["walk"] is not None:
+            walking = {int(number): list(states) for number, states in kept["walk"]["walking"].items()}
+            walk = Walk(int(kept["walk"]["done"]), list(kept["walk"]["base"]), walking)
+        fits = len(gone) <= count and {number for number, _ in gone} <= set(allowed)
+        fits = fits and (walk is None or all(map(skipping.fits, (walk.base, *walk.walking.values()))))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        fits = False
+    if not fits:
+        book.refuse("it is of other texts or blocks")
+        return [], None
+    return gone, walk
 
 
 def least_influence(skipping: Skipping, count: int, allowed: Sequence[int]) -> tuple[tuple[int, float], ...]:

@@ -1,0 +1,1 @@
+"""Quantization-aware fine-tuning: the weights of a model are trained while they are rounded, through torchao."""
