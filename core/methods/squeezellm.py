@@ -1,8 +1,10 @@
 """SqueezeLLM: each row of weights gets a table of its own values, placed by how sensitive its weights are.
 
 With `compensation` off it is the paper's method. On, which is the default, indices and tables are fitted to the layers'
-outputs afterwards; that is ours. At 3 bits with tables alone it brought the mean divergence from 0.0068 to 0.0015 on a
-model of 3.7 million parameters trained from nothing (1,792 held-out tokens, 4,096 tokens of calibration).
+outputs afterwards; that is ours. On a Llama of 3.7 million parameters trained from nothing, at 3 bits and on 2,034
+held-out tokens, it brought the mean divergence from 0.0067 to 0.0013 nats with tables alone (by 0.0054, 0.0049 to
+0.0060, paired over documents) and from 0.0054 to 0.0011 with 0.45 % kept (by 0.0043, 0.0039 to 0.0046). GPTQ in groups
+of 64 had 0.0013.
 """
 
 from __future__ import annotations
