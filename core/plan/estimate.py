@@ -102,7 +102,8 @@ def checkpoint_bytes(job: Job) -> int:
 
     Masks and positions, which stay, are stored once for each length of a sample: here for the longest.
     """
-    if job.recipe.calibration is None or job.streams or not any(_calibrates(one) for one in job.modifiers):
+    layered = job.recipe.calibration is not None or any(one.name == "SqueezeLLMModifier" for one in job.modifiers)
+    if not layered or job.streams or not any(_calibrates(one) for one in job.modifiers):
         return 0
     if trained := kept_training_bytes(job):
         return trained
