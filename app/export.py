@@ -14,10 +14,9 @@ from core.errors import BitpressError
 from core.jobs.order import ExportOrder, kept_order
 from core.jobs.run import NewRun, Run, RunKind
 from core.methods.recipe import Recipe
-from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_files import inside
 from core.models.local_model import LocalModel
-from core.plan.export_forms import ROUNDED, Form, Offered, offered, room_finding
+from core.plan.export_forms import Form, Offered, offered, room_finding, rounded_recipe
 from core.plan.finding import Finding, Severity
 from core.plan.output_check import output_findings
 from core.plan.read_machine import read_machine
@@ -42,7 +41,7 @@ class PlannedExport:
 async def plan_export(engine: Engine, model: LocalModel) -> PlannedExport:
     """Look inside and say what can be made of it; nothing runs but the survey of a model that was never seen."""
     survey = (await look_inside(engine, model)).survey if model.quantization else None
-    recipe = None if survey is None else resolve_recipe(ROUNDED, {}, None, survey)
+    recipe = None if survey is None else rounded_recipe(survey)
     turns = await asyncio.to_thread(_turns, model.path)
     return PlannedExport(model, offered(model, survey, recipe, turns=turns), recipe)
 

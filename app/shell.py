@@ -12,11 +12,11 @@ from app.engine import Engine
 from app.tasks import Tasks
 from core.errors import Problem
 from core.jobs.protocol import AnyEvent
-from core.jobs.queue import problem_of
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.models.local_model import LocalModel
 from core.settings import Settings, save_settings
+from core.system_errors import problem_of
 from core.telemetry.sample import Sample
 from ui.main_window import MainWindow
 

@@ -1,13 +1,14 @@
-"""What the operating system's refusals to write or read mean for a person."""
+"""What an exception means for a person: the operating system's refusals to write or read, and what nobody expected."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
+import traceback
 from pathlib import Path
 
-from core.errors import Problem
+from core.errors import BitpressError, Problem
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM)
@@ -70,3 +71,19 @@ def system_problem(error: BaseException, details: str = "") -> Problem | None:
             details=details,
         )
     return None
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem behind an exception that ended a work, or whatever else somebody asked for, in this process."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, BitpressError):
+        return error.problem.model_copy(update={"details": error.problem.details or details})
+    if (refused := system_problem(error, details)) is not None:
+        return refused
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return Problem(
+        code="unexpected",
+        message=f"{type(error).__name__}: {first}",
+        hint="This is a fault of Bitpress; the details show where it happened.",
+        details=details,
+    )

@@ -16,11 +16,11 @@ from app.cli.output import BLOCKED, CANCELLED, FAILED, WRONG_USAGE, Output
 from app.engine import Engine
 from core.errors import BitpressError, Problem
 from core.jobs.protocol import FinishReason
-from core.jobs.queue import problem_of
 from core.jobs.run import Run
 from core.jobs.snapshot import JobSnapshot
 from core.models.consent import LEAST_DIGITS
 from core.paths import Home
+from core.system_errors import problem_of
 
 STATUSES = {
     # What was typed cannot be meant, whatever the models and the machine are like.

@@ -16,6 +16,7 @@ import psutil
 
 from core.care.log_files import LOG_VARIABLE, end_of_log
 from core.errors import BitpressError, Problem
+from core.jobs.event import Event
 from core.jobs.launch import PARENT_VARIABLE, WorkerLaunch, default_launch
 from core.jobs.memory_group import Fence, Keeper, fence
 from core.jobs.memory_watch import MemoryWatch, kernel_kills, killed_since
@@ -26,7 +27,6 @@ from core.jobs.protocol import (
     AnyEvent,
     Cancel,
     Command,
-    Event,
     Finished,
     FinishReason,
     Hello,

@@ -345,7 +345,8 @@ def compress_command(
 
 
 def _checkpoints(context: WorkContext, wanted: Compression) -> Checkpoints | None:
-    return None if wanted.recipe.calibration is None else _training(context, wanted)
+    # Without data it may still be worked on layer by layer; the worker knows.
+    return None if wanted.method.streams(wanted.recipe.parameters) else _training(context, wanted)
 
 
 def _training(context: WorkContext, wanted: Compression) -> Checkpoints | None:

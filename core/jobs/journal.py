@@ -7,7 +7,8 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from core.jobs.protocol import AnyEvent, Finished, Hello, StayedAwake, decode_event, encode
+from core.jobs.event import StayedAwake
+from core.jobs.protocol import AnyEvent, Finished, Hello, decode_event, encode
 from core.jobs.run import Run
 from core.jobs.snapshot import IllegalTransitionError, JobSnapshot, Phase, apply
 from core.regular_file import read_regular

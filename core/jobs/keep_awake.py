@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from core.jobs.protocol import AnyEvent, StayedAwake
+from core.jobs.event import StayedAwake
+from core.jobs.protocol import AnyEvent
 from core.jobs.run import RunKind
 from core.jobs.work import Work, WorkContext
 

@@ -3,7 +3,8 @@
 stdin carries commands and stdout events, one compact JSON object a line; stderr is the job's log. `hello` comes
 first. Every command names a job, every event belongs to one, and each job ends with exactly one `finished`.
 Commands forbid unknown fields; events ignore them, and an unknown event type decodes to None. Removing or renaming
-a field raises PROTOCOL_VERSION; adding one does not.
+a field raises PROTOCOL_VERSION; adding one does not. All of it stands in one file, however long, as it is one contract
+with one version.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
+from core.jobs.event import Event, StayedAwake
 from core.jobs.opens import Opens
 from core.measure.results import BenchmarkSuite, EvaluationSuite, Sampling
 from core.measure.task_answers import AskedTask
@@ -125,7 +127,7 @@ class Compress(Opens):
     `expected_modules` (names that must be quantized), `pruned_modules` (that must hold zeros), `ignored_modules`,
     `threads` (of torch), `training` (Recovered, or null where no weights were trained) and, where it went on from a
     checkpoint, `resumed` ({layer, layers, step, steps, seconds}: the first layer that was done here, counted from 1,
-    and the time that the finished ones took).
+    and the time that the finished ones took; or {at}: in words, where blocks were being searched for).
     """
 
     type: Literal["compress"] = "compress"
@@ -387,14 +389,6 @@ Command = Annotated[
 # Events ---------------------------------------------------------------------------------------------------------
 
 
-class Event(Received):
-    """What every event carries: the job (empty for hello), a number that grows by one, and the time of sending."""
-
-    job: str = ""
-    seq: int = 0
-    time: float = 0.0
-
-
 class Hello(Event):
     """First line of a worker: who speaks."""
 
@@ -405,14 +399,6 @@ class Hello(Event):
     libraries: dict[str, str] = {}
     memory_limit: str = ""
     """In words, with who keeps it; said by whoever started the worker. Empty where there is none."""
-
-
-class StayedAwake(Event):
-    """Whether this machine is kept from falling asleep while the job runs, in words; said by the application."""
-
-    type: Literal["stayed_awake"] = "stayed_awake"
-    held: bool
-    words: str
 
 
 class Stage(Received):

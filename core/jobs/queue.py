@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -28,7 +27,7 @@ from core.jobs.store import RunStore
 from core.jobs.tidying import tidied
 from core.jobs.work import Work, WorkCancelledError, WorkContext
 from core.paths import Home
-from core.system_errors import system_problem
+from core.system_errors import problem_of
 from core.telemetry.recording import Recording
 from core.telemetry.sampler import Sampler
 
@@ -387,10 +386,9 @@ class JobQueue:
         context = WorkContext(job.run, folder, self._launch, self._home, register, job.cancelled, flush)
         finished: Finished | None = None
         try:
-            work = job.work or work_of(job.run)
-            if self.keep_awake and job.run.kind not in LIGHT:
-                work = staying_awake(work)
-            work = attended(work, self._sampler)
+            wanted = job.work or work_of(job.run)
+            awake = self.keep_awake and job.run.kind not in LIGHT
+            work = attended(staying_awake(wanted) if awake else wanted, self._sampler)
             async with aclosing(work(context)) as events:  # type: ignore[type-var]
                 async for event in events:
                     if isinstance(event, Finished):
@@ -489,19 +487,3 @@ async def _flush_always(journal: Journal) -> None:
 
 def _ended(job: _Job, reason: FinishReason, problem: Problem | None = None) -> Finished:
     return Finished(job=job.snapshot.job, time=time.time(), reason=reason, problem=problem)
-
-
-def problem_of(error: Exception) -> Problem:
-    """The problem behind an exception that ended a work outside its worker."""
-    details = "".join(traceback.format_exception(error))
-    if isinstance(error, BitpressError):
-        return error.problem.model_copy(update={"details": error.problem.details or details})
-    if (refused := system_problem(error, details)) is not None:
-        return refused
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return Problem(
-        code="unexpected",
-        message=f"{type(error).__name__}: {first}",
-        hint="This is a fault of Bitpress; the details show where it happened.",
-        details=details,
-    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.errors import Problem
+from core.jobs.event import StayedAwake
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -17,7 +18,6 @@ from core.jobs.protocol import (
     Stage,
     StageFinished,
     StageStarted,
-    StayedAwake,
     Token,
     Warned,
 )

@@ -187,6 +187,7 @@ class Method:
         """Whether it needs data with these parameters: a KV cache, static activations and the importance matrix do."""
         return (
             (self.needs_calibration and parameters.get("sensitivity") != "none")
+            or bool(parameters.get("compensation"))
             or kv_cache(parameters) is not None
             or parameters.get("algorithm") == "gptq"
             or any(rule.scheme.needs_data for rule in self.rules(parameters))

@@ -81,6 +81,10 @@ SPARSEGPT = Source(
 SPINQUANT = Source(
     "SpinQuant: LLM Quantization with Learned Rotations, Liu et al. 2025", "https://arxiv.org/abs/2405.16406"
 )
+GUIDEDQUANT = Source(
+    "GuidedQuant, whose LNQ alternates tables and indices as our fit does, Kim et al. 2025",
+    "https://arxiv.org/abs/2505.07004",
+)
 SQUEEZELLM = Source("SqueezeLLM: Dense-and-Sparse Quantization, Kim et al. 2024", "https://arxiv.org/abs/2306.07629")
 STRAIGHT_THROUGH = Source(
     "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional Computation, Bengio et al. 2013",

@@ -31,7 +31,7 @@ _STAGED_EXTRAS = 32_000_000
 _CHECKPOINT_SLACK = 1.1
 """Norms, scales and zero points beside the weights of a layer, and the words about it all."""
 
-_NO_LAYERS = frozenset({"QuIPModifier", "REAPPruningModifier", "SpinQuantModifier"})
+_NO_LAYERS = frozenset({"QuIPModifier", "SpinQuantModifier"})
 """Modifiers after whose layers nothing can be kept."""
 
 _ANSWER_BYTES = 10
@@ -102,7 +102,8 @@ def checkpoint_bytes(job: Job) -> int:
 
     Masks and positions, which stay, are stored once for each length of a sample: here for the longest.
     """
-    if job.recipe.calibration is None or job.streams or not any(_calibrates(one) for one in job.modifiers):
+    layered = job.recipe.calibration is not None or any(one.name == "SqueezeLLMModifier" for one in job.modifiers)
+    if not layered or job.streams or not any(_calibrates(one) for one in job.modifiers):
         return 0
     if trained := kept_training_bytes(job):
         return trained

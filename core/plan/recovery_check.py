@@ -23,6 +23,9 @@ _POSITIONS = 64
 _PARAMETER_BYTES = 28
 """For each trained value: master copy, gradient, two moments and the best so far in 32 bits, base and unit."""
 
+_KEPT_BYTES = 16
+"""For each trained value in a checkpoint: the value, two moments and the best so far in 32 bits."""
+
 _LIMIT = 8 * 2**30
 """Most bytes of kept states: core.worker.reference_states."""
 
@@ -78,13 +81,18 @@ def recovery_bytes(shape: Shape, weights: int, spec: RecoverySpec) -> float:
     some positions' logits in 32 bits (five at a time). The original's output head stays as well.
     """
     element = weights / max(shape.elements, 1)
-    trained = shape.compressed_elements / 32 if shape.compressed else shape.linear_elements / 20
+    trained = _trained(shape)
     activations = spec.batch_tokens * max(shape.layers, 1) * 28 * shape.hidden * element
     logits = _POSITIONS * shape.vocabulary * 4 * 5
     head = shape.vocabulary * shape.hidden * element
     # As it was opened, a byte a code, and once more for the gradients.
     dense = shape.linear_elements * (2 * element + 1)
     return weights + dense + head + trained * _PARAMETER_BYTES + activations + logits
+
+
+def _trained(shape: Shape) -> float:
+    """Values that are trained, about: scales of groups or tables of rows, or adapters."""
+    return shape.compressed_elements / 32 if shape.compressed else shape.linear_elements / 20
 
 
 def with_recovery(needs: Estimates, job: Job, speed: Speed, *, on_gpu: bool) -> Estimates:
@@ -103,6 +111,8 @@ def with_recovery(needs: Estimates, job: Job, speed: Speed, *, on_gpu: bool) -> 
         ),
         # The recovered copy lies beside the first one until it takes its place.
         "disk_bytes": needs.disk_bytes + job.artifact + states,
+        # An old and a new one; those of layers are gone when the training begins.
+        "checkpoint_bytes": max(needs.checkpoint_bytes, round(2 * _trained(job.shape) * _KEPT_BYTES)),
     }
     if on_gpu:
         update["device_bytes"] = _at_least(needs.device_bytes, 0.8e9 + memory)

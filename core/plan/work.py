@@ -209,16 +209,21 @@ def _gptqt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> floa
 
 
 def _squeezellm(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:
-    """Clusters in sorted rows; before that gradients, each layer forward twice, or a pass that looks at activations."""
-    tables = 40 * shape.compressed_elements / speed.rounding
-    match arguments.get("sensitivity"):
-        case "fisher":
-            operations = 4 * 2 * (shape.linear_elements + shape.vocabulary * shape.hidden) * data.tokens
-            squares = data.samples * shape.compressed_elements / (4 * speed.rounding)
-            return tables + operations / speed.gradient + squares
-        case "activation":
-            return tables + _two_passes(shape, data, speed)
-    return tables
+    """Clusters in sorted rows; before that gradients, each layer forward twice, or a pass that looks at activations.
+
+    Compensated as GPTQ is, and then fitted: three times the table, for which every value of it goes through the
+    Hessian, and twice the indices.
+    """
+    seconds = 40 * shape.compressed_elements / speed.rounding
+    if arguments.get("sensitivity") == "fisher":
+        operations = 3 * 2 * (shape.linear_elements + shape.vocabulary * shape.hidden) * data.tokens
+        seconds += operations / speed.gradient
+        seconds += 2 * shape.compressed_elements * data.tokens / speed.hessian
+    if arguments.get("compensation"):
+        through = sum(rows * columns**2 for rows, columns in shape.compressed)
+        values = 1 << int(arguments["bits"])
+        return seconds + _gptq(arguments, shape, data, speed) + (3 * 2 * values + 2 * 4) * through / speed.hessian
+    return seconds + (_two_passes(shape, data, speed) if arguments.get("sensitivity") == "activation" else 0.0)
 
 
 def _sparsegpt(arguments: Arguments, shape: Shape, data: Data, speed: Speed) -> float:

@@ -29,6 +29,11 @@ its minutes ended comes out otherwise: only one that made all of its passes can 
 
 _TOLD = """# The modifier is Bitpress's own, made for llmcompressor.
     """
+_SENSITIVITIES = """from core.worker.codebook.fisher_stage import measured_alone
+
+    # How sensitive weights are, where the modifier asks for it; the file is there as long as this is.
+    sensitivities = measured_alone(recipe, model, data.get("dataset"))
+    """
 _SAVE = "    model.save_pretrained(str(output), save_compressed=True)\n"
 _SAVE_SMALLER = """    model.save_pretrained(str(output), save_compressed=True)
     from core.worker.structured.settings import write_settings
@@ -68,7 +73,8 @@ def script(
     elif own:
         head = head.replace(_ALONE, SMALLER_NEEDS_BITPRESS if smaller else NEEDS_BITPRESS)
         save = _SAVE_SMALLER if smaller else _SAVE_OWN
-        middle = middle.replace(_SAVE, save).replace("oneshot(model", _TOLD + "oneshot(model")
+        told = _TOLD if smaller else _SENSITIVITIES + _TOLD
+        middle = middle.replace(_SAVE, save).replace("oneshot(model", told + "oneshot(model")
     return head + middle + _TAIL
 
 

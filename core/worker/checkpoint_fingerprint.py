@@ -14,14 +14,14 @@ from core.models.survey_store import weights_identity
 LIBRARIES = ("torch", "transformers", "llmcompressor", "compressed-tensors", "auto-round", "numpy")
 
 
-def fingerprint(command: Compress, facts: CalibrationFacts) -> dict[str, str]:
+def fingerprint(command: Compress, facts: CalibrationFacts | None) -> dict[str, str]:
     """By what a person calls it. The number of threads is part of it: sums in another order have other last bits."""
     modifiers = [{"name": one.name, "arguments": one.arguments} for one in command.modifiers]
     recipe = json.dumps([modifiers, list(command.sequential_targets)], sort_keys=True)
     return {
         "model": weights_identity(command.model),
         "recipe": hashlib.sha256(recipe.encode()).hexdigest(),
-        "calibration data": facts.sha256,
+        "calibration data": facts.sha256 if facts is not None else "none",
         "seed": str(command.seed),
         **_surroundings(),
     }

@@ -24,6 +24,7 @@ KNOWN = frozenset(
         "REAPPruningModifier",
         "SmoothQuantModifier",
         "SparseGPTModifier",
+        "SqueezeLLMModifier",
         "WandaPruningModifier",
     }
 )
@@ -35,14 +36,22 @@ Those that make layers smaller are among them: see `narrowed` and `without_exper
 REPEATED = frozenset({"DropBlocksModifier"})
 """Modifiers that look at data before any pass: what they measured is kept by itself, and done again the same way."""
 
-_PENDING = ("_hessians", "_num_samples", "_row_scalars", "_smooth_activation_stats", "scales_", "_all_module_input")
+_PENDING = (
+    "_hessians",
+    "_num_samples",
+    "_row_scalars",
+    "_smooth_activation_stats",
+    "_squares",
+    "scales_",
+    "_all_module_input",
+)
 """What modifiers collect for modules that they have not changed yet."""
 
 _COUNTED = ("_num_compressed_modules", "_rtn_fallback_module_names", "_error_metrics", "_fell_back")
 """What they count for the summary that they log at the end."""
 
 _CARRIED = ("_q_input", "_done")
-"""What the next layer needs of the one before, and the codes that GPTQT keeps aside until all layers are done."""
+"""What the next layer needs of the one before, and the codes that GPTQT and SqueezeLLM keep aside until the end."""
 
 _GATHERED = ("_done",)
 """What grows layer by layer and is used when all are done."""

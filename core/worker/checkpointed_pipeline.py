@@ -2,7 +2,8 @@
 
 `CheckpointedPipeline` is the stock `IndependentPipeline` and `_sequential` the stock `SequentialPipeline` of version
 0.14, step by step and with their own parts; `tests/worker/test_checkpoints.py` holds both to the same bytes. What is
-ours is marked by the name `book`.
+ours is marked by the name `book`. `_layer_by_layer` has no model in stock: it leads a modifier of ours over the layers
+where no data does.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ class CheckpointedPipeline(CalibrationPipeline):
                     # Lack of memory is told in llmcompressor's words, as the stock pipeline does.
                     passing = handle_sequential_oom(_sequential)
                     passing(model, dataloader, dataset_args, Turn(book, index, modifier))
+                elif getattr(modifier, "layer_by_layer", False):
+                    _layer_by_layer(model, Turn(book, index, modifier))
                 else:
                     pipeline(model, dataloader, dataset_args)
 
@@ -155,3 +158,33 @@ def _sequential(model: Any, dataloader: Any, dataset_args: Any, turn: Turn) -> N
                                 activations.delete(batch, subgraph.consumed_names)
             book.finished(here, at, activations)
         LifecycleCallbacks.calibration_end()
+
+
+def _layer_by_layer(model: Any, turn: Turn) -> None:
+    """One modifier's way over the layers where no data passes: each is finished, and kept, before the next.
+
+    The stock pipeline gives such a modifier all modules at once. Raises also DoesNotFitError.
+    """
+    book, modifier = turn.book, turn.modifier
+    set_onload_device(model, get_main_device())
+    LifecycleCallbacks.calibration_start()
+    layers = list(decoder_layers(model).values())
+    inside = [list(layer.modules()) for layer in layers]
+    taken = {module for modules in inside for module in modules}
+    subgraphs = [*inside, [module for module in model.modules() if module not in taken]]
+    nothing = IntermediatesCache.empty(0, torch.device("cpu"))
+    here = Pass(
+        index=turn.index,
+        modifier=modifier,
+        model=model,
+        layers=layers,
+        subgraphs=subgraphs,
+        used_up=[set() for _ in subgraphs],
+    )
+    book.put_back(here)
+    first = len(subgraphs) if book.finished_before(here.index) else book.first_of(here.index)
+    book.carry_on(here, torch.device("cpu"))
+    for at in range(first, len(subgraphs)):
+        LifecycleCallbacks.sequential_epoch_end(subgraphs[at])
+        book.finished(here, at, nothing)
+    LifecycleCallbacks.calibration_end()

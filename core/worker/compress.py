@@ -159,9 +159,10 @@ def _book(
     progress: CompressionProgress,
     report: Reporter,
 ) -> CheckpointBook | None:
-    """The job's checkpoints, with what an earlier try left taken up; None where none are wanted or nothing is
-    calibrated."""
-    if command.checkpoints is None or facts is None or command.offload:
+    """The job's checkpoints, with what an earlier try left taken up; None where none are wanted or no layer is worked
+    on by itself."""
+    layered = facts is not None or any(getattr(modifier, "layer_by_layer", False) for modifier in recipe)
+    if command.checkpoints is None or not layered or command.offload:
         # With weights on disk a layer's tensors are not where a checkpoint takes them from.
         return None
     from core.worker.checkpoint_fingerprint import fingerprint

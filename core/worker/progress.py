@@ -88,6 +88,8 @@ class CompressionProgress:
         self._working = False
         self._works = 0.0
         self._works_total = 0.0
+        self._works_layers = 0
+        """Layers that are worked on together, where no data passes."""
         self._named: list[str] = []
         self._seconds: float | None = None
         self._energy = OutputEnergy()
@@ -213,8 +215,10 @@ class CompressionProgress:
 
     def _begin_work(self, modifier: Any, modules: Iterable[Any]) -> None:
         """The data has passed; `modules` are about to be changed."""
+        modules = list(modules)
         self._working = True
         self._works = 0.0
+        self._works_layers = len(set(self._layers).intersection(modules))
         match self._kind:
             case "GPTQModifier":
                 self._works_total = sum(map(_has_weight_scheme, modules))
@@ -235,8 +239,7 @@ class CompressionProgress:
         self.figure(_OWN_ERROR, relative, layer=name, relative=relative, seconds=seconds)
         self._worked(self._works + 1)
         if self._layer is None and self._works_total:
-            # Without data all layers are one piece of work.
-            self._step(len(self._layers) * min(self._works / self._works_total, 1.0))
+            self._step(len(self._done) + self._works_layers * min(self._works / self._works_total, 1.0))
 
     def _worked(self, done: float) -> None:
         """Part of the work on the current layer is done."""

@@ -18,7 +18,7 @@ from core.paths import Home
 
 
 def cost(home: Home, folder: Path, entries: tuple[SweepEntry, ...]) -> SweepCost:
-    model = llama_model(folder)
+    model = llama_model(folder / "model")
     plan = SweepPlan(model=str(folder), model_name="m", entries=entries, gate=BUILT_IN[1])
 
     async def go() -> SweepCost:

@@ -5,7 +5,10 @@ calibration nor recovery has seen. A limit is missed where a recovered artifact 
 the recovery judged by is not below zero with its whole interval, where the evaluation's KL did not fall, and for taken
 out blocks where less than half of it went.
 
-    python tests/bench/bench_recover.py [--methods gptq-w4a16,gptqt-w3] [--minutes 10] [--samples 64]
+Minutes are by the clock, so a machine that does something else as well trains less in them: how busy it was is
+printed with the figures.
+
+    python tests/bench/bench_recover.py [--methods gptq-w4a16,gptqt-w3] [--minutes 10] [--samples 64] [--text 192]
 """
 
 from __future__ import annotations
@@ -57,7 +60,8 @@ class Row:
             f"{self.method:<14} KL {self.before:.4f} -> {self.after:.4f} ({self.after / self.before:.2f} times) on "
             f"held-out texts; judged {self.judged['before']['value']:.4f} -> {self.judged['after']['value']:.4f}, "
             f"change {change['value']:+.4f} ({change['low']:+.4f} to {change['high']:+.4f}); {self.steps} steps in "
-            f"{self.minutes:.1f} min{'; MISSED: ' + self.missed if self.missed else ''}"
+            f"{self.minutes:.1f} min (load {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores)"
+            f"{'; MISSED: ' + self.missed if self.missed else ''}"
         )
 
 
@@ -70,6 +74,7 @@ def main() -> int:
     parser.add_argument("--methods", default=",".join(name for name in WANTED if name in known))
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--text", type=int, default=192, help="samples that the recovery trains on")
     parser.add_argument("--tokens", type=int, default=2048, help="scored per text")
     chosen = parser.parse_args()
     rows = []
@@ -86,7 +91,7 @@ def _row(name: str, chosen: argparse.Namespace) -> Row:
     settings = [word for each in SETTINGS.get(name, ()) for word in ("--set", each)]
     pressed = _bitpress("compress", "starter", "--method", name, *settings, "--samples", str(chosen.samples))
     artifact = pressed["output"]
-    recovered = _bitpress("recover", artifact, "--minutes", str(chosen.minutes))
+    recovered = _bitpress("recover", artifact, "--minutes", str(chosen.minutes), "--samples", str(chosen.text))
     made = recovered["output"] or artifact
     found = _bitpress(
         "evaluate", "starter", artifact, *([made] if made != artifact else []), "--tokens", str(chosen.tokens)

@@ -26,6 +26,7 @@ from core.jobs.checkpoint import (
     Checkpoint,
     KeptFile,
     KeptLayers,
+    KeptSteps,
     checkpoint_beside,
     point_at,
     read_checkpoint,
@@ -42,7 +43,8 @@ from core.jobs.snapshot import Phase
 from core.jobs.store import RunStore
 from core.methods.catalogue import find
 from core.methods.recipe import Recipe
-from core.models.artifact import read_manifest, staging_beside
+from core.methods.recovery import RecoverySpec
+from core.models.artifact import Beside, beside, read_manifest, staging_beside
 from core.paths import Home
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -307,3 +309,112 @@ def test_that_a_run_killed_in_its_smaller_try_goes_on_with_the_smaller_settings(
     assert told.count("tried-with-less") == 1, "it was not tried with the large settings again"
     assert told[-1] == "goes-on-with-less"
     assert {path.name for path in output.parent.iterdir()} == {"out"}
+
+
+TRAINED = {
+    "recovery": {
+        "helped": True,
+        "before": {"value": 0.3, "low": 0.2, "high": 0.4},
+        "after": {"value": 0.1, "low": 0.05, "high": 0.2},
+        "change": {"value": -0.2, "low": -0.3, "high": -0.1},
+    },
+    "bytes": 1000,
+    "tensors_sha256": hashlib.sha256(b"x" * 1000).hexdigest(),
+}
+
+
+def write_training(output: Path, run: int, step: int = 40) -> None:
+    folder = checkpoint_beside(output, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "training-3.json").write_bytes(b"{}")
+    kept = KeptSteps(
+        fingerprint={},
+        step=step,
+        at=f"after step {step} of its recovery",
+        serial=3,
+        saved=datetime.now(UTC),
+        state="training-3.json",
+        files={"training-3.json": KeptFile(bytes=2, sha256=hashlib.sha256(b"{}").hexdigest())},
+    )
+    (folder / "training.json").write_text(kept.model_dump_json())
+
+
+def training(*first: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan("train"), *first, {"write": WEIGHTS}, finished(TRAINED)]
+
+
+def with_recovery(model: Path, output: Path) -> NewRun:
+    new = asked(model, output)
+    assert new.order is not None
+    recipe = {**new.order["recipe"], "recovery": RecoverySpec(minutes=3).model_dump(mode="json")}
+    return new.model_copy(update={"order": {**new.order, "recipe": recipe}})
+
+
+def test_that_a_compression_killed_in_its_recovery_goes_on_there_and_presses_nothing_again(
+    home: Home, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "made" / "out"
+    with RunStore.open(home.store_file) as store:
+        run = store.create(with_recovery(model, output), owned=False).id
+    script = {"compress": pressing(), "recover": training({"write": "half"}, {"sleep": 60})}
+    window = a_window(tmp_path / "window", home, script)
+    made = beside(output, Beside.RECOVERED, run)
+    kill_when(window, (made / "half").is_file)
+    write_training(output, run)
+    point = point_at(output, run)
+    assert point is not None
+    assert (point.words, point.pressed) == ("after step 40 of its recovery", True)
+
+    async def go() -> Run:
+        with RunStore.open(home.store_file) as store:
+            # No script for pressing: a worker that was asked for it would end the run.
+            again = launch_fake(tmp_path / "scripts", {"recover": training(), "prove": proving()})
+            queue = JobQueue(store, home, again)
+            (interrupted,) = await queue.recover()
+            assert interrupted.problem is not None
+            assert "after step 40 of its recovery" in interrupted.problem.hint
+            assert not made.exists(), "what was half written is gone, and what it goes on from is there"
+            await queue.resume(run)
+            await queue.wait(run)
+            await queue.close()
+            return store.get(run)
+
+    over = asyncio.run(go())
+    assert over.reason is FinishReason.COMPLETED, over.problem
+    assert over.result["recovery"]["helped"]
+    assert {path.name for path in output.parent.iterdir()} == {"out"}, "and nothing is left beside it"
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_that_a_worker_that_dies_in_a_recovery_is_followed_by_another_one_where_it_had_come_further(
+    progress: bool, home: Home, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "made" / "out"
+    marker = tmp_path / "marker"
+    kept = [{"python": _KEEPING.format(tests=str(TESTS / "core"), root=str(TESTS), output=str(output))}]
+    wait = [{"wait_for": str(checkpoint_beside(output, 1) / "training.json")}]
+    dying = [*(kept + wait if progress else []), {"first": str(marker), "then": {"exit": 1}}]
+    script = {"compress": pressing(), "recover": training(*dying), "prove": proving()}
+
+    async def go() -> tuple[Run, list[str]]:
+        with RunStore.open(home.store_file) as store:
+            queue = JobQueue(store, home, launch_fake(tmp_path / "scripts", script))
+            run = await queue.submit(with_recovery(model, output))
+            snapshot = await queue.wait(run.id)
+            await queue.close()
+            return store.get(run.id), [warning.code for warning in snapshot.warnings]
+
+    over, warned = asyncio.run(go())
+    assert over.reason is FinishReason.COMPLETED, over.problem
+    assert warned == (["recovery-goes-on"] if progress else ["recovery-failed"])
+    assert ("recovery" in over.result) is progress
+    assert {path.name for path in output.parent.iterdir()} == {"out"}
+
+
+_KEEPING = """
+import sys
+sys.path[:0] = [{tests!r}, {root!r}]
+from pathlib import Path
+from test_checkpoint import write_training
+write_training(Path({output!r}), 1)
+"""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import pytest
 from llama_shapes import llama_model, llama_survey
 
-from core.methods.resolve_recipe import resolve_recipe
 from core.models.local_model import LocalModel
-from core.plan.export_forms import ROUNDED, Form, Offered, offered, room_finding
+from core.plan.export_forms import Form, Offered, offered, room_finding, rounded_recipe
 
 SURVEY = llama_survey()
 
 
 def forms(model: LocalModel, *, turns: bool = False) -> dict[Form, Offered]:
-    recipe = resolve_recipe(ROUNDED, {}, None, SURVEY)
-    return {one.form: one for one in offered(model, SURVEY, recipe, turns=turns)}
+    return {one.form: one for one in offered(model, SURVEY, rounded_recipe(SURVEY), turns=turns)}
 
 
 def tables(precision: str) -> LocalModel:
@@ -69,3 +67,10 @@ def test_that_a_disk_without_room_is_told_with_both_numbers() -> None:
     finding = room_finding(one, 10_000_000)
     assert finding is not None
     assert "10.0 MB are free" in finding.message
+
+
+def test_that_the_grid_is_as_fine_as_the_columns_allow() -> None:
+    assert rounded_recipe(SURVEY).parameters["group_size"] == 32
+    assert rounded_recipe(llama_survey(hidden=4096, intermediate=11008)).parameters["group_size"] == 32
+    odd = llama_survey(hidden=72, intermediate=104, heads=9)
+    assert rounded_recipe(odd).parameters["group_size"] == "channel"

@@ -14,10 +14,11 @@ import pytest
 
 from core.care.doctor import examine
 from core.jobs import keep_awake
+from core.jobs.event import StayedAwake
 from core.jobs.journal import replay
 from core.jobs.keep_awake import HELD, Sleep, awake, can_stay_awake
 from core.jobs.launch import WorkerLaunch
-from core.jobs.protocol import AnyEvent, Finished, FinishReason, StayedAwake
+from core.jobs.protocol import AnyEvent, Finished, FinishReason
 from core.jobs.queue import JobQueue
 from core.jobs.run import NewRun, RunKind
 from core.jobs.store import RunStore

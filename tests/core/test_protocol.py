@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from core.calibration.spec import CalibrationSpec
 from core.errors import Problem
 from core.jobs import protocol
+from core.jobs.event import StayedAwake
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -78,6 +79,7 @@ EVENTS = st.one_of(
         alternatives=st.tuples(st.tuples(TEXT, NUMBER)),
         **STAMP,
     ),
+    st.builds(StayedAwake, held=st.booleans(), words=TEXT, **STAMP),
     st.builds(Finished, reason=st.just(FinishReason.COMPLETED), result=st.dictionaries(TEXT, NUMBER | TEXT), **STAMP),
     st.builds(
         Finished,
@@ -109,7 +111,7 @@ def test_that_nothing_in_a_message_breaks_its_line(event: AnyEvent) -> None:
 def test_that_every_event_has_a_type_of_its_own_and_a_round_trip_here() -> None:
     kinds = get_args(AnyEvent)
     assert len({kind.model_fields["type"].default for kind in kinds}) == len(kinds)
-    tested = {Hello, Accepted, StageStarted, StageFinished, Progress, Metric, Warned, Token, Finished}
+    tested = {Hello, StayedAwake, Accepted, StageStarted, StageFinished, Progress, Metric, Warned, Token, Finished}
     assert set(kinds) == tested
 
 

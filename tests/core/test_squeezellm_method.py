@@ -72,7 +72,9 @@ def test_that_bits_on_disk_are_the_formulas():
 def test_that_data_is_needed_unless_all_weights_count_alike(name: str):
     assert resolve_recipe(name, {}, None, None).calibration is not None
     assert resolve_recipe(name, {"sensitivity": "activation"}, None, None).calibration is not None
-    assert resolve_recipe(name, {"sensitivity": "none"}, None, None).calibration is None
+    assert resolve_recipe(name, {"sensitivity": "none"}, None, None).calibration is not None
+    alone = {"sensitivity": "none", "compensation": False}
+    assert resolve_recipe(name, alone, None, None).calibration is None
 
 
 def test_that_the_modifier_gets_every_parameter():
@@ -80,11 +82,35 @@ def test_that_the_modifier_gets_every_parameter():
     (spec,) = method.modifiers(method.defaults(None))
     assert spec.arguments == {
         "targets": ["Linear"], "ignore": ["lm_head"], "bits": 3, "sensitivity": "fisher",
-        "sensitive": 0.0005, "outliers": 0.004, "iterations": 50,
+        "sensitive": 0.0005, "outliers": 0.004, "iterations": 50, "compensation": True,
     }  # fmt: skip
     (rule,) = method.rules(method.defaults(None))
     assert (rule.scheme.weights.type, rule.scheme.weights.num_bits) == ("table", 3)
     assert rule.scheme.weights.kept == pytest.approx(0.0045)
+
+
+@BOTH
+def test_that_fitting_is_ours_says_so_and_takes_longer_and_more_memory_at_the_same_size(name: str):
+    method, survey = find(name), llama_survey()
+    (said,) = (each for each in method.parameters if each.name == "compensation")
+    assert said.help.startswith("Ours, not the paper's.")
+    assert "fitted to what the layers give, which is ours and not the paper's" in method.explanation
+    fitted, plain = (
+        estimate(llama_model(), survey, resolve_recipe(name, {"compensation": on}, None, survey), machine(), ())
+        for on in (True, False)
+    )
+    assert fitted.artifact_bytes == plain.artifact_bytes
+    assert fitted.seconds.value > plain.seconds.value
+    assert fitted.host_bytes.value >= plain.host_bytes.value
+    alone = resolve_recipe(name, {"sensitivity": "none", "compensation": False}, None, survey)
+    assert estimate(llama_model(), survey, alone, machine(), ()).checkpoint_bytes > 0
+
+
+def test_that_a_recipe_from_before_there_was_the_choice_stays_what_it_was():
+    method = find("squeezellm-w3")
+    older = {key: value for key, value in method.defaults(None).items() if key != "compensation"}
+    (spec,) = method.modifiers(older)
+    assert spec.arguments["compensation"] is False
 
 
 def test_that_experts_and_shared_heads_are_refused_and_weaker_measures_are_named():

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 from run_values import START, a_run, told
 
+from core.jobs.event import StayedAwake
 from core.jobs.protocol import (
     Accepted,
     AnyEvent,
@@ -19,7 +20,6 @@ from core.jobs.protocol import (
     Stage,
     StageFinished,
     StageStarted,
-    StayedAwake,
 )
 from core.jobs.run import RunKind
 from core.jobs.snapshot import JobSnapshot, apply

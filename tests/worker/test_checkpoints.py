@@ -72,6 +72,13 @@ IMPORTANCE = rounding("QuantizationModifier", {**INT4, "weights": {**INT4["weigh
 CODEBOOKS = ModifierSpec(name="GPTQTModifier", arguments={"ignore": ["lm_head"], "shrink_steps": 2})
 
 
+def tables(**chosen: Any) -> ModifierSpec:
+    return ModifierSpec(name="SqueezeLLMModifier", arguments={"ignore": ["lm_head"], "bits": 3, **chosen})
+
+
+TABLES = (tables(compensation=True, outliers=0.01),)
+
+
 @pytest.fixture(scope="module")
 def model(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
@@ -126,7 +133,9 @@ def said(events: list[AnyEvent]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("modifiers", "stage"), [(GPTQ, 0), (AWQ, 0), (SMOOTH_GPTQ, 1)], ids=["gptq", "awq", "smoothquant-gptq"]
+    ("modifiers", "stage"),
+    [(GPTQ, 0), (AWQ, 0), (SMOOTH_GPTQ, 1), (TABLES, 0)],
+    ids=["gptq", "awq", "smoothquant-gptq", "squeezellm"],
 )
 def test_that_a_worker_killed_at_a_random_layer_and_resumed_gives_the_very_same_tensors(
     worker: WorkerProcess,
@@ -291,7 +300,7 @@ def test_that_every_other_calibrated_modifier_goes_on_at_a_layer_as_well(
     whole, _ = jobs.run(modifiers, checkpoints=None)
     jobs.run(modifiers, until=3)
     result, _ = jobs.run(modifiers)
-    assert result["resumed"]["layer"] >= 4
+    assert result["resumed"]["layer"] >= 3, "at least two layers were finished, by whatever it tells first"
     assert result["resumed"]["step"] == len(modifiers)
     assert result["tensors_sha256"] == whole["tensors_sha256"]
     assert result["expected_modules"] == whole["expected_modules"]
@@ -304,6 +313,21 @@ def test_that_a_first_pass_that_makes_layers_narrower_goes_on_as_well(jobs: Stop
     result, _ = jobs.run(modifiers)
     assert (result["resumed"]["layer"] >= 4, result["resumed"]["step"]) == (True, 1)
     assert result["tensors_sha256"] == whole["tensors_sha256"]
+
+
+@pytest.mark.parametrize("sensitivity", ["fisher", "activation", "none"])
+def test_that_tables_go_on_at_a_layer_also_where_no_data_passes(jobs: Stopped, sensitivity: str) -> None:
+    modifier = tables(sensitivity=sensitivity)
+    whole, told = jobs.run((modifier,), checkpoints=None)
+    jobs.run((modifier,), until=3)
+    assert jobs.point().layer >= 3
+    result, events = jobs.run((modifier,))
+    assert result["resumed"]["layer"] >= 3
+    assert result["tensors_sha256"] == whole["tensors_sha256"]
+    assert figures(events) == figures(told), "those of finished layers are told again"
+    shown = [event.done for event in events if isinstance(event, Progress) and event.stage == "modifier-0"]
+    assert shown == sorted(shown)
+    assert shown[-1] == LAYERS
 
 
 def test_that_a_tensor_comes_back_as_it_lay_in_memory() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,14 @@ from core.methods.catalogue import find
 from core.value import Json
 from core.worker import compress
 from core.worker.codebook import fisher_stage
+from core.worker.codebook.correlated import fitted
 from core.worker.codebook.fisher import FisherSums
+from core.worker.codebook.fisher_stage import measured_alone
 from core.worker.codebook.kept import kept_mask, kept_weights
 from core.worker.codebook.kmeans import weighted_kmeans
 from core.worker.codebook.sensitivity_file import holds, write_sensitivities
-from core.worker.codebook.squeezellm import press
+from core.worker.codebook.squeezellm import SqueezeLLMModifier, press
+from core.worker.gptqt.compensation import compensate
 from core.worker.reporter import JobCancelledError
 
 
@@ -187,6 +192,66 @@ def test_that_rows_without_sensitivity_count_all_their_weights_alike():
     assert torch.equal(found.weight.table[2], alike.weight.table[2])
 
 
+def correlated(columns: int, seed: int = 8) -> Tensor:
+    """The mean of x xᵀ over inputs that go together, as those of a layer do."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(2000, columns // 4, generator=generator) @ torch.randn(
+        columns // 4, columns, generator=generator
+    )
+    inputs += 0.3 * torch.randn(2000, columns, generator=generator)
+    return inputs.T @ inputs / len(inputs)
+
+
+def output_error(weight: Tensor, made: Tensor, hessian: Tensor) -> float:
+    off = weight.double() - made.double()
+    return float(((off @ hessian.double()) * off).sum())
+
+
+def test_that_fitting_lowers_the_error_of_outputs_step_by_step_and_kept_weights_stay_exact():
+    weight, hessian = heavy_tailed(32, 96, seed=9)[0].bfloat16(), correlated(96)
+    counted = hessian.diagonal().clone()
+
+    def pressed(**more: Any) -> Tensor:
+        return press(weight, counted, bits=3, **more).weight.dense(torch.bfloat16)
+
+    kept = {"sensitive": 0.001, "outliers": 0.01}
+    plain, fit = pressed(), pressed(hessian=hessian.clone())
+    sparse = pressed(hessian=hessian.clone(), **kept)
+    table = press(weight, counted, bits=3).weight.table
+    assert table is not None
+    codes = compensate(weight, hessian.clone(), table.float()).codes
+    compensated = table.gather(1, codes.long())
+    errors = [output_error(weight, made, hessian) for made in (plain, compensated, fit, sparse)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[2] < 0.9 * errors[1] < 0.5 * errors[0]
+    mask = kept_mask(weight, counted.expand(32, 96), **kept)
+    assert torch.equal(sparse[mask].view(torch.int16), weight[mask].view(torch.int16))
+    again = press(weight, counted, bits=3, hessian=hessian.clone())
+    assert torch.equal(again.weight.dense(torch.bfloat16), fit)
+    assert 0 < again.relative < 0.1
+
+
+def test_that_each_step_of_the_fit_lowers_the_error():
+    weight, hessian = heavy_tailed(24, 64, seed=10)[0], correlated(64)
+    mask = torch.zeros_like(weight, dtype=torch.bool)
+    table = weighted_kmeans(weight, torch.ones_like(weight), 8).table
+    errors = [fitted(weight, table, hessian.clone(), mask, rounds=rounds).relative for rounds in (0, 1, 2, 4)]
+    # The table is rounded to 16 bits after each step, which may cost a little.
+    assert all(after <= before * 1.001 for before, after in itertools.pairwise(errors))
+    assert errors[-1] < 0.95 * errors[0]
+
+
+def test_that_columns_nothing_came_through_are_rounded_by_themselves():
+    weight, hessian = heavy_tailed(8, 64, seed=11)[0], correlated(64)
+    hessian[:, 5] = hessian[5] = 0.0
+    fit = press(weight, hessian.diagonal().clone(), bits=3, hessian=hessian.clone()).weight
+    assert fit.table is not None
+    nearest = (weight[:, 5:6] - fit.table.float()).abs().min(1).values
+    assert torch.allclose((fit.dense(torch.float32)[:, 5] - weight[:, 5]).abs(), nearest, atol=1e-3)
+    nothing = press(weight, None, bits=3, hessian=torch.zeros(64, 64))
+    assert torch.isfinite(nothing.weight.dense(torch.float32)).all()
+
+
 @pytest.fixture(scope="module")
 def tiny(starter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_llama(tmp_path_factory.mktemp("models") / "tiny", starter, dtype=torch.bfloat16)
@@ -200,28 +265,47 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.model
-def test_that_sums_are_autograds_squared_gradients_and_the_model_is_as_it_was(tiny: Path, tmp_path: Path):
+def test_that_sums_are_the_squared_gradients_of_each_token_and_the_model_is_as_it_was(tiny: Path, tmp_path: Path):
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
     targets = {name: each for name, each in model.named_modules() if type(each).__name__ == "Linear" and "proj" in name}
     samples = [list(range(5, 60)), list(range(300, 330)), [7, 8, 9]]
     before = model(torch.tensor(samples[:1])).logits
-    with FisherSums(model, targets) as found:
+    with FisherSums(model, targets, drawn=False) as found:
         losses = [found.add(sample) for sample in samples]
         with pytest.raises(ValueError, match="next token"):
             found.add([1])
+    drawn = []
+    for _ in range(2):
+        with FisherSums(model, targets) as other:
+            other.add(samples[0])
+        drawn.append(other.sums)
+    assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in targets), "the same tokens are drawn"
+    assert any(not torch.allclose(drawn[0][name], found.sums[name]) for name in targets)
     assert torch.equal(model(torch.tensor(samples[:1])).logits, before)
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
     expected = {name: torch.zeros_like(each.weight) for name, each in targets.items()}
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def hear(name: str) -> Any:
+        def heard(_module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            output.retain_grad()
+            seen[name] = inputs[0].detach()[0], output
+
+        return heard
+
+    for name, each in targets.items():
+        each.register_forward_hook(hear(name))
     for sample, loss in zip(samples, losses, strict=True):
         ids = torch.tensor([sample])
         plain = model(ids, labels=ids).loss
-        assert float(plain) == pytest.approx(loss, rel=1e-4)
-        model.zero_grad()
+        assert float(plain.detach()) == pytest.approx(loss, rel=1e-4)
         (plain * (len(sample) - 1)).backward()
-        for name, each in targets.items():
-            expected[name] += each.weight.grad.square()
+        for name, (entered, output) in seen.items():
+            assert output.grad is not None
+            for came, gradient in zip(entered, output.grad[0], strict=True):
+                expected[name] += torch.outer(gradient, came).square()
     assert found.tokens == sum(len(sample) - 1 for sample in samples)
     for name in targets:
         assert torch.allclose(
@@ -252,8 +336,9 @@ def test_that_a_job_measures_tells_and_saves_what_opens_as_it_was_and_the_next_t
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    memory, cache = Memory(), tmp_path / "cache"
-    result = compress.run(asked(tiny, tmp_path / "out", text, cache), reporter(memory))
+    memory, cache, tokens = Memory(), tmp_path / "cache", tmp_path / "tokens.json"
+    wanted = asked(tiny, tmp_path / "out", text, cache).model_copy(update={"tokens_file": str(tokens)})
+    result = compress.run(wanted, reporter(memory))
     stages = [event.stage for event in memory.events if isinstance(event, StageStarted)]
     assert stages == ["load", "fisher", "modifier-0", "save"]
     errors = [event for event in memory.events if isinstance(event, Metric)]
@@ -287,6 +372,12 @@ def test_that_a_job_measures_tells_and_saves_what_opens_as_it_was_and_the_next_t
     said = [event.detail for event in memory.events if isinstance(event, Progress) and event.stage == "fisher"]
     assert said == ["kept from an earlier job"]
     assert list(cache.iterdir()) == [kept]
+    # A script that repeats the job measures the same.
+    alone = SqueezeLLMModifier(ignore=["lm_head"], bits=3)
+    with measured_alone([alone], original, json.loads(tokens.read_text())) or nullcontext("") as folder:
+        (made,) = Path(folder).iterdir()
+        assert made.read_bytes() == kept.read_bytes()
+    assert measured_alone([SqueezeLLMModifier(sensitivity="none")], original, None) is None
 
 
 @pytest.mark.model
@@ -308,7 +399,8 @@ def test_that_activations_and_equal_weights_need_no_gradients(tiny: Path, text: 
     hashes = set()
     for sensitivity in ("activation", "none"):
         memory = Memory()
-        result = compress.run(asked(tiny, tmp_path / sensitivity, text, sensitivity=sensitivity), reporter(memory))
+        wanted = asked(tiny, tmp_path / sensitivity, text, sensitivity=sensitivity, compensation=False)
+        result = compress.run(wanted, reporter(memory))
         stages = [event.stage for event in memory.events if isinstance(event, StageStarted)]
         assert stages == ["load", "modifier-0", "save"]
         assert len(result["expected_modules"]) == 14

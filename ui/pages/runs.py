@@ -20,17 +20,15 @@ from PySide6.QtWidgets import (
 )
 from typing_extensions import override
 
-from core.jobs.line import Standing
 from core.jobs.protocol import FinishReason
 from core.jobs.run import Run, RunKind
 from core.jobs.snapshot import JobSnapshot, Phase
 from core.jobs.waiting import line, standings
 from core.plan.predicted import estimates_of, predicted
 from core.telemetry.sample import Sample
-from ui.humanize import ago_text, percent_text
-from ui.models.queue_words import short_reason
 from ui.pages.recovery_chart import recovery_drawing, training_drawing
-from ui.pages.run_words import figures, made, proof_of, running_fraction, running_step, state_words, subtitle
+from ui.pages.run_row import run_row
+from ui.pages.run_words import figures, made, proof_of, running_step, state_words, subtitle
 from ui.tone import Tone
 from ui.widgets.card import Card
 from ui.widgets.empty import EmptyState
@@ -141,7 +139,7 @@ class RunsPage(QWidget):
         run = self._runs.get(run_id)
         moved = before is None or running_step(before) != running_step(snapshot)
         if moved and run is not None and run.phase not in (Phase.QUEUED, Phase.FINISHED):
-            self._list.show_row(self._row(run, self._now(), None))
+            self._list.show_row(run_row(run, snapshot, self._now(), None))
         if run_id == self._current:
             self._show_job(snapshot)
 
@@ -372,20 +370,8 @@ class RunsPage(QWidget):
         ):
             if part:
                 rows.append(Heading(title))
-                rows.extend(self._row(run, now, stands.get(run.id)) for run in part)
+                rows.extend(run_row(run, self._snapshots.get(run.id), now, stands.get(run.id)) for run in part)
         self._list.show_rows(tuple(rows))
-
-    def _row(self, run: Run, now: datetime, stands: Standing | None) -> RunRow:
-        if stands is not None:
-            return RunRow(run.id, run.title, run.model_name, short_reason(run, stands, now))
-        if run.phase is not Phase.FINISHED:
-            fraction = running_fraction(self._snapshots.get(run.id))
-            state = state_words(run)[0] if fraction is None else percent_text(fraction)
-            return RunRow(run.id, run.title, run.model_name, state, bar=True, fraction=fraction)
-        word, tone = state_words(run)
-        moment = run.finished or run.created
-        passed = ago_text(moment if moment.tzinfo else moment.astimezone(), now)
-        return RunRow(run.id, run.title, run.model_name, passed, word, tone)
 
     def _arrange(self) -> None:
         """Plots, log or nothing fill what is left of the page."""

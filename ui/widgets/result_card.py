@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
@@ -63,6 +65,8 @@ class ResultCard(Card):
         self.body.addLayout(middle)
         self.body.addWidget(self._checks)
         self.body.addLayout(next_steps)
+        for before, after in pairwise((self._unfold, self.compare, self.measure, self.recover, self.export)):
+            QWidget.setTabOrder(before, after)
         self.hide()
 
     def show_result(self, figures: tuple[Figure, ...], proof: ProofResult | None) -> None:

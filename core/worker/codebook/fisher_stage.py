@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from core.calibration.spec import CalibrationFacts
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 STAGE = Stage(id="fisher", title="Measure how sensitive weights are", unit="sample")
 
-FORM = 1
+FORM = 2
 """Of kept sensitivities; raised when what they mean changes."""
 
 LIMIT = 64 * 2**30
@@ -79,6 +80,29 @@ def measure(
             _measure(loaded, targets, samples, path, report)
     for modifier in asking:
         modifier.take_sensitivities(path)
+
+
+def measured_alone(recipe: Sequence[Any], model: Any, dataset: Any) -> TemporaryDirectory[str] | None:
+    """As `measure`, for a script without a worker: `dataset` has the samples as `input_ids`.
+
+    The file lies in the folder that is given back, until that is let go; None where no modifier asks.
+    """
+    from core.worker.codebook.fisher import FisherSums
+
+    asking = [modifier for modifier in recipe if getattr(modifier, "requires_gradients", False)]
+    if not asking:
+        return None
+    targets = {name: module for modifier in asking for name, module in modifier.modules_of(model).items()}
+    with FisherSums(model, targets) as sums:
+        for sample in dataset["input_ids"]:
+            if len(sample) > 1:
+                sums.add(sample)
+    folder = TemporaryDirectory(prefix="bitpress-sensitivity-")
+    path = Path(folder.name) / _BESIDE
+    write_sensitivities(path, sums.sums, 1 / sums.tokens)
+    for modifier in asking:
+        modifier.take_sensitivities(path)
+    return folder
 
 
 def tidy(output: Path) -> None:

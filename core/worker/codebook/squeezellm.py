@@ -4,7 +4,12 @@ Kim et al., "SqueezeLLM: Dense-and-Sparse Quantization", ICML 2024, arXiv 2306.0
 weighted by how much the loss minds a change of each weight; the few most sensitive and the largest weights are taken
 out beforehand and stored as they are. Differences from the paper's code: what is kept is counted exactly, by rank
 instead of by a threshold; k-means starts from the density and is improved by moves (`kmeans`) instead of scikit-learn's
-random starts; and kept weights replace the table's value instead of being added to that of zero.
+random starts; kept weights replace the table's value instead of being added to that of zero; and squared gradients are
+taken token by token (`fisher`).
+
+`compensation` is ours and not the paper's: the tables begin as the paper's, and then indices and tables are chosen
+together for what the layer gives (`correlated`), layer after layer with what the layers before have become. Without it
+each weight takes the nearest value of the table that k-means found, as in the paper.
 """
 
 from __future__ import annotations
@@ -17,28 +22,45 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from compressed_tensors.utils import align_module_device, match_named_modules, update_offload_parameter
+from compressed_tensors.utils import (
+    align_module_device,
+    get_execution_device,
+    match_named_modules,
+    update_offload_parameter,
+)
 from llmcompressor.core import Event, State
 from llmcompressor.modifiers import Modifier
+from llmcompressor.modifiers.gptq.helpers import accumulate_hessian, make_empty_hessian
+from loguru import logger
 from pydantic import PrivateAttr, model_validator
 from torch import Tensor
 
-from bitpress_codebook.linear import CodebookLinear
-from bitpress_codebook.weight import CodebookWeight
+from bitpress_codebook.packing import pack, unpack
+from bitpress_codebook.weight import CodebookWeight, Kept
 from core.errors import BitpressError
+from core.worker.codebook.correlated import fitted
 from core.worker.codebook.kept import kept_mask, kept_weights
 from core.worker.codebook.kmeans import ITERATIONS, weighted_kmeans
 from core.worker.swap_codebooks import swap_codebooks
+
+_PARTS = ("codes", "table", "kept_starts", "kept_columns", "kept_values")
+"""What is remembered of a module, under its name and these."""
 
 Sensitivity = Literal["fisher", "activation", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """A matrix as indices and tables; `relative` is the weighted squared error over the weighted sum of squares."""
+    """A matrix as indices and tables.
+
+    `relative` is the weighted squared error over the weighted sum of squares; with a Hessian it is the squared error of
+    the outputs over their sum of squares.
+    """
 
     weight: CodebookWeight
     relative: float
+    fell_back: bool = False
+    """Whether the Hessian could not be inverted."""
 
 
 def press(
@@ -49,12 +71,14 @@ def press(
     sensitive: float = 0.0,
     outliers: float = 0.0,
     iterations: int = ITERATIONS,
+    hessian: Tensor | None = None,
 ) -> Pressed:
     """SqueezeLLM of one matrix (rows, columns).
 
     `sensitivity` is (rows, columns), or (columns,) where all rows share it, or None where all weights count the same;
     a row of nothing but zeros counts each of its weights the same. `sensitive` and `outliers` are shares of the weights
-    that are kept as they are.
+    that are kept as they are. With `hessian` (columns, columns), which is overwritten, indices and tables are then
+    fitted to the layer's outputs.
     """
     rows, columns = weight.shape
     if sensitivity is None:
@@ -65,13 +89,15 @@ def press(
     counted[counted.sum(1) <= 0] = 1.0
     counted[mask] = 0.0
     found = weighted_kmeans(weight, counted, 1 << bits, iterations=iterations)
+    kept = kept_weights(weight, mask)
+    if hessian is not None:
+        del counted
+        fit = fitted(weight, found.table, hessian, mask)
+        made = CodebookWeight(codes=fit.codes, bits=bits, table=fit.table, kept=kept)
+        return Pressed(made, fit.relative, fit.fell_back)
     whole = float((counted.double() * weight.double().square()).sum())
-    return Pressed(
-        CodebookWeight(
-            codes=found.codes, bits=bits, table=found.table.to(torch.float16), kept=kept_weights(weight, mask)
-        ),
-        float(found.error.sum()) / whole if whole else 0.0,
-    )
+    made = CodebookWeight(codes=found.codes, bits=bits, table=found.table.to(torch.float16), kept=kept)
+    return Pressed(made, float(found.error.sum()) / whole if whole else 0.0)
 
 
 class SqueezeLLMModifier(Modifier):
@@ -79,7 +105,9 @@ class SqueezeLLMModifier(Modifier):
 
     With `sensitivity` fisher, it must have taken a file of them when it begins (`core.worker.codebook.fisher_stage`),
     and no data passes here. With activation, data passes and the mean square of each column's inputs counts instead.
-    The model computes with the new weights at once; modules are exchanged for CodebookLinear at the very end.
+    With `compensation` data passes as well, and indices and tables are fitted to the layer's outputs, which is ours.
+    The model computes with the new weights at once; modules are exchanged for CodebookLinear at the very end. Between
+    two layers nothing is remembered but what `_done` holds, so that a checkpoint there is whole.
     """
 
     targets: list[str] = ["Linear"]
@@ -89,19 +117,28 @@ class SqueezeLLMModifier(Modifier):
     sensitive: float = 0.0005
     outliers: float = 0.004
     iterations: int = ITERATIONS
+    compensation: bool = False
 
     _names: dict[Any, str] = PrivateAttr(default_factory=dict)
     _squares: dict[Any, Tensor] = PrivateAttr(default_factory=dict)
     _tokens: dict[Any, int] = PrivateAttr(default_factory=dict)
-    _made: dict[str, CodebookLinear] = PrivateAttr(default_factory=dict)
+    _hessians: dict[Any, Tensor] = PrivateAttr(default_factory=dict)
+    _samples: dict[Any, Tensor] = PrivateAttr(default_factory=dict)
+    _done: dict[str, Tensor] = PrivateAttr(default_factory=dict)
+    _fell_back: list[str] = PrivateAttr(default_factory=list)
     _open: ExitStack = PrivateAttr(default_factory=ExitStack)
     _path: Path | None = PrivateAttr(default=None)
     _file: Any = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _asks_for_data(self) -> SqueezeLLMModifier:
-        self.requires_calibration_data = self.sensitivity == "activation"
+        self.requires_calibration_data = self.compensation or self.sensitivity == "activation"
         return self
+
+    @property
+    def layer_by_layer(self) -> bool:
+        """Whether it is to be led from layer to layer, as no data does that."""
+        return not self.requires_calibration_data
 
     @property
     def requires_gradients(self) -> bool:
@@ -131,8 +168,10 @@ class SqueezeLLMModifier(Modifier):
         return True
 
     def on_calibration_start(self, state: State, event: Event, **_: Any) -> None:
-        if self.sensitivity == "activation":
-            for module in self._names:
+        for module, name in self._names.items():
+            if self.compensation and f"{name}.codes" not in self._done:
+                self.register_hook(module, self._heard, "forward")
+            elif self.sensitivity == "activation":
                 self.register_hook(module, self._seen, "forward")
 
     def on_sequential_epoch_end(self, state: State, event: Event, modules: Sequence[Any] = (), **_: Any) -> None:
@@ -144,9 +183,20 @@ class SqueezeLLMModifier(Modifier):
         self._open.close()
 
     def on_finalize(self, state: State, **_: Any) -> bool:
-        for name in tuple(self._made):
-            swap_codebooks(state.model, {name: self._made.pop(name).codebook()})
-        self._names = {}
+        if self._fell_back:
+            shown = ", ".join(self._fell_back[:10]) + (" …" if len(self._fell_back) > 10 else "")
+            logger.warning(
+                f"Hessian inversion failed for {len(self._fell_back)} of {len(self._names)} modules. Their indices "
+                f"began with each weight by itself. Calibrate with more and other samples. They are: {shown}"
+            )
+        while self._names:
+            # The last one that holds the dense weight lets it go.
+            module, name = self._names.popitem()
+            columns = module.in_features
+            del module
+            swap_codebooks(state.model, {name: self._weight(name, columns)})
+            for part in _PARTS:
+                self._done.pop(f"{name}.{part}", None)
         return True
 
     def works(self, modules: Sequence[Any]) -> int:
@@ -163,33 +213,75 @@ class SqueezeLLMModifier(Modifier):
         self._squares[module] = self._squares[module] + squares if module in self._squares else squares
         self._tokens[module] = self._tokens.get(module, 0) + len(rows)
 
+    def _heard(self, module: Any, inputs: tuple[Any, ...], _output: Any) -> None:
+        """One batch of the module's inputs."""
+        if module not in self._hessians:
+            device = get_execution_device(module)
+            self._hessians[module] = make_empty_hessian(module, device=device)
+            self._samples[module] = torch.zeros((), device=device)
+        self._hessians[module], self._samples[module] = accumulate_hessian(
+            inputs[0], module, self._hessians[module], self._samples[module]
+        )
+
     def _press(self, modules: Sequence[Any]) -> None:
         for module in modules:
             name = self._names[module]
-            if name in self._made:
+            if f"{name}.codes" in self._done:
                 continue
             started = time.perf_counter()
+            hessian = self._hessian(module)
             with torch.no_grad(), align_module_device(module):
                 weight = module.weight.detach()
                 pressed = press(
                     weight,
-                    self._sensitivity(module, name),
+                    self._sensitivity(module, name, hessian),
                     bits=self.bits,
                     sensitive=self.sensitive if self.sensitivity == "fisher" else 0.0,
                     outliers=self.outliers + (0.0 if self.sensitivity == "fisher" else self.sensitive),
                     iterations=self.iterations,
+                    hessian=hessian,
                 )
-                made = CodebookLinear.of(pressed.weight, module.bias, weight.dtype)
-                update_offload_parameter(module, "weight", made.codebook().dense(weight.dtype))
-            self._made[name] = made.to("cpu")
+                update_offload_parameter(module, "weight", pressed.weight.dense(weight.dtype))
+            if pressed.fell_back:
+                self._fell_back.append(name)
+            self._remember(name, pressed.weight)
             self.module_done(name, pressed.relative, time.perf_counter() - started)
 
-    def _sensitivity(self, module: Any, name: str) -> Tensor | None:
+    def _hessian(self, module: Any) -> Tensor | None:
+        """The mean of the outer products of the module's inputs; None where nothing came by, or no number."""
+        if module not in self._hessians:
+            return None
+        hessian = self._hessians.pop(module)
+        hessian /= self._samples.pop(module)
+        return hessian if bool(hessian.isfinite().all()) else None
+
+    def _remember(self, name: str, weight: CodebookWeight) -> None:
+        parts = {"codes": pack(weight.codes, self.bits), "table": weight.table}
+        if weight.kept is not None:
+            kept = weight.kept
+            parts |= {"kept_starts": kept.starts, "kept_columns": kept.columns, "kept_values": kept.values}
+        self._done |= {f"{name}.{part}": tensor.cpu() for part, tensor in parts.items() if tensor is not None}
+
+    def _weight(self, name: str, columns: int) -> CodebookWeight:
+        codes, table, *kept = (self._done.get(f"{name}.{part}") for part in _PARTS)
+        if codes is None or table is None:
+            raise ValueError(f"{name} was not pressed")
+        starts, places, values = kept
+        return CodebookWeight(
+            codes=unpack(codes, self.bits, columns),
+            bits=self.bits,
+            table=table,
+            kept=None if starts is None or places is None or values is None else Kept(starts, places, values),
+        )
+
+    def _sensitivity(self, module: Any, name: str, hessian: Tensor | None) -> Tensor | None:
         if self.sensitivity == "fisher":
             found: Tensor = self._file.get_tensor(name)
             return found
         if self.sensitivity == "none":
             return None
+        if hessian is not None:
+            return hessian.diagonal().clone()
         if module not in self._squares:
             # Nothing of the data came by here, as it does to experts that were never chosen.
             return torch.ones(module.weight.shape[1])

@@ -23,12 +23,20 @@ class Compensated:
 
 
 def compensate(
-    weight: Tensor, hessian: Tensor, levels: Tensor, *, dampening: float = 0.01, block_size: int = 128
+    weight: Tensor,
+    hessian: Tensor,
+    levels: Tensor,
+    *,
+    kept: Tensor | None = None,
+    dampening: float = 0.01,
+    block_size: int = 128,
 ) -> Compensated:
     """Round `weight` (rows, columns) to `levels` (rows, 2**bits, by code), the columns of most activation first.
 
     Frantar et al. 2023, section 3.3: after each column the ones that are left are corrected for its error, by the
     inverse of `hessian` (columns, columns), which is overwritten. Of two levels equally near the lower one is taken.
+    Where `kept` (rows, columns) is true, the weight stays what it was, whatever it was corrected to meanwhile; it has
+    the code of the nearest level, which counts for nothing.
     """
     rows, columns = weight.shape
     work = weight.detach().to(torch.float32, copy=True)[None]
@@ -38,11 +46,15 @@ def compensate(
     # Columns lie in rows from here, so that each is contiguous.
     left = work[0].T.contiguous()
     del work
+    stays = _in_order(kept, order) if kept is not None and bool(kept.any()) else None
+    # What they were: the others move while columns are worked on.
+    before = None if stays is None else left[stays]
     values, codes_of = levels.float().sort(dim=1, stable=True)
     borders = ((values[:, 1:] + values[:, :-1]) / 2).T.contiguous()
     # A byte each: with a place of 64 bits for every weight, a large layer would take gigabytes.
     places = torch.empty((columns, rows), dtype=torch.uint8, device=weight.device)
     error = torch.zeros(rows, dtype=torch.float64, device=weight.device)
+    taken = 0
     for start in range(0, columns, block_size):
         stop = min(start + block_size, columns)
         block, factors = left[start:stop], inverse[start:stop, start:stop]
@@ -52,7 +64,13 @@ def compensate(
             current = block[column]
             # On two cores twice as fast as torch.searchsorted, which wakes a thread for each few rows.
             place = (current > borders).sum(0)
-            off = (current - torch.gather(values, 1, place[:, None])[:, 0]) / diagonal[column]
+            found = torch.gather(values, 1, place[:, None])[:, 0]
+            if stays is not None and before is not None:
+                here = stays[start + column]
+                count = int(here.sum())
+                found[here] = before[taken : taken + count]
+                taken += count
+            off = (current - found) / diagonal[column]
             places[start + column] = place
             errors[column] = off
             block[column + 1 :].addr_(factors[column, column + 1 :], off, alpha=-1)
@@ -65,3 +83,9 @@ def compensate(
         part = places[start : start + block_size].T.long()
         codes[:, start : start + block_size] = torch.gather(codes_of, 1, part)
     return Compensated(codes=codes, error=float(error.sum()) / 2, fell_back=bool(fell_back.item()))
+
+
+def _in_order(kept: Tensor, order: Tensor | None) -> Tensor:
+    """The mask with columns lying in rows, in the order in which they are worked on."""
+    turned = kept.T if order is None else kept.T[order[0]]
+    return turned.contiguous()

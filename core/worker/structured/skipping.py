@@ -238,7 +238,7 @@ def least_missed(
 
 def _write(book: StepBook, round_: int, count: int, gone: Sequence[tuple[int, float]], walk: Walk | None) -> None:
     at = f"from block {min(round_ + 1, count)} of {count} to take out"
-    value = {"gone": [list(one) for one in gone], "walk": None}
+    value: dict[str, Any] = {"gone": [list(one) for one in gone], "walk": None}
     if walk is not None:
         walking = {str(number): states for number, states in walk.walking.items()}
         value["walk"] = {"done": walk.done, "base": walk.base, "walking": walking}
