@@ -10,7 +10,7 @@ from core.methods.method import Method, Standing
 from core.methods.recipe import Recipe
 from core.plan.estimates import Estimates
 from core.plan.finding import Finding, Severity
-from core.plan.hardware import PROCESSOR_SCHEMES, needs_loader, runs_at_all, runs_natively
+from core.plan.hardware import PROCESSOR_SCHEMES, SUPPORT, Runs, needs_loader, on_processor, runs_at_all, runs_natively
 from core.plan.lighter import lighter
 from core.plan.machine import Gpu, Machine
 from core.plan.words import duration, memory, size
@@ -127,6 +127,8 @@ def kernel_findings(method: Method, estimates: Estimates, machine: Machine, devi
             serves = "vLLM's processor build can serve the artifact here."
         elif needs_loader(method.scheme):
             serves = "This application and transformers run the artifact here, slowly; vLLM does not know its format."
+        elif on_processor(method.scheme) in (Runs.NATIVE, Runs.WEIGHT_ONLY):
+            serves = SUPPORT[method.scheme].on_processor
         yield Finding(
             code="no-gpu",
             severity=Severity.NOTES,

@@ -301,6 +301,13 @@ def test_that_a_machine_without_a_gpu_gets_one_note_on_what_that_means():
     assert "GPTQ W4A16" in found["no-gpu"].message
 
 
+@pytest.mark.parametrize("method", ["drop-blocks", "narrow-mlp"])
+def test_that_a_smaller_model_of_16_bits_is_not_sent_to_a_gpu_elsewhere(method: str):
+    said = findings(method, where=machine())["no-gpu"].message
+    assert "elsewhere" not in said
+    assert "On processors it runs as any 16-bit model." in said
+
+
 def test_that_a_gpu_without_kernels_for_the_result_is_told_with_what_suits_it():
     older = findings("fp8-dynamic", where=machine(gpu((8, 6))))["no-kernels"]
     assert older.severity is Severity.NOTES
