@@ -59,9 +59,9 @@ def play(scenario: Callable[[RunsPage, RunStore], Coroutine[Any, Any, None]], ho
         with RunStore.open(home.store_file) as store:
             page = window.findChild(RunsPage)
             assert page is not None
-            await asyncio.wait_for(scenario(page, store), 30)
+            await asyncio.wait_for(scenario(page, store), 120)
         window.close()
-        await asyncio.wait_for(serving, 20)
+        await asyncio.wait_for(serving, 60)
 
     with (
         patch("app.engine.default_launch", lambda **_: launch_fake(scripts, SCRIPT)),

@@ -24,9 +24,7 @@ from core.calibration.sets import SetStore
 from core.calibration.spec import CalibrationSpec
 from core.errors import BitpressError, Problem
 from core.jobs import client
-from core.jobs.compression import Compression, compression
 from core.jobs.launch import default_launch
-from core.jobs.protocol import FinishReason
 from core.jobs.queue import JobQueue, problem_of
 from core.jobs.run import NewRun, RunKind
 from core.jobs.snapshot import JobSnapshot
@@ -34,10 +32,8 @@ from core.jobs.store import RunStore
 from core.jobs.work import Work, benchmark
 from core.measure.gate_store import add_gate
 from core.measure.results import BenchmarkSuite
-from core.methods.catalogue import find
 from core.methods.presets import save_preset
 from core.methods.recipe_document import RecipeDocument
-from core.methods.resolve_recipe import resolve_recipe
 from core.models.starter import Package, fetch
 from core.paths import Home
 from core.report.export import FORMATS, export
@@ -175,40 +171,6 @@ def run_one(home: Home, new: NewRun, work: Work, launch: object) -> JobSnapshot:
 
 
 PLAN = {"event": {"type": "accepted", "stages": [{"id": "look", "title": "Look"}]}}
-PROVED = {"passed": True, "seconds": 1.0, "checks": [{"name": "kl", "passed": True, "detail": ""}]}
-
-
-def test_that_a_disk_that_fills_before_the_name_is_given_fails_the_run_and_leaves_no_half_artifact(
-    tmp_path: Path,
-) -> None:
-    home, disk = Home(tmp_path / "home"), tmp_path / "disk"
-    ballast = disk / "ballast"
-    full = f"from pathlib import Path\nfrom disks import fill\nfill(Path({str(ballast)!r}))"
-    script = {
-        "compress": [PLAN, {"write": "model.safetensors"}, finished({"bytes": 1000})],
-        "prove": [PLAN, {"python": full}, {"sleep": 2.0}, finished(PROVED)],
-    }
-    recipe = resolve_recipe("fp8-dynamic", {}, None, None)
-    wanted = Compression(Path("/m"), 1, disk / "a", find("fp8-dynamic"), recipe)
-    new = NewRun(
-        kind=RunKind.COMPRESS,
-        title="t",
-        models=("/m",),
-        model_name="m",
-        output=str(disk / "a"),
-        settings={"estimates": {"disk_bytes": 8_000_000}},
-    )
-    launch = launch_fake(tmp_path / "scripts", script)
-    tests = str(Path(__file__).resolve().parent.parent)
-    launch = type(launch)(launch.command, {**launch.environment, "PYTHONPATH": tests})
-    with small_disk(disk, 4 * MEBI) as mounted:
-        if not mounted:
-            return
-        snapshot = run_one(home, new, compression(wanted), launch)
-        assert snapshot.reason is FinishReason.FAILED
-        assert snapshot.problem is not None
-        told(snapshot.problem, disk)
-        assert [path.name for path in disk.iterdir()] == ["ballast"]
 
 
 def test_that_a_benchmark_in_a_full_home_keeps_its_figures_or_says_that_it_could_not(tmp_path: Path) -> None:

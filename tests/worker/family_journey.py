@@ -36,7 +36,7 @@ RUNNABLE = tuple(
 
 MACHINE = Machine(cpu_name="a processor", cores=2, memory_total=16 << 30, memory_available=12 << 30, disk_free=1 << 40)
 
-QUICK: dict[str, object] = {"iters": 2, "compile": False, "n_grid": 3}
+QUICK: dict[str, object] = {"iters": 2, "compile": False, "n_grid": 3, "minutes": 0.05, "passes": 1}
 """Settings of methods that search or learn, which are not to search long here."""
 
 FORTUNE = frozenset({"close to the original", "generated text"})
@@ -172,7 +172,7 @@ def plan(method: Method, local: LocalModel, seen: Survey | None, work: Path) -> 
     for _ in range(4):
         recipe = resolve_recipe(method.id, settings, None, seen)
         if method.calibrates(recipe.parameters):
-            spec = CalibrationSpec(source=str(write_calibration(work)), samples=12, max_length=96)
+            spec = CalibrationSpec(source=str(write_calibration(work)), samples=16, max_length=96)
             recipe = resolve_recipe(method.id, settings, spec, seen)
         findings = preflight(local, seen, recipe, MACHINE, work / "output")
         blocking = tuple(finding for finding in findings if finding.severity is Severity.BLOCKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -115,7 +116,8 @@ def test_that_an_evaluation_killed_in_every_stage_goes_on_inside_it_to_the_same_
     assert any(name.endswith(".growing") for name in middle.files)
     seen = workers.killed(asked, "noise", 2)
     assert first_step(seen, "reference") >= 2
-    assert words(tmp_path).startswith("at the noise floor, batch 3 of ")
+    # Its word reaches the test a moment after the deed, so that a busy machine is a batch or two further.
+    assert re.fullmatch(r"at the noise floor, batch ([3-9]|1\d) of \d+", words(tmp_path))
     seen = workers.killed(asked, "score", 2)
     assert first_step(seen, "noise") >= 2
     assert " of near, model 1 of 2" in words(tmp_path)

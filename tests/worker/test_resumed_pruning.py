@@ -90,7 +90,8 @@ def test_that_a_search_for_blocks_goes_on_in_the_middle_of_a_round_with_the_same
     jobs.run(jobs.keeping("stopped"), at("modifier-0", done))
     point = read_steps(jobs.kept, MEASURED)
     assert point is not None
-    assert point.at == f"from block {1 + int(done)} of 2 to take out"
+    # A busy machine hears of it later, and has gone on.
+    assert point.at in [f"from block {block} of 2 to take out" for block in range(1 + int(done), 3)]
     result, again = jobs.run(jobs.keeping("resumed"))
     assert result["resumed"] == {"at": point.at}
     assert (result["dropped_blocks"], result["tensors_sha256"]) == (whole["dropped_blocks"], whole["tensors_sha256"])
