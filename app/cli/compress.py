@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli.asked import Asked, asked_document
+from app.cli.device import use_device
 from app.cli.findings import (
     MODEL_PROBLEMS,
     plan_fields,
@@ -136,7 +136,7 @@ def plan(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
-        _use_device(engine, device)
+        use_device(engine, device)
         try:
             planned, mended = await _planned(
                 engine,
@@ -212,7 +212,7 @@ def compress(
     async def command(engine: Engine) -> int:
         from app.compression import start_compression
 
-        _use_device(engine, device)
+        use_device(engine, device)
         _use_memory(engine, memory_limit, retry_smaller=retry_smaller)
         try:
             planned, mended = await _planned(
@@ -255,11 +255,11 @@ def compress(
             f"the proof took {duration_text(result['proof']['seconds'])} and passed."
         )
         if result.get("training"):
-            from app.cli.recover import trained_outcome
+            from app.cli.trained_words import trained_outcome
 
             output.say(trained_outcome(result["training"]))
         if result.get("recovery"):
-            from app.cli.recover import outcome
+            from app.cli.trained_words import outcome
 
             output.say(outcome(result["recovery"]))
         return DONE
@@ -352,12 +352,6 @@ async def _rehearsed(engine: Engine, output: Output, planned: Planned) -> tuple[
     return after_rehearsal(planned, snapshot), told
 
 
-def _use_device(engine: Engine, device: str | None) -> None:
-    if device is not None:
-        check_device(device)
-        engine.settings = engine.settings.model_copy(update={"device": device})
-
-
 def _use_memory(engine: Engine, limit: str | None, *, retry_smaller: bool) -> None:
     if limit is not None:
         from core.jobs.out_of_memory import parse_limit
@@ -365,14 +359,6 @@ def _use_memory(engine: Engine, limit: str | None, *, retry_smaller: bool) -> No
         engine.limit_memory(parse_limit(limit))
     if retry_smaller:
         engine.settings = engine.settings.model_copy(update={"retry_smaller": True})
-
-
-def check_device(name: str) -> None:
-    """Raises BitpressError `bad-device` for what names none; whether it is there only a worker knows."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
-        raise BitpressError(
-            "bad-device", f"{name!r} names no device.", "Write auto, cpu, cuda, or cuda:0, cuda:1 ... for one of them."
-        )
 
 
 def _say_plan(output: Output, planned: Planned) -> None:

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from app.cli.device import use_device
 from app.cli.output import BLOCKED, DONE, Output
 from app.cli.session import TrustCode, follow, serve
+from app.cli.trained_words import outcome
 from app.engine import Engine
 from core.plan.finding import Severity
 
@@ -43,15 +45,12 @@ def recover(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
-        from app.cli.compress import check_device
         from app.cli.findings import say_findings
         from app.recovery import plan_recovery, start_recovery
         from core.methods.recovery import recovery_settings
         from ui.humanize import duration_text, memory_text
 
-        if device is not None:
-            check_device(device)
-            engine.settings = engine.settings.model_copy(update={"device": device})
+        use_device(engine, device)
         words = [*(settings or ()), *([] if minutes is None else [f"minutes={minutes}"])]
         compressed = engine.model(artifact)
         planned = await plan_recovery(
@@ -78,35 +77,6 @@ def recover(
         return DONE
 
     return serve(output, command, trust=trust_code)
-
-
-def outcome(result: Any) -> str:
-    """What a recovery gained, or that it did not, in sentences."""
-    from core.jobs.recovery import without_gain
-    from core.methods.recovery import Recovered
-
-    found = Recovered.model_validate(result)
-    if not found.helped:
-        return without_gain(found)
-    return (
-        f"Mean KL divergence {found.before.value:.4f} ({found.before.low:.4f} to {found.before.high:.4f}) became "
-        f"{found.after.value:.4f} ({found.after.low:.4f} to {found.after.high:.4f}) on {found.judged_samples} samples "
-        f"that it had not seen; the change is {found.change.value:+.4f} ({found.change.low:+.4f} to "
-        f"{found.change.high:+.4f}). {found.steps} steps, {found.tokens:,} tokens. The size is the same."
-    )
-
-
-def trained_outcome(result: Any) -> str:
-    """What training the weights before they were rounded gained, or that it did not, in sentences."""
-    from core.methods.recovery import Recovered
-
-    found = Recovered.model_validate(result)
-    figures = (
-        f"{found.before.value:.4f} by rounding alone, {found.after.value:.4f} after {found.steps} steps, a change of "
-        f"{found.change.value:+.4f} ({found.change.low:+.4f} to {found.change.high:+.4f})"
-    )
-    kept = f"Step {found.best_step} is kept." if found.helped else "That is no gain: weights were rounded as they were."
-    return f"Mean KL divergence on {found.judged_samples} samples that the training had not seen: {figures}. {kept}"
 
 
 def asked_data(artifact: Path, text: list[str] | None, samples: int | None, max_length: int | None) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.device import use_device
 from app.cli.output import DONE, Output
 from app.cli.session import TrustCode, follow, serve
 from app.engine import Engine
@@ -57,16 +58,13 @@ def sensitivity(
     output = Output(as_json)
 
     async def command(engine: Engine) -> int:
-        from app.cli.compress import check_device
         from app.compression import survey_of
         from app.measurement import DEFAULT_SCHEMES, start_sensitivity
         from app.starter import ensure_starter
         from core.measure.mix_recipe import mix_document
         from core.measure.sensitivity_values import SensitivityResult
 
-        if device is not None:
-            check_device(device)
-            engine.settings = engine.settings.model_copy(update={"device": device})
+        use_device(engine, device)
         if write_recipe is not None and write_recipe.exists():
             raise BitpressError(
                 "output-exists", f"{write_recipe} exists already.", "Name another file; nothing is ever overwritten."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.device import use_device
 from app.cli.measure import texts_named
 from app.cli.output import BLOCKED, DONE, FAILED, Output
 from app.cli.session import TrustCode, followed, serve
@@ -99,11 +100,7 @@ def sweep(
     async def command(engine: Engine) -> int:
         from core.jobs.sweep_store import SweepStore
 
-        if device is not None:
-            from app.cli.compress import check_device
-
-            check_device(device)
-            engine.settings = engine.settings.model_copy(update={"device": device})
+        use_device(engine, device)
         store = SweepStore(engine.home)
         if listed:
             return _list(output, store.all()) if model is None else _ended(output, store.get(model))
