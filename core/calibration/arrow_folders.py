@@ -16,6 +16,8 @@ METADATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.j
 """Files that describe a data set and hold nothing of it."""
 
 _TRAIN = "train"
+_LONGEST_NAME = 255
+"""Bytes, on every file system that we know."""
 _LARGEST = 16 << 20
 
 
@@ -93,8 +95,10 @@ def _split(folder: Path, splits: Json) -> str:
 
 
 def _plain(name: Json) -> bool:
-    """A name that leads nowhere else."""
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+    """A name that leads nowhere else, and that a disk can have."""
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\\0"):
+        return False
+    return len(name.encode(errors="replace")) <= _LONGEST_NAME
 
 
 def _read(path: Path) -> dict[str, Json] | None:

@@ -81,7 +81,7 @@ def checked_config(plain: Mapping[str, Json], name: str) -> tuple[Config, dict[s
         if key not in _KNOWN | _IGNORED | set(_CODE):
             raise check.bad(f"{key} is not a key that is known here", "Remove it, or correct its spelling.")
     kind = plain.get("output_type", "generate_until")
-    if kind not in METRICS:
+    if not isinstance(kind, str) or kind not in METRICS:
         raise check.bad(
             f"output_type {kind} is not measured here",
             "Use multiple_choice or generate_until, whose items are right or wrong.",
@@ -235,8 +235,10 @@ class _Check:
                 )
             for step in steps:
                 function = step.get("function") if isinstance(step, dict) else None
-                if function not in _FILTERS:
-                    raise self.bad(f"the filter {function} is not one of {', '.join(_FILTERS)}", "Use one of these.")
+                if not isinstance(function, str) or function not in _FILTERS:
+                    raise self.bad(
+                        f"the filter {str(function)[:100]} is not one of {', '.join(_FILTERS)}", "Use one of these."
+                    )
                 if set(step) - {"function"} - _FILTERS[function]:
                     raise self.bad(f"the filter {function} has settings that are not known", "Remove them.")
                 if function == "regex":
@@ -272,7 +274,7 @@ class _Check:
     def data(self, plain: Mapping[str, Json], config: Config) -> tuple[dict[str, str], str]:
         """Files by split; puts the splits into `config`."""
         path, kwargs = plain.get("dataset_path"), plain.get("dataset_kwargs")
-        if path not in _LOADERS:
+        if not isinstance(path, str) or path not in _LOADERS:
             raise self.unsafe(f"dataset_path {path!r} would be fetched from the network or run as a script")
         if not isinstance(kwargs, dict) or set(kwargs) - {"data_files", "trust_remote_code"}:
             raise self.unsafe("dataset_kwargs holds more than data_files")

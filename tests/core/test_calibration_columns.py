@@ -120,6 +120,7 @@ def test_that_a_data_set_inside_a_folder_is_read_without_its_description(tmp_pat
     [
         ({"_data_files": [{"filename": "../../secret.arrow"}]}, "calibration-format", "names no files"),
         ({"_data_files": [{"filename": "/etc/passwd"}]}, "calibration-format", "names no files"),
+        ({"_data_files": [{"filename": "A" * 5000}]}, "calibration-format", "names no files"),
         ({"_data_files": []}, "calibration-format", "names no files"),
         ({"_data_files": [{"filename": "gone.arrow"}]}, "calibration-missing", "gone.arrow"),
         ({"_indices_data_files": [{"filename": "indices.arrow"}]}, "calibration-format", "which rows it has"),

@@ -146,12 +146,24 @@ class _Watch:
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.case is None:
             return
+        if event == "marshal.loads" and self._imports():
+            return
         if event.startswith(_FORBIDDEN):
             self.seen.append(f"{event} {str(arguments)[:200]}")
         elif event == "import" and "canary" in str(arguments[0]).lower():
             self.seen.append(f"import {arguments[0]}")
         elif event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
             self._opened(os.fsdecode(arguments[0]), arguments[2])
+
+    def _imports(self) -> bool:
+        """Whether Python reads the kept bytecode of a module that lies outside the input: one that is imported late."""
+        frame = sys._getframe()
+        while frame is not None and frame.f_code.co_name != "get_code":
+            frame = frame.f_back  # type: ignore[assignment]
+        if frame is None or "importlib" not in frame.f_code.co_filename:
+            return False
+        kept = frame.f_locals.get("bytecode_path")
+        return self.case is not None and isinstance(kept, str) and not Path(kept).is_relative_to(self.case)
 
     def _opened(self, path: str, flags: Any) -> None:
         case, self.case = self.case, None  # What is done here is not the reader's.
